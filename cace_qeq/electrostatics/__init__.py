@@ -1,0 +1,18 @@
+"""Gaussian charges: Coulomb matrices, Ewald sums and charge equilibration. Pure functions of tensors."""
+
+from cace_qeq.electrostatics.geometry import ChargeGeometry
+from cace_qeq.electrostatics.kernels import Background
+from cace_qeq.electrostatics.matrix import coulomb_matrix
+from cace_qeq.electrostatics.qeq import ChargeParameters, Equilibrium, equilibrate
+from cace_qeq.electrostatics.single import ChargeSolution, solve_charges
+
+__all__ = [
+    "Background",
+    "ChargeGeometry",
+    "ChargeParameters",
+    "ChargeSolution",
+    "Equilibrium",
+    "coulomb_matrix",
+    "equilibrate",
+    "solve_charges",
+]

@@ -1,0 +1,77 @@
+"""What electrostatics needs to know of a batch of structures."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class ChargeGeometry:
+    """Structures of any sizes, one after the other, open or periodic. Floats are float64.
+
+    positions  (atom, 3)          Å
+    cells      (structure, 3, 3)  Å, rows are lattice vectors; ignored for open structures
+    periodic   (structure,)       bool, in all three directions or in none
+    structure  (atom,)            int64, ascending
+    center     (pair,)            int64, real-space Ewald pairs of the periodic structures, each in both
+    neighbor   (pair,)            int64  directions, images of an atom with itself included
+    shift      (pair, 3)          int64, lattice vectors added to the neighbour
+    triplets   (structure, k, 3)  int64, one reciprocal vector of each pair ±k; rows of zeros are padding
+    split      (structure,)       Å, η of the Ewald sums
+
+    Gradients flow through positions and cells; the integers stay as they are.
+    """
+
+    positions: Tensor
+    cells: Tensor
+    periodic: Tensor
+    structure: Tensor
+    center: Tensor
+    neighbor: Tensor
+    shift: Tensor
+    triplets: Tensor
+    split: Tensor
+
+    @property
+    def n_structures(self) -> int:
+        return self.cells.shape[0]
+
+    @cached_property
+    def sizes(self) -> Tensor:
+        """(structure,)  int64  number of atoms."""
+        return torch.bincount(self.structure, minlength=self.n_structures)
+
+    @cached_property
+    def largest(self) -> int:
+        """N, the number of atoms of the largest structure."""
+        return int(self.sizes.max())
+
+    @cached_property
+    def slot(self) -> Tensor:
+        """(atom,)  int64  place of each atom in a flattened (structure, N) table."""
+        first = self.sizes.cumsum(0) - self.sizes
+        within = torch.arange(len(self.structure), device=self.structure.device) - first[self.structure]
+        return self.structure * self.largest + within
+
+    @cached_property
+    def occupied(self) -> Tensor:
+        """(structure, N)  bool  False in padding."""
+        return torch.arange(self.largest, device=self.sizes.device) < self.sizes.unsqueeze(1)
+
+    def padded(self, values: Tensor, filling: float) -> Tensor:
+        """(atom, ...) as (structure, N, ...)."""
+        shape = (self.n_structures, self.largest, *values.shape[1:])
+        if len(values) == shape[0] * shape[1]:
+            return values.view(shape)
+        table = values.new_full((shape[0] * shape[1], *shape[2:]), filling)
+        return table.index_copy(0, self.slot, values).view(shape)
+
+    def unpadded(self, table: Tensor) -> Tensor:
+        """(structure, N, ...) as (atom, ...)."""
+        return table.flatten(0, 1).index_select(0, self.slot)
+
+    def summed(self, values: Tensor) -> Tensor:
+        """(atom,) added up to (structure,)."""
+        return values.new_zeros(self.n_structures).index_add(0, self.structure, values)

@@ -1,0 +1,107 @@
+"""Laws of Gaussian charges: one pair, one reciprocal vector, one charge with itself, the background."""
+
+import math
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from cace_qeq.units import COULOMB
+
+Background = Literal["point", "gaussian"]
+
+
+def gaussian_coulomb(squared_distance: Tensor, squared_width: Tensor) -> Tensor:
+    """Interaction of two unit Gaussian charges, k_e erf(r / (√2 γ)) / r.
+
+    squared_distance  (...)  Å², positive
+    squared_width     (...)  Å², γ² = σ_a² + σ_b²; same shape
+    returns           (...)  eV/e²
+    """
+    return COULOMB * _ErrorFunctionOverDistance.apply(squared_distance, squared_width)
+
+
+def screened_gaussian_coulomb(squared_distance: Tensor, squared_width: Tensor, split: Tensor) -> Tensor:
+    """What an Ewald sum leaves in real space, k_e [erfc(r / (√2 η)) - erfc(r / (√2 γ))] / r.
+
+    squared_distance  (pair,)  Å², positive
+    squared_width     (pair,)  Å², γ²
+    split             (pair,)  Å, η
+    returns           (pair,)  eV/e²
+    """
+    return gaussian_coulomb(squared_distance, squared_width) - gaussian_coulomb(squared_distance, split**2)
+
+
+def reciprocal_amplitude(squared_k: Tensor, volume: Tensor, split: Tensor) -> Tensor:
+    """Square root of one mode's weight, (8 π k_e / V) exp(-η² k² / 2) / k², for one of each pair ±k.
+
+    squared_k  (structure, k)  1/Å², positive
+    volume     (structure, 1)  Å³
+    split      (structure, 1)  Å, η
+    returns    (structure, k)  √eV/e
+    """
+    return (8 * math.pi * COULOMB / volume).sqrt() * (-(split**2) * squared_k / 4).exp() / squared_k.sqrt()
+
+
+def self_interaction(width: Tensor) -> Tensor:
+    """A Gaussian charge with itself, k_e / (√π σ): the limit r → 0 of a pair.
+
+    width    (...)  Å, σ
+    returns  (...)  eV/e²
+    """
+    return COULOMB / math.sqrt(math.pi) / width
+
+
+def split_self_interaction(split: Tensor) -> Tensor:
+    """What the reciprocal sum counts of a charge with itself, k_e √(2/π) / η.
+
+    split    (...)  Å, η
+    returns  (...)  eV/e²
+    """
+    return COULOMB * math.sqrt(2 / math.pi) / split
+
+
+def background_interaction(
+    volume: Tensor, split: Tensor, squared_width: Tensor, background: Background
+) -> Tensor:
+    """A pair of charges with the uniform background that neutralises them; broadcasts.
+
+    volume         Å³
+    split          Å, η
+    squared_width  Å², γ²
+    background     "point": -2π k_e η² / V, which makes up for the real-space sum of point charges;
+                   "gaussian": in addition 2π k_e γ² / V, so that the average potential is zero
+    returns        eV/e²
+    """
+    if background == "point":
+        return -2 * math.pi * COULOMB * split**2 / volume
+    if background == "gaussian":
+        return 2 * math.pi * COULOMB * (squared_width - split**2) / volume
+    raise ValueError(f'background is {background!r}; choose "point" or "gaussian"')
+
+
+class _ErrorFunctionOverDistance(torch.autograd.Function):
+    """f = erf(r / (√2 γ)) / r of x = r² and s = γ².
+
+    With G = √(2/π) exp(-x / 2s) / γ: df/dx = (G - f) / 2x and df/ds = -G / 2s. The backward is made of
+    f itself and ordinary tensor operations, so derivatives of any order follow.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, squared_distance: Tensor, squared_width: Tensor) -> Tensor:
+        value = (squared_distance / (2 * squared_width)).sqrt_().erf_().mul_(squared_distance.rsqrt())
+        ctx.save_for_backward(squared_distance, squared_width, value)
+        return value
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        (gradient,) = gradients
+        squared_distance, squared_width, value = ctx.saved_tensors
+        half = 0.5 / squared_width
+        gaussian = (half * (4 / math.pi)).sqrt() * (-squared_distance * half).exp()
+        by_distance = by_width = None
+        if ctx.needs_input_grad[0]:
+            by_distance = gradient * (gaussian - value) / (2 * squared_distance)
+        if ctx.needs_input_grad[1]:
+            by_width = -gradient * gaussian * half
+        return by_distance, by_width

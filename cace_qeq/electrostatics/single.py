@@ -1,0 +1,194 @@
+"""Charges of one structure, for other people's pipelines."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from cace_qeq.electrostatics.geometry import ChargeGeometry
+from cace_qeq.electrostatics.kernels import Background
+from cace_qeq.electrostatics.qeq import ChargeParameters, equilibrate
+from cace_qeq.lattice import plan_ewald
+
+Numbers = Tensor | NDArray[np.floating] | Sequence[float] | Sequence[Sequence[float]] | float
+
+ACCURACY = 1e-12
+CLOSEST = 1e-3  # Å; nearer atoms are a mistake in the input
+CHUNK = 1_000_000  # distances held at once while pairs are searched, about 60 MB
+
+
+@dataclass(frozen=True)
+class ChargeSolution:
+    """Equilibrium of one structure; tensors in float64 that carry gradients of tensor inputs.
+
+    charges     (atom,)  e
+    multiplier  ()       eV/e, λ = -dE/dQ
+    energy      ()       eV, χ.q + q.K q / 2
+    """
+
+    charges: Tensor
+    multiplier: Tensor
+    energy: Tensor
+
+
+def solve_charges(
+    positions: Numbers,
+    cell: Numbers | None,
+    pbc: bool | Sequence[bool] | NDArray[np.bool_],
+    electronegativity: Numbers,
+    hardness: Numbers,
+    width: Numbers,
+    total_charge: Numbers,
+    background: Background = "point",
+) -> ChargeSolution:
+    """Charges q that minimise χ.q + q.A q / 2 + J.q² / 2 with Σ q = Q, for Gaussian charges.
+
+    positions          (atom, 3)  Å, arrays or tensors
+    cell               (3, 3)     Å, rows are lattice vectors, any handedness; ignored without pbc
+    pbc                True, False, or three of either
+    electronegativity  (atom,)    eV/e, χ
+    hardness           (atom,)    eV/e², J > 0
+    width              (atom,)    Å, σ > 0
+    total_charge       ()         e, Q
+    background         "point" or "gaussian", of a charged periodic cell
+
+    Raises ValueError for shapes that do not fit, numbers that are not finite, hardnesses or widths that
+    are not positive, cells without volume, two atoms at one place, mixed periodicity.
+    """
+    coordinates = _checked(positions, "positions", (None, 3))
+    n_atoms = len(coordinates)
+    per_atom = {"electronegativity": electronegativity, "hardness": hardness, "width": width}
+    values = {name: _checked(value, name, (n_atoms,)) for name, value in per_atom.items()}
+    for name in ("hardness", "width"):
+        _require_positive(values[name], name)
+    charge = _checked(total_charge, "total_charge", ()).to(coordinates.device)
+    if _is_periodic(pbc):
+        lattice = _checked_cell(cell).to(coordinates.device)
+        geometry = _periodic_geometry(coordinates, lattice, float(values["width"].detach().max()))
+    else:
+        geometry = _open_geometry(coordinates)
+    result = equilibrate(geometry, ChargeParameters(**values), charge.view(1), background)
+    return ChargeSolution(result.charges, result.multiplier.squeeze(0), result.energy.squeeze(0))
+
+
+def _checked(value: object, name: str, shape: tuple[int | None, ...]) -> Tensor:
+    """The value as float64 tensor of the expected shape, None for any length."""
+    tensor = torch.as_tensor(value, dtype=torch.float64)
+    expected = "(" + ", ".join("atom" if length is None else str(length) for length in shape) + ")"
+    fits = tensor.dim() == len(shape)
+    fits = fits and all(length in (None, found) for length, found in zip(shape, tensor.shape, strict=True))
+    if not fits or 0 in tensor.shape:
+        raise ValueError(
+            f"{name} has shape {tuple(tensor.shape)}, expected {expected} with at least one atom"
+        )
+    if not torch.isfinite(tensor).all():
+        first = torch.isfinite(tensor).logical_not().nonzero()[0].tolist()
+        raise ValueError(
+            f"{name}{first if first else ''} is {tensor[tuple(first)]:g}, expected finite numbers"
+        )
+    return tensor
+
+
+def _require_positive(values: Tensor, name: str) -> None:
+    wrong = (values <= 0).nonzero().flatten().tolist()
+    if wrong:
+        raise ValueError(
+            f"{name}[{wrong[0]}] is {values[wrong[0]]:g}, expected a positive number for every atom, since "
+            "otherwise the charges need not have a minimum"
+        )
+
+
+def _is_periodic(pbc: object) -> bool:
+    flags = np.atleast_1d(np.asarray(pbc)).tolist()
+    if len(flags) not in (1, 3) or any(flag not in (0, 1) for flag in flags):
+        raise ValueError(f"pbc is {pbc!r}, expected True, False or three of either")
+    if any(flags) != all(flags):
+        raise ValueError(
+            f"pbc is {flags}, expected periodicity in all three directions or in none; make a slab or wire "
+            "periodic in all three with enough vacuum, or open in all three"
+        )
+    return bool(flags[0])
+
+
+def _checked_cell(cell: object) -> Tensor:
+    if cell is None:
+        raise ValueError("cell is None, expected a (3, 3) array of lattice vectors because pbc is True")
+    lattice = _checked(cell, "cell", (3, 3))
+    lengths = lattice.detach().norm(dim=1).prod()
+    if not torch.linalg.det(lattice.detach()).abs() > 1e-8 * lengths:
+        raise ValueError(
+            f"cell {lattice.tolist()} has no volume, expected three independent lattice vectors because pbc "
+            "is True; set pbc=False for a molecule"
+        )
+    return lattice
+
+
+def _open_geometry(positions: Tensor) -> ChargeGeometry:
+    closest = torch.pdist(positions.detach())
+    if len(closest) and closest.min() < CLOSEST:
+        first, second = torch.triu_indices(len(positions), len(positions), 1)[:, closest.argmin()].tolist()
+        raise ValueError(_collision(first, second))
+    return ChargeGeometry(
+        positions=positions,
+        cells=positions.new_zeros(1, 3, 3),
+        periodic=torch.zeros(1, dtype=torch.bool, device=positions.device),
+        structure=torch.zeros(len(positions), dtype=torch.int64, device=positions.device),
+        center=torch.zeros(0, dtype=torch.int64, device=positions.device),
+        neighbor=torch.zeros(0, dtype=torch.int64, device=positions.device),
+        shift=torch.zeros(0, 3, dtype=torch.int64, device=positions.device),
+        triplets=torch.zeros(1, 0, 3, dtype=torch.int64, device=positions.device),
+        split=positions.new_ones(1),
+    )
+
+
+def _periodic_geometry(positions: Tensor, cell: Tensor, largest_width: float) -> ChargeGeometry:
+    plan = plan_ewald(cell.detach().cpu().numpy(), len(positions), largest_width, ACCURACY)
+    center, neighbor, shift = _pairs(positions.detach(), cell.detach(), plan.cutoff)
+    return ChargeGeometry(
+        positions=positions,
+        cells=cell.unsqueeze(0),
+        periodic=torch.ones(1, dtype=torch.bool, device=positions.device),
+        structure=torch.zeros(len(positions), dtype=torch.int64, device=positions.device),
+        center=center,
+        neighbor=neighbor,
+        shift=shift,
+        triplets=torch.from_numpy(plan.triplets).to(positions.device).unsqueeze(0),
+        split=positions.new_tensor([plan.split]),
+    )
+
+
+def _pairs(positions: Tensor, cell: Tensor, cutoff: float) -> tuple[Tensor, Tensor, Tensor]:
+    """Every pair within the cutoff, each in both directions: all atoms against all images, some at a time."""
+    inverse = torch.linalg.inv(cell)
+    wraps = torch.floor(positions @ inverse)
+    wrapped = positions - wraps @ cell
+    between = wrapped.unsqueeze(0) - wrapped.unsqueeze(1)
+    found = []
+    for points in _lattice_points(cutoff * inverse.norm(dim=0)).split(max(1, CHUNK // len(positions) ** 2)):
+        images = (points @ cell).view(-1, 1, 1, 3)
+        squared = (between + images).square().sum(-1)
+        itself = (points == 0).all(-1).view(-1, 1, 1) & torch.eye(len(positions), dtype=torch.bool)
+        point, center, neighbor = ((squared <= cutoff**2) & ~itself).nonzero().unbind(1)
+        if (squared[point, center, neighbor] < CLOSEST**2).any():
+            nearest = squared[point, center, neighbor].argmin()
+            raise ValueError(_collision(int(center[nearest]), int(neighbor[nearest])))
+        found.append((center, neighbor, points[point] + wraps[center] - wraps[neighbor]))
+    center, neighbor, shift = (torch.cat(parts) for parts in zip(*found, strict=True))
+    return center, neighbor, shift.long()
+
+
+def _lattice_points(reach: Tensor) -> Tensor:
+    """(point, 3)  integers of the lattice vectors that bring wrapped atoms within reach, per cell vector."""
+    bounds = reach.ceil().int().tolist()
+    axes = [torch.arange(-bound, bound + 1, dtype=reach.dtype, device=reach.device) for bound in bounds]
+    return torch.cartesian_prod(*axes)
+
+
+def _collision(first: int, second: int) -> str:
+    return (
+        f"atoms {first} and {second} are less than {CLOSEST} Å apart, expected every atom (and every "
+        "periodic image) at a place of its own; remove duplicates, and check the cell and the units"
+    )
