@@ -1,0 +1,73 @@
+"""A model in one .safetensors file: its tensors, its config and how it came to be. Nothing is unpickled."""
+
+import json
+from pathlib import Path
+
+import torch
+from pydantic import ValidationError
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from cace_qeq.config import ModelConfig
+from cace_qeq.files import write_atomically
+from cace_qeq.model import CACEQEq
+
+FORMAT = "cace_qeq model"
+VERSION = "1"
+UNITS = "eV, angstrom, e"
+
+
+class CheckpointError(ValueError):
+    """The file is not a model that this version can load."""
+
+
+def save_model(model: CACEQEq, path: str | Path) -> None:
+    """Write the model; the file appears whole or not at all."""
+    metadata = {
+        "format": FORMAT,
+        "version": VERSION,
+        "units": UNITS,
+        "config": model.config.model_dump_json(),
+        "provenance": json.dumps(model.provenance),
+    }
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    write_atomically(path, save(tensors, metadata))
+
+
+def load_model(
+    path: str | Path, device: torch.device | str = "cpu", dtype: torch.dtype | None = None
+) -> CACEQEq:
+    """The model of a file, ready to predict.
+
+    dtype   of the network: torch.float32, torch.float64, or as saved
+
+    Raises FileNotFoundError, or CheckpointError for a damaged file or one of another kind or version.
+    """
+    metadata, tensors = read(Path(path))
+    if metadata.get("format") != FORMAT:
+        raise CheckpointError(f"{path} is a safetensors file, but not a {FORMAT}; pass the model.safetensors of a run.")
+    if metadata.get("version") != VERSION:
+        raise CheckpointError(
+            f"{path} has format version {metadata.get('version')}, this cace_qeq reads version {VERSION}; "
+            "load it with the version that wrote it, or train again."
+        )
+    try:
+        model = CACEQEq(ModelConfig.model_validate_json(metadata["config"]))
+        model.provenance = json.loads(metadata["provenance"])
+        model.to(dtype or tensors["energy_head.linear.weight"].dtype)
+        model.load_state_dict(tensors)
+    except (ValidationError, json.JSONDecodeError, KeyError, RuntimeError) as error:
+        raise CheckpointError(f"{path} does not hold together: {error}") from error
+    return model.to(device).eval()
+
+
+def read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
+    """Metadata and tensors of a safetensors file."""
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no model file {path}")
+    try:
+        with safe_open(path, framework="pt") as file:
+            return file.metadata() or {}, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except SafetensorError as error:
+        raise CheckpointError(f"{path} is damaged or not a safetensors file: {error}; restore it from a copy.") from error

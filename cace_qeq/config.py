@@ -1,0 +1,96 @@
+"""What a model is: every choice that its parameters' shapes and its physics depend on."""
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from cace_qeq.nn.elements import COVALENT_RADII
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "XS": {"layers": 1, "channels": 16, "body_order": 3, "hidden": (32,)},
+    "S": {"layers": 2, "channels": 32, "body_order": 3, "message_channels": 16},
+    "M": {"layers": 2, "channels": 64, "body_order": 4, "message_channels": 32},
+    "L": {"layers": 2, "channels": 128, "body_order": 4, "message_channels": 64, "hidden": (128, 64)},
+}
+
+
+class ModelConfig(BaseModel):
+    """Settings of a CACEQEq model; frozen, and an unknown field is an error.
+
+    species               atomic numbers of the elements
+    cutoff                Å, of the atomic environments
+    energy                "equilibrated": E_sr + E_qeq at its minimum over the charges (NequIP-LR);
+                          "coulomb": E_sr + q.A q / 2 (4G-HDNNP); "none": E_sr alone, no charges
+    layers                rounds of the expansion; each after the first sends messages
+    channels              of the density after mixing
+    species_channels      of the element embedding
+    message_channels      scalars an atom sends in the rounds after the first
+    n_radial              Bessel functions
+    l_max                 largest degree of the monomials
+    body_order            ν, densities in the largest product
+    couplings             "complete": all independent invariants; "paths": CACE's subset
+    hidden                widths of the readouts' hidden layers
+    charge_feedback       "none", "readout" or "embedding": how charges enter the short-range energy
+    environment_hardness  hardness depends on the environment too, within ± 50 %
+    widths                Å, Gaussian width of each element in the order of `species`; covalent radii by default
+    learn_widths          widths are trained, within a factor of two of their start
+    background            of charged cells: "point" or "gaussian"
+    ewald_accuracy        relative size of the first neglected term of either sum
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    species: tuple[int, ...] = Field(min_length=1)
+    cutoff: float = Field(gt=0, le=20)
+    energy: Literal["equilibrated", "coulomb", "none"] = "equilibrated"
+    layers: int = Field(2, ge=1, le=6)
+    channels: int = Field(32, ge=1)
+    species_channels: int = Field(4, ge=1)
+    message_channels: int = Field(16, ge=1)
+    n_radial: int = Field(8, ge=1)
+    l_max: int = Field(3, ge=0, le=6)
+    body_order: int = Field(3, ge=1, le=5)
+    couplings: Literal["complete", "paths"] = "complete"
+    hidden: tuple[int, ...] = (64, 32)
+    charge_feedback: Literal["none", "readout", "embedding"] = "none"
+    environment_hardness: bool = False
+    widths: tuple[float, ...] | None = None
+    learn_widths: bool = False
+    background: Literal["point", "gaussian"] = "point"
+    ewald_accuracy: float = Field(1e-10, gt=1e-15, lt=1e-2)
+
+    @classmethod
+    def preset(cls, name: str, **changes: Any) -> "ModelConfig":
+        """Settings by size, "XS", "S", "M" or "L"; species and cutoff are always the caller's.
+
+        Raises ValueError for another name.
+        """
+        if name not in PRESETS:
+            raise ValueError(f"there is no preset {name!r}; choose one of {', '.join(PRESETS)}.")
+        return cls(**{**PRESETS[name], **changes})
+
+    @field_validator("species")
+    @classmethod
+    def _known_and_different(cls, species: tuple[int, ...]) -> tuple[int, ...]:
+        for number in species:
+            if not 1 <= number < len(COVALENT_RADII):
+                raise ValueError(f"{number} is not an atomic number between 1 and {len(COVALENT_RADII) - 1}")
+        if len(set(species)) < len(species):
+            raise ValueError(f"{list(species)} names an element twice")
+        return species
+
+    @field_validator("widths")
+    @classmethod
+    def _positive(cls, widths: tuple[float, ...] | None) -> tuple[float, ...] | None:
+        if widths is not None and min(widths, default=0.0) <= 0:
+            raise ValueError(f"Gaussian widths must be positive (Å), got {list(widths)}")
+        return widths
+
+    def model_post_init(self, context: Any) -> None:
+        if self.widths is not None and len(self.widths) != len(self.species):
+            raise ValueError(f"{len(self.widths)} widths for {len(self.species)} species; give one for each, in order")
+        if self.energy == "none" and self.charge_feedback != "none":
+            raise ValueError(
+                f'energy="none" has no charges to feed back; set charge_feedback="none" '
+                f"(got {self.charge_feedback!r}) or choose another energy"
+            )

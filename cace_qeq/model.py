@@ -1,0 +1,221 @@
+"""The potential: a batch of structures to its energies and charges."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from cace_qeq.config import ModelConfig
+from cace_qeq.electrostatics import ChargeGeometry, ChargeParameters, Equilibrium, equilibrate
+from cace_qeq.nn.ace import CartesianACE, Environments, ExpansionSettings, environments
+from cace_qeq.nn.charges import (
+    LARGEST_WIDTH_FACTOR,
+    ChargeHeads,
+    Electronegativity,
+    ElementHardness,
+    EnvironmentHardness,
+    FixedWidths,
+    LearnedWidths,
+    covalent_widths,
+)
+from cace_qeq.nn.feedback import EmbeddingFeedback, NoFeedback, ReadoutFeedback
+from cace_qeq.nn.heads import Readout
+from cace_qeq.nn.species import SpeciesIndex
+from cace_qeq.structures.batch import AtomicBatch, GeometrySettings
+
+
+@dataclass(frozen=True)
+class Energies:
+    """What the model says of a batch, differentiable; float64.
+
+    short_range         (atom,)       eV    reference energies included
+    electrostatic       (structure,)  eV    zero without charges
+    atom_electrostatic  (atom,)       eV    its parts, that add up to it
+    charges             (atom,)       e     NaN without charges
+    electronegativity   (atom,)       eV/e  NaN without charges
+    structure           (atom,)             which structure each atom belongs to
+    """
+
+    short_range: Tensor
+    electrostatic: Tensor
+    atom_electrostatic: Tensor
+    charges: Tensor
+    electronegativity: Tensor
+    structure: Tensor
+
+    @property
+    def total(self) -> Tensor:
+        """(structure,)  eV"""
+        return self.per_structure(self.short_range) + self.electrostatic
+
+    def per_structure(self, values: Tensor) -> Tensor:
+        """Sum over the atoms of each structure.  (atom,) -> (structure,)"""
+        return torch.zeros_like(self.electrostatic).index_add(0, self.structure, values)
+
+
+class CACEQEq(nn.Module):
+    """Cartesian atomic cluster expansion with charge equilibration.
+
+    provenance  how the model came to be (plain values; saved with it)
+    """
+
+    reference_energies: Tensor
+    energy_scale: Tensor
+
+    def __init__(self, config: ModelConfig):
+        super().__init__()
+        self.config = config
+        self.provenance: dict[str, Any] = {}
+        self.species = SpeciesIndex(config.species)
+        self.representation = CartesianACE(expansion(config), config.layers, config.message_channels)
+        self.charge_heads = charge_heads(config, self.representation.n_features)
+        self.feedback = charge_feedback(config, self.representation.n_features)
+        self.energy_head = Readout(self.feedback.n_features, config.hidden)
+        self.register_buffer("reference_energies", torch.zeros(len(config.species), dtype=torch.float64))
+        self.register_buffer("energy_scale", torch.ones((), dtype=torch.float64))
+
+    @property
+    def geometry(self) -> GeometrySettings:
+        """What batches for this model must hold."""
+        if self.charge_heads is None:
+            return GeometrySettings(self.config.cutoff)
+        factor = LARGEST_WIDTH_FACTOR if self.config.learn_widths else 1.0
+        return GeometrySettings(self.config.cutoff, factor * max(widths(self.config)), self.config.ewald_accuracy)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Precision of the network; geometry, electrostatics and energies are float64 in any case."""
+        return self.energy_head.linear.weight.dtype
+
+    def forward(self, batch: AtomicBatch) -> Energies:
+        """Raises ValueError for an element that the model does not know."""
+        species = self.species(batch.numbers)
+        around = self.environments(batch)
+        features = self.representation(around, species)
+        if self.charge_heads is None:
+            return self.without_charges(batch, features, species)
+        parameters = self.charge_heads(features, species)
+        equilibrium = self.equilibrium(batch, parameters)
+        features = self.feedback(around, features, equilibrium.charges, species)
+        short_range = self.short_range(features, species)
+        electrostatic = equilibrium.energy if self.config.energy == "equilibrated" else equilibrium.coulomb_energy
+        return Energies(
+            short_range,
+            electrostatic,
+            self.atom_electrostatic(equilibrium, parameters),
+            equilibrium.charges,
+            parameters.electronegativity,
+            batch.structure,
+        )
+
+    def environments(self, batch: AtomicBatch) -> Environments:
+        """Neighbours' radial and angular functions in the precision of the network."""
+        return environments(
+            batch.displacements().to(self.dtype), batch.neighbors.index, self.representation.settings
+        )
+
+    def without_charges(self, batch: AtomicBatch, features: Tensor, species: Tensor) -> Energies:
+        energy = self.short_range(features, species)
+        zero, missing = torch.zeros_like(energy), torch.full_like(energy, torch.nan)
+        return Energies(energy, torch.zeros_like(batch.total_charge), zero, missing, missing, batch.structure)
+
+    def equilibrium(self, batch: AtomicBatch, parameters: ChargeParameters) -> Equilibrium:
+        """Charges that minimise E_qeq for the given total charges."""
+        return equilibrate(charge_geometry(batch), parameters, batch.total_charge, self.config.background)
+
+    def short_range(self, features: Tensor, species: Tensor) -> Tensor:
+        """(atom,)  eV"""
+        return self.reference_energies[species] + self.energy_scale * self.energy_head(features).double()
+
+    def atom_electrostatic(self, equilibrium: Equilibrium, parameters: ChargeParameters) -> Tensor:
+        """(atom,)  eV, q_a (A q)_a / 2 and, when equilibrated, χ_a q_a + J_a q_a² / 2"""
+        charges = equilibrium.charges
+        coulomb = charges * equilibrium.potential / 2
+        if self.config.energy == "coulomb":
+            return coulomb
+        return coulomb + charges * (parameters.electronegativity + parameters.hardness * charges / 2)
+
+    def set_reference_energies(self, energies: Tensor) -> None:
+        """energies  (species,)  eV, of the isolated atoms or from least squares, in the order of config.species"""
+        self.reference_energies.copy_(energies)
+
+    def set_energy_scale(self, scale: float) -> None:
+        """scale  eV, for one unit of the energy head's output; the RMS force times 1 Å serves well"""
+        self.energy_scale.fill_(scale)
+
+    @torch.no_grad()
+    def calibrate(self, batch: AtomicBatch) -> None:
+        """Standardise all features on typical structures, before training starts."""
+        species = self.species(batch.numbers)
+        around = self.environments(batch)
+        self.representation.calibrate(around, species)
+        if self.charge_heads is None:
+            return
+        features = self.representation(around, species)
+        charges = self.equilibrium(batch, self.charge_heads(features, species)).charges
+        self.feedback.calibrate(around, features, charges, species)
+
+
+def expansion(config: ModelConfig) -> ExpansionSettings:
+    return ExpansionSettings(
+        len(config.species),
+        config.cutoff,
+        config.n_radial,
+        config.species_channels,
+        config.channels,
+        config.l_max,
+        config.body_order,
+        config.couplings,
+    )
+
+
+def widths(config: ModelConfig) -> Sequence[float]:
+    return covalent_widths(config.species) if config.widths is None else config.widths
+
+
+def charge_heads(config: ModelConfig, n_features: int) -> ChargeHeads | None:
+    if config.energy == "none":
+        return None
+    electronegativity = Electronegativity(config.species, n_features, config.hidden)
+    hardness = (
+        EnvironmentHardness(config.species, widths(config), n_features, config.hidden)
+        if config.environment_hardness
+        else ElementHardness(config.species, widths(config))
+    )
+    width = LearnedWidths(widths(config)) if config.learn_widths else FixedWidths(widths(config))
+    return ChargeHeads(electronegativity, hardness, width)
+
+
+def charge_feedback(config: ModelConfig, n_features: int) -> NoFeedback:
+    if config.charge_feedback == "readout":
+        return ReadoutFeedback(n_features)
+    if config.charge_feedback == "embedding":
+        return EmbeddingFeedback(expansion(config), n_features, config.message_channels)
+    return NoFeedback(n_features)
+
+
+def charge_geometry(batch: AtomicBatch) -> ChargeGeometry:
+    """The batch as the electrostatics room sees it.
+
+    Raises ValueError for structures that are periodic in one or two directions.
+    """
+    periodic = batch.pbc.all(dim=1)
+    if (batch.pbc.any(dim=1) & ~periodic).any():
+        raise ValueError(
+            "charge equilibration needs structures that are periodic in all three directions or in none; "
+            'use energy="none", or three periodic directions with vacuum.'
+        )
+    pairs, ewald = batch.ewald.pairs, batch.ewald
+    return ChargeGeometry(
+        positions=batch.positions,
+        cells=batch.cells,
+        periodic=periodic,
+        structure=batch.structure,
+        center=pairs.center,
+        neighbor=pairs.neighbor,
+        shift=pairs.shift,
+        triplets=ewald.triplets,
+        split=ewald.split,
+    )

@@ -1,0 +1,144 @@
+"""Learned Cartesian atomic cluster expansion: densities, mixing per degree, invariants, messages."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from cace_qeq.features import Couplings, bessel_basis, degrees, monomials, polynomial_envelope
+from cace_qeq.nn.mlp import mlp
+
+SMALLEST_RELATIVE_SPREAD = 0.05  # of a feature, below which it is not blown up to unit variance
+
+
+@dataclass(frozen=True)
+class ExpansionSettings:
+    """Size of the expansion; the fields of the same names in ModelConfig explain them."""
+
+    n_species: int
+    cutoff: float
+    n_radial: int
+    species_channels: int
+    channels: int
+    l_max: int
+    body_order: int
+    couplings: str
+
+
+@dataclass(frozen=True)
+class Environments:
+    """What the neighbours of every atom contribute, before their channels are known.
+
+    radial     (atom, slot, radial)    Bessel functions times the envelope; zero in padding
+    monomials  (atom, slot, monomial)  of the unit vectors to the neighbours
+    senders    (atom, slot)            index of the neighbour
+    """
+
+    radial: Tensor
+    monomials: Tensor
+    senders: Tensor
+
+
+def environments(displacements: Tensor, senders: Tensor, settings: ExpansionSettings) -> Environments:
+    """Radial and angular functions of all neighbours, in the precision of the displacements.
+
+    displacements  (atom, slot, 3)  Å  from receiver to neighbour, beyond the cutoff in padding
+    """
+    distance = torch.linalg.vector_norm(displacements, dim=-1)
+    direction = displacements / distance.unsqueeze(-1)
+    envelope = polynomial_envelope(distance, settings.cutoff).unsqueeze(-1)
+    radial = bessel_basis(distance, settings.cutoff, settings.n_radial) * envelope
+    return Environments(radial, monomials(direction, settings.l_max), senders)
+
+
+class ACELayer(nn.Module):
+    """Density moments of the neighbours' channels and their standardised invariants.
+
+    A[a, m, c] = g_l[species of a, c] Σ_nz W_l[nz, c] Σ_b R_n M_m h[b, z];  the sums over neighbours carry nothing
+    that depends on the receiver alone.   Cheng, npj Comput. Mater. 10, 157 (2024), eqs. 3-10
+    """
+
+    shift: Tensor
+    scale: Tensor
+
+    def __init__(self, settings: ExpansionSettings, sender_channels: int):
+        super().__init__()
+        n_in, n_degrees = settings.n_radial * sender_channels, settings.l_max + 1
+        self.couplings = Couplings(settings.l_max, settings.body_order, settings.couplings)
+        self.mixing = nn.Parameter(torch.randn(n_degrees, n_in, settings.channels) / n_in**0.5)
+        self.receiver = nn.Parameter(1 + 0.3 * torch.randn(settings.n_species, n_degrees, settings.channels))
+        self.sizes = [degrees(settings.l_max).count(degree) for degree in range(n_degrees)]
+        self.n_features = self.couplings.n_invariants * settings.channels
+        self.register_buffer("shift", torch.zeros(self.n_features))
+        self.register_buffer("scale", torch.ones(self.n_features))
+
+    def moments(self, around: Environments, channels: Tensor, species: Tensor) -> Tensor:
+        """channels (atom, z), species (atom,) -> A (atom, monomial, channel)"""
+        arriving = channels.index_select(0, around.senders.flatten()).view(*around.senders.shape, -1)
+        weighted = (around.radial.unsqueeze(-1) * arriving.unsqueeze(-2)).flatten(-2)
+        density = around.monomials.transpose(1, 2) @ weighted
+        receiver = self.receiver[species]
+        mixed = [
+            (part @ self.mixing[degree]) * receiver[:, degree].unsqueeze(1)
+            for degree, part in enumerate(density.split(self.sizes, dim=1))
+        ]
+        return torch.cat(mixed, dim=1)
+
+    def forward(self, around: Environments, channels: Tensor, species: Tensor) -> Tensor:
+        """-> (atom, feature)"""
+        invariants = self.couplings(self.moments(around, channels, species))
+        return (invariants.flatten(1) - self.shift) / self.scale
+
+    @torch.no_grad()
+    def calibrate(self, around: Environments, channels: Tensor, species: Tensor) -> None:
+        """Give every degree of the moments unit size and every invariant zero mean and unit variance here."""
+        moments = self.moments(around, channels, species)
+        for degree, part in enumerate(moments.split(self.sizes, dim=1)):
+            self.mixing[degree] /= part.square().mean().sqrt().clamp(min=1e-6)
+        invariants = self.couplings(self.moments(around, channels, species)).flatten(1)
+        spread = invariants.std(dim=0, unbiased=False)
+        smallest = SMALLEST_RELATIVE_SPREAD * spread.square().mean().sqrt()
+        self.shift.copy_(invariants.mean(dim=0))
+        self.scale.copy_(spread.clamp(min=max(float(smallest), 1e-6)))
+
+
+class CartesianACE(nn.Module):
+    """Invariant features of every atom from one or more rounds of the expansion.
+
+    The first round sees the neighbours' elements; each later one also scalars that the neighbours compute from
+    their own features (messages in the scalar form of CACE).
+    """
+
+    def __init__(self, settings: ExpansionSettings, layers: int, message_channels: int):
+        super().__init__()
+        self.settings = settings
+        self.embedding = nn.Parameter(torch.randn(settings.n_species, settings.species_channels))
+        self.layers = nn.ModuleList([ACELayer(settings, settings.species_channels)])
+        self.messages = nn.ModuleList()
+        for _ in range(layers - 1):
+            self.messages.append(mlp(self.n_features, [2 * message_channels], message_channels))
+            self.layers.append(ACELayer(settings, settings.species_channels + message_channels))
+
+    @property
+    def n_features(self) -> int:
+        return self.settings.species_channels + sum(layer.n_features for layer in self.layers)
+
+    def forward(self, around: Environments, species: Tensor) -> Tensor:
+        """species (atom,) -> (atom, feature)"""
+        elements = self.embedding[species]
+        features = torch.cat([elements, self.layers[0](around, elements, species)], dim=1)
+        for message, layer in zip(self.messages, self.layers[1:], strict=True):
+            channels = torch.cat([elements, message(features)], dim=1)
+            features = torch.cat([features, layer(around, channels, species)], dim=1)
+        return features
+
+    @torch.no_grad()
+    def calibrate(self, around: Environments, species: Tensor) -> None:
+        """Standardise the features of every round on these environments, first to last."""
+        elements = channels = self.embedding[species]
+        features = elements
+        for index, layer in enumerate(self.layers):
+            if index > 0:
+                channels = torch.cat([elements, self.messages[index - 1](features)], dim=1)
+            layer.calibrate(around, channels, species)
+            features = torch.cat([features, layer(around, channels, species)], dim=1)

@@ -1,0 +1,93 @@
+"""Energies, forces, stress, charges and dipoles of a batch, consistent with each other.
+
+Forces and stress are derivatives of the one energy. Where it is not stationary in the charges, the solver's
+implicit derivative supplies the adjoint term L.(dχ/dR + dA/dR q) of the theory page, to any order.
+"""
+
+from dataclasses import dataclass, fields
+
+import torch
+from torch import Tensor
+
+from cace_qeq.model import CACEQEq, Energies
+from cace_qeq.structures.batch import AtomicBatch
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What the model predicts for a batch; float64.
+
+    energy                (structure,)       eV      short_range_energy + electrostatic_energy
+    atom_energies         (atom,)            eV      sum to the energy
+    forces                (atom, 3)          eV/Å
+    stress                (structure, 3, 3)  eV/Å³   +dE/dstrain/V, NaN without a 3-D periodic cell
+    charges               (atom,)            e       NaN for a model without charges
+    electronegativities   (atom,)            eV/e    likewise
+    dipole                (structure, 3)     e Å     about the centre of mass; NaN likewise or with any periodicity
+    short_range_energy    (structure,)       eV      reference energies included
+    electrostatic_energy  (structure,)       eV
+    """
+
+    energy: Tensor
+    atom_energies: Tensor
+    forces: Tensor
+    stress: Tensor
+    charges: Tensor
+    electronegativities: Tensor
+    dipole: Tensor
+    short_range_energy: Tensor
+    electrostatic_energy: Tensor
+
+
+def predict(model: CACEQEq, batch: AtomicBatch) -> Prediction:
+    """All properties of a batch, detached from the graph."""
+    prediction = _predict(model, batch, keep_graph=False)
+    return Prediction(**{f.name: getattr(prediction, f.name).detach() for f in fields(prediction)})
+
+
+def differentiable_predict(model: CACEQEq, batch: AtomicBatch) -> Prediction:
+    """The same with the graph kept, for losses on forces and for response properties."""
+    return _predict(model, batch, keep_graph=True)
+
+
+@torch.enable_grad()
+def _predict(model: CACEQEq, batch: AtomicBatch, keep_graph: bool) -> Prediction:
+    strain = torch.zeros_like(batch.cells, requires_grad=True)
+    strained = batch.strained(strain)
+    energies = model(strained)
+    total = energies.total
+    by_position, by_strain = torch.autograd.grad(
+        total.sum(), [strained.positions, strain], create_graph=keep_graph
+    )
+    return Prediction(
+        energy=total,
+        atom_energies=energies.short_range + energies.atom_electrostatic,
+        forces=-by_position,
+        stress=stress(batch, by_strain),
+        charges=energies.charges,
+        electronegativities=energies.electronegativity,
+        dipole=dipole(batch, energies),
+        short_range_energy=energies.per_structure(energies.short_range),
+        electrostatic_energy=energies.electrostatic,
+    )
+
+
+def stress(batch: AtomicBatch, by_strain: Tensor) -> Tensor:
+    """dE/dstrain/V, symmetric.  (structure, 3, 3)"""
+    periodic = batch.pbc.all(dim=1).view(-1, 1, 1)
+    volumes = torch.where(periodic, batch.volumes.view(-1, 1, 1), torch.nan)
+    return (by_strain + by_strain.transpose(1, 2)) / (2 * volumes)
+
+
+def dipole(batch: AtomicBatch, energies: Energies) -> Tensor:
+    """Σ q (r − centre of mass) of molecules.  (structure, 3)"""
+    total_mass = energies.per_structure(batch.masses)
+    centre = sum_vectors(batch, batch.masses.unsqueeze(-1) * batch.positions) / total_mass.unsqueeze(-1)
+    arms = batch.positions - centre[batch.structure]
+    moments = sum_vectors(batch, energies.charges.unsqueeze(-1) * arms)
+    return torch.where(batch.pbc.any(dim=1, keepdim=True), torch.nan, moments)
+
+
+def sum_vectors(batch: AtomicBatch, vectors: Tensor) -> Tensor:
+    """(atom, 3) -> (structure, 3)"""
+    return vectors.new_zeros(batch.n_structures, 3).index_add(0, batch.structure, vectors)

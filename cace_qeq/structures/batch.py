@@ -1,0 +1,135 @@
+"""Atoms as tensors: one frozen batch of structures of any sizes and boundaries."""
+
+from dataclasses import dataclass, fields, is_dataclass, replace
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+
+PADDING_DISTANCE = 1000.0  # Å; beyond every cutoff, so that padding contributes exact zeros
+
+Moved = TypeVar("Moved")
+
+
+@dataclass(frozen=True)
+class GeometrySettings:
+    """What a model needs to know about a structure.
+
+    cutoff         Å   of the atomic environments
+    largest_width  Å   widest Gaussian charge the model may use; 0 for a model without charges
+    accuracy           of the Ewald sums
+    """
+
+    cutoff: float
+    largest_width: float = 0.0
+    accuracy: float = 1e-10
+
+
+@dataclass(frozen=True)
+class Neighbors:
+    """Neighbours within the cutoff as a table, one row per receiver, padded to the longest row.
+
+    index  (atom, slot)     int64  the neighbour b; the receiver itself in padding
+    shift  (atom, slot, 3)  int64  lattice vectors added to the neighbour
+    mask   (atom, slot)     bool   False in padding
+    """
+
+    index: Tensor
+    shift: Tensor
+    mask: Tensor
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Pairs of atoms, each in both directions, sorted by center.
+
+    center    (pair,)    int64
+    neighbor  (pair,)    int64
+    shift     (pair, 3)  int64  lattice vectors added to the neighbour
+    """
+
+    center: Tensor
+    neighbor: Tensor
+    shift: Tensor
+
+
+@dataclass(frozen=True)
+class EwaldTerms:
+    """Integers of the Ewald sums of the periodic structures; empty without any.
+
+    pairs     real-space pairs, images of an atom with itself included
+    triplets  (structure, k, 3)  int64  reciprocal vectors, rows of zeros are padding
+    split     (structure,)       Å      η; 1 for structures that are not periodic
+    """
+
+    pairs: Pairs
+    triplets: Tensor
+    split: Tensor
+
+
+@dataclass(frozen=True)
+class AtomicBatch:
+    """Structures, one after the other. Floats are float64.
+
+    positions     (atom, 3)          Å
+    numbers       (atom,)     int64  atomic numbers
+    masses        (atom,)            u
+    structure     (atom,)     int64  which structure the atom belongs to, ascending
+    cells         (structure, 3, 3)  Å, rows are lattice vectors; zeros for a molecule
+    pbc           (structure, 3)     bool
+    total_charge  (structure,)       e
+    neighbors     of the atomic environments
+    ewald         of the electrostatics
+    """
+
+    positions: Tensor
+    numbers: Tensor
+    masses: Tensor
+    structure: Tensor
+    cells: Tensor
+    pbc: Tensor
+    total_charge: Tensor
+    neighbors: Neighbors
+    ewald: EwaldTerms
+
+    @property
+    def n_atoms(self) -> int:
+        return self.positions.shape[0]
+
+    @property
+    def n_structures(self) -> int:
+        return self.cells.shape[0]
+
+    @property
+    def volumes(self) -> Tensor:
+        """(structure,)  Å³, zero for a molecule."""
+        return torch.linalg.det(self.cells).abs()
+
+    def to(self, device: torch.device | str) -> "AtomicBatch":
+        return moved(self, device)
+
+    def strained(self, strain: Tensor) -> "AtomicBatch":
+        """Positions and cells times (1 + strain), with the integers of neighbours and k vectors kept.
+
+        strain  (structure, 3, 3)
+        """
+        deformation = torch.eye(3, dtype=strain.dtype, device=strain.device) + strain
+        positions = torch.einsum("ax,axy->ay", self.positions, deformation[self.structure])
+        return replace(self, positions=positions, cells=self.cells @ deformation)
+
+    def displacements(self) -> Tensor:
+        """(atom, slot, 3)  Å  from each receiver to its neighbours, PADDING_DISTANCE along x in padding."""
+        table = self.neighbors
+        senders = self.positions.index_select(0, table.index.flatten()).view(*table.index.shape, 3)
+        images = table.shift.to(self.cells.dtype) @ self.cells[self.structure]
+        padding = self.positions.new_tensor([PADDING_DISTANCE, 0.0, 0.0])
+        return torch.where(table.mask.unsqueeze(-1), senders + images - self.positions.unsqueeze(1), padding)
+
+
+def moved(record: Moved, device: torch.device | str) -> Moved:
+    """A frozen dataclass of tensors (nested or not) on another device."""
+    if isinstance(record, Tensor):
+        return record.to(device)  # type: ignore[return-value]
+    if not is_dataclass(record):
+        return record
+    return replace(record, **{f.name: moved(getattr(record, f.name), device) for f in fields(record)})  # type: ignore

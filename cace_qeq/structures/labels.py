@@ -1,0 +1,29 @@
+"""Reference values of a batch; a missing one is NaN."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from cace_qeq.structures.batch import moved
+
+
+@dataclass(frozen=True)
+class Labels:
+    """Reference values in float64, NaN where a frame has none.
+
+    energy   (structure,)       eV
+    forces   (atom, 3)          eV/Å
+    stress   (structure, 3, 3)  eV/Å³, +dE/dstrain/V
+    charges  (atom,)            e
+    dipole   (structure, 3)     e Å, about the centre of mass
+    """
+
+    energy: Tensor
+    forces: Tensor
+    stress: Tensor
+    charges: Tensor
+    dipole: Tensor
+
+    def to(self, device: torch.device | str) -> "Labels":
+        return moved(self, device)
