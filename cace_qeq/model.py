@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from cace_qeq.config import ModelConfig
 from cace_qeq.electrostatics import ChargeGeometry, ChargeParameters, Equilibrium, equilibrate
@@ -22,6 +22,7 @@ from cace_qeq.nn.charges import (
 )
 from cace_qeq.nn.feedback import EmbeddingFeedback, NoFeedback, ReadoutFeedback
 from cace_qeq.nn.heads import Readout
+from cace_qeq.nn.precision import KeepsDoubleBuffers
 from cace_qeq.nn.species import SpeciesIndex
 from cace_qeq.structures.batch import AtomicBatch, GeometrySettings
 
@@ -55,7 +56,7 @@ class Energies:
         return torch.zeros_like(self.electrostatic).index_add(0, self.structure, values)
 
 
-class CACEQEq(nn.Module):
+class CACEQEq(KeepsDoubleBuffers):
     """Cartesian atomic cluster expansion with charge equilibration.
 
     provenance  how the model came to be (plain values; saved with it)

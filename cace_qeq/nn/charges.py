@@ -10,6 +10,7 @@ from torch.nn.functional import softplus
 from cace_qeq.electrostatics import ChargeParameters
 from cace_qeq.nn.elements import COVALENT_RADII, chemical_hardness, mulliken_electronegativity
 from cace_qeq.nn.heads import Readout
+from cace_qeq.nn.precision import KeepsDoubleBuffers
 from cace_qeq.units import COULOMB
 
 SMALLEST_INITIAL_HARDNESS = 1.0  # eV/e²
@@ -61,7 +62,7 @@ class EnvironmentHardness(ElementHardness):
         return super().forward(features, species) * (1 + change)
 
 
-class FixedWidths(nn.Module):
+class FixedWidths(KeepsDoubleBuffers):
     """Gaussian width σ of each element."""
 
     widths: Tensor
