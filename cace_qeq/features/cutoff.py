@@ -1,0 +1,21 @@
+"""Smooth end of the neighbourhood."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+
+def polynomial_envelope(distance: Tensor, cutoff: float, power: int = 6) -> Tensor:
+    """Polynomial that falls from 1 to 0 with two vanishing derivatives at the cutoff.
+
+    distance  any shape   Å
+    cutoff    Å
+    power     p >= 2; the larger, the longer the envelope stays near 1
+    returns   as distance, exactly 0 at and beyond the cutoff
+
+    With x = r / cutoff:  1 - (p+1)(p+2)/2 x^p + p(p+2) x^(p+1) - p(p+1)/2 x^(p+2).
+    Gasteiger et al., ICLR 2020, arXiv 2003.03123, eq. 8.
+    """
+    x = (distance / cutoff).clamp(max=1.0)
+    first, second, third = (power + 1) * (power + 2) / 2, power * (power + 2), power * (power + 1) / 2
+    return 1.0 - x**power * (first - x * (second - third * x))

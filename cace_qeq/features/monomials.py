@@ -1,0 +1,56 @@
+"""Packed monomials: the components of the symmetric tensors u ⊗ u ⊗ .. ⊗ u, each once."""
+
+from __future__ import annotations
+
+import math
+from functools import cache
+
+import torch
+from torch import Tensor
+
+Exponents = tuple[int, int, int]
+
+
+def n_monomials(l_max: int) -> int:
+    """Number of monomials of degree 0 to l_max."""
+    return math.comb(l_max + 3, 3)
+
+
+@cache
+def rank_exponents(rank: int) -> tuple[Exponents, ...]:
+    """Exponents (i, j, k) of one degree; of degree 2: 200, 110, 101, 020, 011, 002."""
+    return tuple((i, j, rank - i - j) for i in range(rank, -1, -1) for j in range(rank - i, -1, -1))
+
+
+@cache
+def monomial_exponents(l_max: int) -> tuple[Exponents, ...]:
+    """Exponents of every degree from 0 to l_max, the order of the monomial axis everywhere."""
+    return tuple(exponents for rank in range(l_max + 1) for exponents in rank_exponents(rank))
+
+
+def degrees(l_max: int) -> tuple[int, ...]:
+    """Degree of each monomial."""
+    return tuple(sum(exponents) for exponents in monomial_exponents(l_max))
+
+
+def multiplicity(exponents: Exponents) -> int:
+    """Number of components of the dense tensor that one packed component stands for, l! / (i! j! k!)."""
+    return math.factorial(sum(exponents)) // math.prod(map(math.factorial, exponents))
+
+
+def monomials(direction: Tensor, l_max: int) -> Tensor:
+    """Products x^i y^j z^k of degree 0 to l_max, each degree from the one before.
+
+    direction  (..., 3)
+    returns    (..., monomial), in the order of monomial_exponents; stored monomial by monomial, so that
+               the transpose in front of a matrix product is free
+    """
+    components = direction.movedim(-1, 0)
+    x, y, z = components.contiguous().unbind(0)
+    block = torch.ones_like(x).unsqueeze(0)
+    blocks = [block]
+    for degree in range(1, l_max + 1):
+        # the last `degree` monomials of a block hold no x, the very last one holds z alone
+        block = torch.cat([x * block, y * block[-degree:], (z * block[-1]).unsqueeze(0)])
+        blocks.append(block)
+    return torch.cat(blocks).movedim(0, -1)

@@ -1,0 +1,43 @@
+"""Radial basis."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+SERIES_BELOW = 0.25
+"""Angle below which sin(θ)/θ is a series: the quotient's second derivative loses all digits as θ → 0."""
+
+
+def bessel_basis(distance: Tensor, cutoff: float, n_radial: int) -> Tensor:
+    """Spherical Bessel functions of order zero with a node at the cutoff, √(2/rc) sin(n π r / rc) / r.
+
+    distance  (...)            Å
+    cutoff    Å
+    n_radial  number of functions
+    returns   (..., n_radial)  Å^-3/2, finite and twice differentiable down to r = 0; constant beyond the
+              cutoff, where the envelope that they are multiplied by is zero
+
+    Gasteiger et al., ICLR 2020, arXiv 2003.03123, eq. 7.
+    """
+    angle = distance.clamp(max=cutoff) * (math.pi / cutoff)
+    twice_cosine = 2.0 * angle.cos()
+    functions = [sine_quotient(angle) * (math.pi / cutoff * math.sqrt(2.0 / cutoff))]
+    for n in range(1, n_radial):
+        # sin((n+1)θ) = 2 cos(θ) sin(nθ) - sin((n-1)θ): one sine and one cosine serve all orders
+        higher = twice_cosine * functions[-1]
+        functions.append(higher if n == 1 else higher - functions[-2])
+    return torch.stack(functions, dim=-1)
+
+
+def sine_quotient(angle: Tensor) -> Tensor:
+    """sin(θ)/θ with accurate first and second derivatives everywhere, θ = 0 included."""
+    small = angle < SERIES_BELOW
+    away_from_zero = torch.where(small, 1.0, angle)
+    square = torch.where(small, angle, 0.0) ** 2
+    series = torch.ones_like(square)
+    for n in range(6, 0, -1):
+        series = 1.0 - square * series / (2 * n * (2 * n + 1))
+    return torch.where(small, series, away_from_zero.sin() / away_from_zero)
