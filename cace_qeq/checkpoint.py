@@ -31,8 +31,7 @@ def save_model(model: CACEQEq, path: str | Path) -> None:
         "config": model.config.model_dump_json(),
         "provenance": json.dumps(model.provenance),
     }
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
-    write_atomically(path, save(tensors, metadata))
+    write(Path(path), metadata, model.state_dict())
 
 
 def load_model(
@@ -60,6 +59,12 @@ def load_model(
     except (ValidationError, json.JSONDecodeError, KeyError, RuntimeError) as error:
         raise CheckpointError(f"{path} does not hold together: {error}") from error
     return model.to(device).eval()
+
+
+def write(path: Path, metadata: dict[str, str], tensors: dict[str, Tensor]) -> None:
+    """A safetensors file of metadata and tensors; it appears whole or not at all."""
+    detached = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    write_atomically(path, save(detached, metadata))
 
 
 def read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
