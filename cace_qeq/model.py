@@ -62,6 +62,7 @@ class CACEQEq(KeepsDoubleBuffers):
     provenance  how the model came to be (plain values; saved with it)
     """
 
+    double_buffers = ("reference_energies", "energy_scale")
     reference_energies: Tensor
     energy_scale: Tensor
 

@@ -65,6 +65,7 @@ class EnvironmentHardness(ElementHardness):
 class FixedWidths(KeepsDoubleBuffers):
     """Gaussian width σ of each element."""
 
+    double_buffers = ("widths",)
     widths: Tensor
 
     def __init__(self, widths: Sequence[float]):

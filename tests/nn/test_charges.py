@@ -1,0 +1,57 @@
+import math
+
+import pytest
+import torch
+
+from cace_qeq.nn.charges import (
+    Electronegativity,
+    ElementHardness,
+    EnvironmentHardness,
+    FixedWidths,
+    LearnedWidths,
+    covalent_widths,
+)
+from cace_qeq.nn.elements import chemical_hardness
+from cace_qeq.units import COULOMB
+
+SPECIES = [1, 11, 17]
+WIDTHS = covalent_widths(SPECIES)
+ATOMS = torch.tensor([0, 1, 2, 1])
+
+
+def test_free_atoms_keep_their_hardness_where_their_width_allows():
+    hardness = ElementHardness(SPECIES, WIDTHS)(torch.zeros(4, 5), ATOMS)
+    chlorine = hardness[2] + COULOMB / (math.sqrt(math.pi) * WIDTHS[2])
+    assert chlorine.item() == pytest.approx(chemical_hardness(17), abs=1e-5)  # parameters are single precision
+    assert hardness[0].item() == pytest.approx(1.0, abs=1e-6)
+
+
+def test_hardness_stays_positive_whatever_the_parameters():
+    module = EnvironmentHardness(SPECIES, WIDTHS, 5, [4])
+    for parameter in module.parameters():
+        parameter.data.fill_(-30.0)
+    assert (module(-1e3 * torch.ones(4, 5), ATOMS) > 0).all()
+
+
+def test_environment_changes_hardness_by_at_most_half():
+    module = EnvironmentHardness(SPECIES, WIDTHS, 5, [4])
+    plain = ElementHardness.forward(module, torch.zeros(4, 5), ATOMS)
+    with torch.no_grad():
+        module.environment.linear.weight.fill_(100.0)
+    ratio = module(torch.ones(4, 5), ATOMS) / plain
+    assert torch.allclose(ratio, torch.full_like(ratio, 1.5))
+
+
+def test_learned_widths_start_at_the_tabulated_ones_and_stay_within_a_factor_of_two():
+    fixed, learned = FixedWidths(WIDTHS), LearnedWidths(WIDTHS)
+    assert torch.equal(fixed(ATOMS), learned(ATOMS))
+    with torch.no_grad():
+        learned.raw.fill_(50.0)
+    assert torch.allclose(learned(ATOMS), 2 * fixed(ATOMS))
+
+
+def test_electronegativity_is_double_and_depends_on_the_environment():
+    head = Electronegativity(SPECIES, 5, [4])
+    low, high = head(torch.zeros(4, 5), ATOMS), head(torch.ones(4, 5), ATOMS)
+    assert low.dtype == torch.float64
+    assert (low != high).all()
