@@ -2,9 +2,10 @@
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import Field, field_validator
 
 from cace_qeq.nn.elements import COVALENT_RADII
+from cace_qeq.strict import Settings
 
 PRESETS: dict[str, dict[str, Any]] = {
     "XS": {"layers": 1, "channels": 16, "body_order": 3, "hidden": (32,)},
@@ -14,7 +15,7 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 
 
-class ModelConfig(BaseModel):
+class ModelConfig(Settings):
     """Settings of a CACEQEq model; frozen, and an unknown field is an error.
 
     species               atomic numbers of the elements
@@ -37,8 +38,6 @@ class ModelConfig(BaseModel):
     background            of charged cells: "point" or "gaussian"
     ewald_accuracy        relative size of the first neglected term of either sum
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     species: tuple[int, ...] = Field(min_length=1)
     cutoff: float = Field(gt=0, le=20)

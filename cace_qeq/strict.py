@@ -1,0 +1,30 @@
+"""Settings that refuse what they do not know. pydantic validates them: types, ranges and readable errors for free."""
+
+import difflib
+from collections.abc import Iterable
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, model_validator
+
+
+class Settings(BaseModel):
+    """A frozen group of settings; an unknown key is an error that suggests the nearest right one."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_unknown_keys(cls, values: Any) -> Any:
+        if isinstance(values, dict):
+            refuse_unknown_keys(values, cls.model_fields)
+        return values
+
+
+def refuse_unknown_keys(keys: Iterable[str], known: Iterable[str]) -> None:
+    """Raise ValueError for the first key that is not known, with the nearest known one."""
+    known = list(known)
+    for key in keys:
+        if key not in known:
+            near = difflib.get_close_matches(str(key), known, n=1, cutoff=0.5)
+            advice = f"did you mean {near[0]!r}?" if near else f"known keys: {', '.join(known)}"
+            raise ValueError(f"unknown key {key!r}; {advice}")

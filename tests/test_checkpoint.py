@@ -1,0 +1,82 @@
+"""The model file: everything comes back, nothing half-written or foreign gets in."""
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from cace_qeq.checkpoint import CheckpointError, load_model, save_model
+from cace_qeq.config import ModelConfig
+from cace_qeq.model import CACEQEq
+
+
+@pytest.fixture
+def model():
+    with torch.random.fork_rng():
+        torch.manual_seed(3)
+        model = CACEQEq(ModelConfig(species=[11, 17], cutoff=4.0, channels=4, learn_widths=True))
+    model.set_reference_energies(torch.tensor([-4410.123456789, -12524.987654321], dtype=torch.float64))
+    model.provenance = {"total_charges": [0.0, 1.0], "seed": 3}
+    return model
+
+
+def test_everything_comes_back(model, tmp_path):
+    save_model(model, tmp_path / "model.safetensors")
+    loaded = load_model(tmp_path / "model.safetensors")
+    assert loaded.config == model.config
+    assert loaded.provenance == model.provenance
+    assert loaded.dtype == torch.float32
+    assert not loaded.training
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(loaded.state_dict()[name], tensor), name
+
+
+def test_precision_can_be_chosen_and_energies_stay_double(model, tmp_path):
+    save_model(model, tmp_path / "model.safetensors")
+    double = load_model(tmp_path / "model.safetensors", dtype=torch.float64)
+    assert double.dtype == torch.float64
+    assert torch.equal(double.reference_energies, model.reference_energies)
+
+
+def test_nothing_else_is_left_in_the_folder(model, tmp_path):
+    save_model(model, tmp_path / "model.safetensors")
+    save_model(model, tmp_path / "model.safetensors")
+    assert [path.name for path in tmp_path.iterdir()] == ["model.safetensors"]
+
+
+def test_missing_file(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"nothing\.safetensors"):
+        load_model(tmp_path / "nothing.safetensors")
+
+
+@pytest.mark.parametrize("keep", [0, 4, 400, -10])
+def test_damaged_file(model, tmp_path, keep):
+    path = tmp_path / "model.safetensors"
+    save_model(model, path)
+    path.write_bytes(path.read_bytes()[:keep])
+    with pytest.raises(CheckpointError, match="damaged"):
+        load_model(path)
+
+
+def test_foreign_file(tmp_path):
+    save_file({"weight": torch.ones(2)}, tmp_path / "other.safetensors")
+    with pytest.raises(CheckpointError, match="not a cace_qeq model"):
+        load_model(tmp_path / "other.safetensors")
+
+
+def test_other_version(tmp_path):
+    save_file({"weight": torch.ones(2)}, tmp_path / "new.safetensors", {"format": "cace_qeq model", "version": "99"})
+    with pytest.raises(CheckpointError, match="version 99"):
+        load_model(tmp_path / "new.safetensors")
+
+
+def test_tensors_that_do_not_fit_the_config(model, tmp_path):
+    save_model(model, tmp_path / "model.safetensors")
+    metadata = {
+        "format": "cace_qeq model",
+        "version": "1",
+        "config": model.config.model_copy(update={"channels": 5}).model_dump_json(),
+        "provenance": "{}",
+    }
+    save_file(model.state_dict(), tmp_path / "mixed.safetensors", metadata)
+    with pytest.raises(CheckpointError, match="does not hold together"):
+        load_model(tmp_path / "mixed.safetensors")

@@ -1,0 +1,49 @@
+"""Settings of a model: strict, frozen, clear about what is wrong."""
+
+import pytest
+from pydantic import ValidationError
+
+from cace_qeq.config import PRESETS, ModelConfig
+
+
+def test_defaults_need_only_species_and_cutoff():
+    config = ModelConfig(species=[1, 8], cutoff=5.5)
+    assert config.energy == "equilibrated"
+    assert config.species == (1, 8)
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_presets_are_valid_and_can_be_changed(name):
+    config = ModelConfig.preset(name, species=[1, 8], cutoff=4.0, energy="coulomb", channels=7)
+    assert (config.energy, config.channels) == ("coulomb", 7)
+
+
+def test_unknown_preset_lists_the_known_ones():
+    with pytest.raises(ValueError, match="XS, S, M, L"):
+        ModelConfig.preset("XXL", species=[1], cutoff=4.0)
+
+
+def test_frozen():
+    config = ModelConfig(species=[1], cutoff=4.0)
+    with pytest.raises(ValidationError, match="frozen"):
+        config.cutoff = 5.0
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"cutof": 4.0}, "did you mean 'cutoff'"),
+        ({"species": []}, "at least 1"),
+        ({"species": [1, 1]}, "twice"),
+        ({"species": [0]}, "not an atomic number"),
+        ({"species": [120]}, "not an atomic number"),
+        ({"cutoff": -1.0}, "greater than 0"),
+        ({"energy": "qeq"}, "equilibrated"),
+        ({"widths": [1.0, 1.0]}, "2 widths for 1 species"),
+        ({"widths": [-1.0]}, "positive"),
+        ({"energy": "none", "charge_feedback": "readout"}, "no charges to feed back"),
+    ],
+)
+def test_wrong_settings_say_what_is_wrong(changes, message):
+    with pytest.raises(ValidationError, match=message):
+        ModelConfig(**{"species": [1], "cutoff": 4.0, **changes})
