@@ -15,8 +15,8 @@ class ChargeGeometry:
     cells      (structure, 3, 3)  Å, rows are lattice vectors; ignored for open structures
     periodic   (structure,)       bool, in all three directions or in none
     structure  (atom,)            int64, ascending
-    center     (pair,)            int64, real-space Ewald pairs of the periodic structures, each in both
-    neighbor   (pair,)            int64  directions, images of an atom with itself included
+    center     (pair,)            int64, ascending; real-space Ewald pairs of the periodic structures, each in
+    neighbor   (pair,)            int64  both directions, images of an atom with itself included
     shift      (pair, 3)          int64, lattice vectors added to the neighbour
     triplets   (structure, k, 3)  int64, one reciprocal vector of each pair ±k; rows of zeros are padding
     split      (structure,)       Å, η of the Ewald sums

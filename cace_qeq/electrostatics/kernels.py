@@ -75,9 +75,7 @@ def background_interaction(
     """
     if background == "point":
         return -2 * math.pi * COULOMB * split**2 / volume
-    if background == "gaussian":
-        return 2 * math.pi * COULOMB * (squared_width - split**2) / volume
-    raise ValueError(f'background is {background!r}; choose "point" or "gaussian"')
+    return 2 * math.pi * COULOMB * (squared_width - split**2) / volume
 
 
 class _ErrorFunctionOverDistance(torch.autograd.Function):

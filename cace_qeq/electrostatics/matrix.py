@@ -1,6 +1,7 @@
 """The Coulomb matrix of Gaussian charges, open or periodic in three dimensions."""
 
 import math
+from typing import Any, get_args
 
 import torch
 from torch import Tensor
@@ -26,7 +27,10 @@ def coulomb_matrix(geometry: ChargeGeometry, width: Tensor, background: Backgrou
     returns     (structure, N, N)  eV/e², N the largest number of atoms, zeros in padding
 
     Differentiable to any order with respect to positions, cells and widths.
+    Raises ValueError for a background of another name.
     """
+    if background not in get_args(Background):
+        raise ValueError(f"background is {background!r}, expected one of {get_args(Background)}")
     widths = geometry.padded(width, 1.0)
     matrix = torch.diag_embed(self_interaction(widths) * geometry.occupied)
     isolated, repeated = (rows.nonzero().flatten() for rows in (~geometry.periodic, geometry.periodic))
@@ -82,7 +86,7 @@ def _lattice_vectors(shift: Tensor, cells: Tensor, owner: Tensor) -> Tensor:
 
 
 def _reciprocal_sum(geometry: ChargeGeometry, rows: Tensor) -> Tensor:
-    """(row, N, N)  one product of the structure factors of single atoms, cosines and sines side by side."""
+    """(row, N, N)  cos k.(r_a - r_b) summed over all k as a product of waves at the two atoms."""
     cells, triplets = geometry.cells.index_select(0, rows), geometry.triplets.index_select(0, rows)
     vectors = 2 * math.pi * triplets.to(cells.dtype) @ torch.linalg.inv(cells).transpose(1, 2)
     padding = (triplets == 0).all(-1).to(cells.dtype)
@@ -92,8 +96,8 @@ def _reciprocal_sum(geometry: ChargeGeometry, rows: Tensor) -> Tensor:
     positions = geometry.padded(geometry.positions, 0.0).index_select(0, rows)
     phase = positions @ vectors.transpose(1, 2)
     weight = amplitude.unsqueeze(1) * geometry.occupied.index_select(0, rows).unsqueeze(2)
-    factors = torch.cat([weight * phase.cos(), weight * phase.sin()], dim=-1)
-    return factors @ factors.transpose(1, 2)
+    cosine, sine = _Wave.apply(phase)
+    return _Gram.apply(weight * cosine) + _Gram.apply(weight * sine)
 
 
 def _constant_terms(geometry: ChargeGeometry, widths: Tensor, rows: Tensor, background: Background) -> Tensor:
@@ -106,3 +110,32 @@ def _constant_terms(geometry: ChargeGeometry, widths: Tensor, rows: Tensor, back
     uniform = background_interaction(volume, split, squared_width, background)
     own = torch.diag_embed(split_self_interaction(split.squeeze(2)) * occupied)
     return uniform * occupied.unsqueeze(1) * occupied.unsqueeze(2) - own
+
+
+class _Wave(torch.autograd.Function):
+    """Cosine and sine together: each is the other's derivative, so no derivative evaluates them again."""
+
+    @staticmethod
+    def forward(ctx: Any, phase: Tensor) -> tuple[Tensor, Tensor]:
+        cosine, sine = phase.cos(), phase.sin()
+        ctx.save_for_backward(cosine, sine)
+        return cosine, sine
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        cosine, sine = ctx.saved_tensors
+        return gradients[1] * cosine - gradients[0] * sine
+
+
+class _Gram(torch.autograd.Function):
+    """B Bᵀ, with one product instead of two in the backward."""
+
+    @staticmethod
+    def forward(ctx: Any, factors: Tensor) -> Tensor:
+        ctx.save_for_backward(factors)
+        return factors @ factors.transpose(1, 2)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        (factors,) = ctx.saved_tensors
+        return (gradients[0] + gradients[0].transpose(1, 2)) @ factors

@@ -9,15 +9,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cace_qeq.electrostatics.geometry import ChargeGeometry
+from cace_qeq.electrostatics.images import image_pairs
 from cace_qeq.electrostatics.kernels import Background
 from cace_qeq.electrostatics.qeq import ChargeParameters, equilibrate
-from cace_qeq.lattice import plan_ewald
+from cace_qeq.lattice import EwaldPlan, plan_ewald
 
 Numbers = Tensor | NDArray[np.floating] | Sequence[float] | Sequence[Sequence[float]] | float
 
 ACCURACY = 1e-12
+OPEN = EwaldPlan(split=1.0, cutoff=0.0, triplets=np.zeros((0, 3), dtype=np.int64))
 CLOSEST = 1e-3  # Å; nearer atoms are a mistake in the input
-CHUNK = 1_000_000  # distances held at once while pairs are searched, about 60 MB
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,9 @@ def solve_charges(
     coordinates = _checked(positions, "positions", (None, 3))
     n_atoms = len(coordinates)
     per_atom = {"electronegativity": electronegativity, "hardness": hardness, "width": width}
-    values = {name: _checked(value, name, (n_atoms,)) for name, value in per_atom.items()}
+    values = {
+        name: _checked(value, name, (n_atoms,)).to(coordinates.device) for name, value in per_atom.items()
+    }
     for name in ("hardness", "width"):
         _require_positive(values[name], name)
     charge = _checked(total_charge, "total_charge", ()).to(coordinates.device)
@@ -127,30 +130,31 @@ def _checked_cell(cell: object) -> Tensor:
 
 
 def _open_geometry(positions: Tensor) -> ChargeGeometry:
-    closest = torch.pdist(positions.detach())
-    if len(closest) and closest.min() < CLOSEST:
-        first, second = torch.triu_indices(len(positions), len(positions), 1)[:, closest.argmin()].tolist()
-        raise ValueError(_collision(first, second))
-    return ChargeGeometry(
-        positions=positions,
-        cells=positions.new_zeros(1, 3, 3),
-        periodic=torch.zeros(1, dtype=torch.bool, device=positions.device),
-        structure=torch.zeros(len(positions), dtype=torch.int64, device=positions.device),
-        center=torch.zeros(0, dtype=torch.int64, device=positions.device),
-        neighbor=torch.zeros(0, dtype=torch.int64, device=positions.device),
-        shift=torch.zeros(0, 3, dtype=torch.int64, device=positions.device),
-        triplets=torch.zeros(1, 0, 3, dtype=torch.int64, device=positions.device),
-        split=positions.new_ones(1),
-    )
+    first, second = torch.triu_indices(len(positions), len(positions), 1, device=positions.device)
+    _require_places(torch.pdist(positions.detach()), first, second)
+    none = torch.zeros(0, 4, dtype=torch.int64, device=positions.device)
+    pairs = (none[:, 0], none[:, 0], none[:, :3])
+    return _one_structure(positions, positions.new_zeros(3, 3), pairs, OPEN)
 
 
 def _periodic_geometry(positions: Tensor, cell: Tensor, largest_width: float) -> ChargeGeometry:
-    plan = plan_ewald(cell.detach().cpu().numpy(), len(positions), largest_width, ACCURACY)
-    center, neighbor, shift = _pairs(positions.detach(), cell.detach(), plan.cutoff)
+    places, lattice = positions.detach(), cell.detach()
+    plan = plan_ewald(lattice.cpu().numpy(), len(places), largest_width, ACCURACY)
+    center, neighbor, shift = image_pairs(places, lattice, plan.cutoff)
+    displacement = places[neighbor] - places[center] + shift.to(lattice.dtype) @ lattice
+    _require_places(displacement.norm(dim=1), center, neighbor)
+    return _one_structure(positions, cell, (center, neighbor, shift), plan)
+
+
+def _one_structure(
+    positions: Tensor, cell: Tensor, pairs: tuple[Tensor, Tensor, Tensor], plan: EwaldPlan
+) -> ChargeGeometry:
+    """Periodic if the plan has a cutoff."""
+    center, neighbor, shift = pairs
     return ChargeGeometry(
         positions=positions,
         cells=cell.unsqueeze(0),
-        periodic=torch.ones(1, dtype=torch.bool, device=positions.device),
+        periodic=torch.tensor([plan.cutoff > 0], device=positions.device),
         structure=torch.zeros(len(positions), dtype=torch.int64, device=positions.device),
         center=center,
         neighbor=neighbor,
@@ -160,35 +164,11 @@ def _periodic_geometry(positions: Tensor, cell: Tensor, largest_width: float) ->
     )
 
 
-def _pairs(positions: Tensor, cell: Tensor, cutoff: float) -> tuple[Tensor, Tensor, Tensor]:
-    """Every pair within the cutoff, each in both directions: all atoms against all images, some at a time."""
-    inverse = torch.linalg.inv(cell)
-    wraps = torch.floor(positions @ inverse)
-    wrapped = positions - wraps @ cell
-    between = wrapped.unsqueeze(0) - wrapped.unsqueeze(1)
-    found = []
-    for points in _lattice_points(cutoff * inverse.norm(dim=0)).split(max(1, CHUNK // len(positions) ** 2)):
-        images = (points @ cell).view(-1, 1, 1, 3)
-        squared = (between + images).square().sum(-1)
-        itself = (points == 0).all(-1).view(-1, 1, 1) & torch.eye(len(positions), dtype=torch.bool)
-        point, center, neighbor = ((squared <= cutoff**2) & ~itself).nonzero().unbind(1)
-        if (squared[point, center, neighbor] < CLOSEST**2).any():
-            nearest = squared[point, center, neighbor].argmin()
-            raise ValueError(_collision(int(center[nearest]), int(neighbor[nearest])))
-        found.append((center, neighbor, points[point] + wraps[center] - wraps[neighbor]))
-    center, neighbor, shift = (torch.cat(parts) for parts in zip(*found, strict=True))
-    return center, neighbor, shift.long()
-
-
-def _lattice_points(reach: Tensor) -> Tensor:
-    """(point, 3)  integers of the lattice vectors that bring wrapped atoms within reach, per cell vector."""
-    bounds = reach.ceil().int().tolist()
-    axes = [torch.arange(-bound, bound + 1, dtype=reach.dtype, device=reach.device) for bound in bounds]
-    return torch.cartesian_prod(*axes)
-
-
-def _collision(first: int, second: int) -> str:
-    return (
-        f"atoms {first} and {second} are less than {CLOSEST} Å apart, expected every atom (and every "
-        "periodic image) at a place of its own; remove duplicates, and check the cell and the units"
-    )
+def _require_places(distances: Tensor, first: Tensor, second: Tensor) -> None:
+    if len(distances) and distances.min() < CLOSEST:
+        nearest = distances.argmin()
+        raise ValueError(
+            f"atoms {int(first[nearest])} and {int(second[nearest])} are less than {CLOSEST} Å apart, "
+            "expected every atom (and every periodic image) at a place of its own; remove duplicates, and "
+            "check the cell and the units"
+        )
