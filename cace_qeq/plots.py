@@ -22,6 +22,7 @@ AXES = {
 }
 """Name, unit of the axes, factor to the unit of the errors, that unit."""
 
+Values = NDArray[np.float64]
 BINS = 120
 PANEL = 3.6  # inches
 
@@ -29,7 +30,7 @@ PANEL = 3.6  # inches
 def plot_parity(values: Mapping[str, tuple[ArrayLike, ArrayLike]], path: str | Path, title: str = "") -> None:
     """Predicted over reference values, one panel per property, coloured by how many values fall on a spot.
 
-    values  property ("energy", "forces", "stress", "charges", "dipole") to (reference, predicted), in eV, Å, e
+    values  "energy", "forces", "stress", "charges", "dipole" to (reference, predicted), in eV, Å, e
 
     raises  ValueError for no property, or two arrays that differ in length
     """
@@ -43,7 +44,7 @@ def plot_parity(values: Mapping[str, tuple[ArrayLike, ArrayLike]], path: str | P
     save(figure, path)
 
 
-def draw_parity(axes: Axes, name: str, reference: NDArray[np.float64], predicted: NDArray[np.float64]) -> None:
+def draw_parity(axes: Axes, name: str, reference: Values, predicted: Values) -> None:
     """One panel, with the errors in a corner."""
     if reference.shape != predicted.shape:
         raise ValueError(f"{name}: {reference.size} reference values but {predicted.size} predicted ones")
@@ -59,21 +60,19 @@ def draw_parity(axes: Axes, name: str, reference: NDArray[np.float64], predicted
     axes.text(0.04, 0.96, text, transform=axes.transAxes, va="top")
 
 
-def error_text(error: NDArray[np.float64], factor: float, unit: str) -> str:
+def error_text(error: Values, factor: float, unit: str) -> str:
     square, absolute = factor * np.sqrt(np.mean(error**2)), factor * np.mean(np.abs(error))
     return f"RMSE {square:.3g} {unit}\nMAE {absolute:.3g} {unit}"
 
 
-def limits(values: NDArray[np.float64]) -> tuple[float, float]:
+def limits(values: Values) -> tuple[float, float]:
     """A little beyond the smallest and the largest value."""
     low, high = float(values.min()), float(values.max())
     margin = 0.04 * (high - low) or 0.5
     return low - margin, high + margin
 
 
-def density(
-    x: NDArray[np.float64], y: NDArray[np.float64], low: float, high: float
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+def density(x: Values, y: Values, low: float, high: float) -> tuple[Values, Values, Values]:
     """Occupied cells of a grid: their centres, and how many points each holds; the fullest last, on top."""
     counts, edges, _ = np.histogram2d(x, y, bins=BINS, range=[[low, high], [low, high]])
     centres = (edges[1:] + edges[:-1]) / 2
