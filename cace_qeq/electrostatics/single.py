@@ -80,13 +80,12 @@ def solve_charges(
 def _checked(value: object, name: str, shape: tuple[int | None, ...]) -> Tensor:
     """The value as float64 tensor of the expected shape, None for any length."""
     tensor = torch.as_tensor(value, dtype=torch.float64)
-    expected = "(" + ", ".join("atom" if length is None else str(length) for length in shape) + ")"
-    fits = tensor.dim() == len(shape)
-    fits = fits and all(length in (None, found) for length, found in zip(shape, tensor.shape, strict=True))
-    if not fits or 0 in tensor.shape:
-        raise ValueError(
-            f"{name} has shape {tuple(tensor.shape)}, expected {expected} with at least one atom"
-        )
+    matches = tensor.dim() == len(shape) and all(
+        length in (None, found) for length, found in zip(shape, tensor.shape, strict=True)
+    )
+    if not matches or 0 in tensor.shape:
+        expected = str(shape).replace("None", "atom")
+        raise ValueError(f"{name} has shape {tuple(tensor.shape)}, expected {expected}, one atom or more")
     if not torch.isfinite(tensor).all():
         first = torch.isfinite(tensor).logical_not().nonzero()[0].tolist()
         raise ValueError(

@@ -1,0 +1,118 @@
+"""A zoo of charged structures and their geometries, shared by the tests of the electrostatics."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cace_qeq.electrostatics import ChargeGeometry, ChargeParameters, Equilibrium, equilibrate
+from cace_qeq.electrostatics.images import image_pairs
+from cace_qeq.lattice import EwaldPlan, optimal_split, plan_ewald_with_split
+
+ACCURACY = 1e-13
+
+
+@dataclass(frozen=True)
+class ChargedStructure:
+    """Positions (atom, 3), cell (3, 3) or zeros for a molecule, parameters (atom,), total charge."""
+
+    positions: Tensor
+    cell: Tensor
+    electronegativity: Tensor
+    hardness: Tensor
+    width: Tensor
+    total_charge: float
+
+    @property
+    def periodic(self) -> bool:
+        return bool(self.cell.any())
+
+    @property
+    def parameters(self) -> ChargeParameters:
+        return ChargeParameters(self.electronegativity, self.hardness, self.width)
+
+
+def with_random_parameters(
+    positions: Tensor, cell: Tensor, total_charge: float, seed: int
+) -> ChargedStructure:
+    generator = torch.Generator().manual_seed(seed)
+
+    def uniform(low: float, high: float) -> Tensor:
+        return low + (high - low) * torch.rand(len(positions), generator=generator, dtype=torch.float64)
+
+    return ChargedStructure(positions, cell, uniform(3, 7), uniform(8, 14), uniform(0.4, 1.1), total_charge)
+
+
+def scattered(n_atoms: int, cell: Tensor, seed: int) -> Tensor:
+    """Random places in a cell, far enough from each other for realistic forces."""
+    generator = torch.Generator().manual_seed(seed)
+    grid = torch.cartesian_prod(*[torch.arange(3, dtype=torch.float64)] * 3) / 3
+    chosen = grid[torch.randperm(27, generator=generator)[:n_atoms]]
+    return (chosen + 0.12 * torch.rand(n_atoms, 3, generator=generator, dtype=torch.float64)) @ cell
+
+
+def molecule(n_atoms: int = 5, total_charge: float = 0.0, seed: int = 0) -> ChargedStructure:
+    positions = scattered(n_atoms, 5.0 * torch.eye(3, dtype=torch.float64), seed)
+    return with_random_parameters(positions, torch.zeros(3, 3, dtype=torch.float64), total_charge, seed)
+
+
+def crystal(n_atoms: int = 6, total_charge: float = 0.0, seed: int = 0) -> ChargedStructure:
+    cell = torch.tensor([[6.1, 0.3, -0.4], [1.5, 5.6, 0.2], [-0.8, 0.9, 6.4]], dtype=torch.float64)
+    return with_random_parameters(scattered(n_atoms, cell, seed), cell, total_charge, seed)
+
+
+def geometry_of(structure: ChargedStructure, split_factor: float = 1.0) -> ChargeGeometry:
+    """Brute-force geometry, with the Ewald split multiplied by a factor."""
+    positions, cell = structure.positions, structure.cell
+    empty = torch.zeros(0, 3, dtype=torch.int64)
+    plan, pairs = EwaldPlan(1.0, 0.0, empty.numpy()), (empty[:, 0], empty[:, 0], empty)
+    if structure.periodic:
+        split = split_factor * optimal_split(float(torch.linalg.det(cell).abs()), len(positions))
+        plan = plan_ewald_with_split(cell.numpy(), split, float(structure.width.max()), ACCURACY)
+        pairs = image_pairs(positions, cell, plan.cutoff)
+    return ChargeGeometry(
+        positions=positions,
+        cells=cell.unsqueeze(0),
+        periodic=torch.tensor([structure.periodic]),
+        structure=torch.zeros(len(positions), dtype=torch.int64),
+        center=pairs[0],
+        neighbor=pairs[1],
+        shift=pairs[2],
+        triplets=torch.from_numpy(plan.triplets).unsqueeze(0),
+        split=torch.tensor([plan.split], dtype=torch.float64),
+    )
+
+
+def joined(geometries: list[ChargeGeometry]) -> ChargeGeometry:
+    """One batch of single structures."""
+    first = np.cumsum([0] + [len(geometry.positions) for geometry in geometries])
+    most = max(geometry.triplets.shape[1] for geometry in geometries)
+    triplets = torch.zeros(len(geometries), most, 3, dtype=torch.int64)
+    for row, geometry in zip(triplets, geometries, strict=True):
+        row[: geometry.triplets.shape[1]] = geometry.triplets[0]
+    places = list(zip(geometries, first, strict=False))
+    return ChargeGeometry(
+        positions=torch.cat([geometry.positions for geometry in geometries]),
+        cells=torch.cat([geometry.cells for geometry in geometries]),
+        periodic=torch.cat([geometry.periodic for geometry in geometries]),
+        structure=torch.cat([geometry.structure + index for index, geometry in enumerate(geometries)]),
+        center=torch.cat([geometry.center + int(offset) for geometry, offset in places]),
+        neighbor=torch.cat([geometry.neighbor + int(offset) for geometry, offset in places]),
+        shift=torch.cat([geometry.shift for geometry in geometries]),
+        triplets=triplets,
+        split=torch.cat([geometry.split for geometry in geometries]),
+    )
+
+
+def strained(geometry: ChargeGeometry, strain: Tensor) -> ChargeGeometry:
+    """Positions and cells times (1 + strain); one structure."""
+    deformation = torch.eye(3, dtype=torch.float64) + strain
+    return replace(geometry, positions=geometry.positions @ deformation, cells=geometry.cells @ deformation)
+
+
+def equilibrium_of(
+    structure: ChargedStructure, split_factor: float = 1.0, background: str = "point"
+) -> Equilibrium:
+    total_charge = torch.tensor([structure.total_charge], dtype=torch.float64)
+    return equilibrate(geometry_of(structure, split_factor), structure.parameters, total_charge, background)

@@ -1,0 +1,111 @@
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from cace_qeq.electrostatics import solve_charges
+from charged_structures import crystal, equilibrium_of, molecule
+
+
+def arguments(structure, **changes):
+    values = {
+        "positions": structure.positions,
+        "cell": structure.cell,
+        "pbc": structure.periodic,
+        "electronegativity": structure.electronegativity,
+        "hardness": structure.hardness,
+        "width": structure.width,
+        "total_charge": structure.total_charge,
+    }
+    return {**values, **changes}
+
+
+@pytest.mark.parametrize("background", ["point", "gaussian"])
+@pytest.mark.parametrize("structure", [molecule(5, 1.0), crystal(6, -1.0)], ids=["open", "periodic"])
+def test_agrees_with_a_batch(structure, background):
+    found = solve_charges(**arguments(structure), background=background)
+    expected = equilibrium_of(structure, 1.2, background)
+    assert torch.allclose(found.charges, expected.charges, rtol=0, atol=1e-12)
+    assert found.energy.item() == pytest.approx(expected.energy.item(), abs=1e-11)
+    assert found.multiplier.item() == pytest.approx(expected.multiplier.item(), abs=1e-11)
+    assert found.energy.shape == found.multiplier.shape == ()
+
+
+def test_arrays_and_lists_are_as_good_as_tensors():
+    structure = crystal(4)
+    values = arguments(structure)
+    arrays = {name: np.asarray(value) for name, value in values.items()}
+    lists = {name: value.tolist() for name, value in arrays.items()}
+    expected = solve_charges(**values).charges
+    for other in (arrays, {**lists, "pbc": [True] * 3}):
+        found = solve_charges(**other)
+        assert found.charges.dtype == torch.float64
+        assert torch.equal(found.charges, expected)
+
+
+@pytest.mark.parametrize("structure", [molecule(3, 1.0), crystal(2, 1.0)], ids=["open", "periodic"])
+def test_results_carry_gradients_of_tensors(structure):
+    names = ("positions", "electronegativity", "hardness", "width", "total_charge")
+    values = {**arguments(structure), "total_charge": torch.tensor(1.0, dtype=torch.float64)}
+    inputs = tuple(values[name].clone().requires_grad_() for name in names)
+
+    def results(*tensors):
+        solution = solve_charges(**{**values, **dict(zip(names, tensors, strict=True))})
+        return solution.charges, solution.multiplier, solution.energy
+
+    assert torch.autograd.gradcheck(results, inputs, fast_mode=True)
+    assert torch.autograd.gradgradcheck(results, inputs, fast_mode=True)
+
+
+def test_the_cell_carries_gradients():
+    structure = crystal(2, 1.0)
+    inputs = (structure.cell.clone().requires_grad_(),)
+    assert torch.autograd.gradcheck(
+        lambda cell: solve_charges(**arguments(structure, cell=cell)).energy, inputs
+    )
+
+
+@pytest.mark.parametrize("pbc", [False, [False] * 3, np.zeros(3, dtype=bool)], ids=str)
+def test_the_cell_of_a_molecule_is_ignored(pbc):
+    structure = molecule(3)
+    expected = solve_charges(**arguments(structure)).charges
+    for cell in (None, structure.cell, 4.0 * np.eye(3)):
+        assert torch.equal(solve_charges(**arguments(structure, pbc=pbc, cell=cell)).charges, expected)
+
+
+def test_one_atom_takes_the_total_charge():
+    assert solve_charges(**arguments(molecule(1, 2.0))).charges.tolist() == [2.0]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"positions": torch.zeros(4, 2)}, r"positions has shape \(4, 2\), expected \(atom, 3\)"),
+        ({"positions": torch.zeros(0, 3)}, "one atom or more"),
+        ({"positions": [[0, 0, 0], [1, 0, math.nan], [2, 0, 0]]}, r"positions\[1, 2\] is nan"),
+        ({"positions": [[0, 0, 0], [1, 0, 0], [0, 0, 0]]}, "atoms 0 and 2 are less than"),
+        ({"electronegativity": [1.0, 2.0]}, r"electronegativity has shape \(2,\), expected \(3,\)"),
+        ({"hardness": [1.0, 0.0, 2.0]}, r"hardness\[1\] is 0, expected a positive number"),
+        ({"width": [1.0, 1.0, -2.0]}, r"width\[2\] is -2, expected a positive number"),
+        ({"total_charge": math.inf}, "total_charge is inf"),
+        ({"total_charge": [0.0, 1.0]}, "total_charge has shape"),
+        ({"pbc": [True, True, False]}, "all three directions or in none"),
+        ({"pbc": [True, True]}, "three of either"),
+        ({"pbc": True, "cell": None}, "cell is None"),
+        ({"pbc": True, "cell": np.diag([5.0, 5.0, 0.0])}, "has no volume"),
+        ({"pbc": True, "cell": [5.0, 5.0, 5.0]}, r"cell has shape \(3,\)"),
+        ({"background": "none"}, "background is 'none'"),
+    ],
+)
+def test_bad_input_is_explained(changes, message):
+    with pytest.raises(ValueError, match=message):
+        solve_charges(**arguments(molecule(3), **changes))
+
+
+def test_an_atom_on_its_neighbours_image_is_found():
+    structure = crystal(2)
+    places = torch.stack([structure.positions[0], structure.positions[0] + structure.cell[1]])
+    with pytest.raises(ValueError, match="atoms 0 and 1 are less than"):
+        solve_charges(**arguments(replace(structure, positions=places)))
