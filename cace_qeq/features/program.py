@@ -7,12 +7,17 @@ intermediate tensor (A_2·A_1, A_3:A_3, ..) meet the same rows, so it is compute
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from dataclasses import dataclass, field
-from itertools import product
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import combinations, product
 
 from cace_qeq.features.graphs import Graph, edges
 from cace_qeq.features.monomials import Exponents, monomial_exponents, multiplicity, rank_exponents
+
+Bundle = tuple[int, int, int]
+"""First vertex, second vertex, multiplicity: one packed axis."""
 
 Components = tuple[Exponents, ...]
 Terms = tuple[tuple[tuple[int, int], int], ...]
@@ -23,81 +28,98 @@ Terms = tuple[tuple[tuple[int, int], int], ...]
 class OpenTensor:
     """A partly contracted graph: one packed axis for each bundle of edges that is still open.
 
-    bundles  edges as (first vertex, second vertex), one for each axis
-    rows     row of the program that holds each component
+    rows  row of the program that holds each component
     """
 
-    bundles: tuple[tuple[int, int], ...]
+    bundles: tuple[Bundle, ...]
     rows: dict[Components, int]
 
 
-@dataclass
 class Program:
-    """Rows computed so far.
+    """Rows that have been asked for so far.
 
-    l_max   highest rank of the moments
-    sums    terms of each row after the moments; None for the moments
-    stages  after how many rounds of products a row is known; 0 for the moments
+    sums     terms of each row; none for the moments
+    stages   after how many rounds of products a row is known; 0 for the moments
+    outputs  row of each contraction
     """
 
-    l_max: int
-    sums: list[Terms | None] = field(default_factory=list)
-    stages: list[int] = field(default_factory=list)
-    known: dict[Terms, int] = field(default_factory=dict)
-    moment_rows: dict[Exponents, int] = field(default_factory=dict)
+    def __init__(self, l_max: int) -> None:
+        self.moments = {exponents: row for row, exponents in enumerate(monomial_exponents(l_max))}
+        self.sums: list[Terms] = [()] * len(self.moments)
+        self.stages = [0] * len(self.moments)
+        self.outputs: list[int] = []
+        self._known: dict[Terms, int] = {}
 
-    def __post_init__(self) -> None:
-        for row, exponents in enumerate(monomial_exponents(self.l_max)):
-            self.moment_rows[exponents] = row
-            self.sums.append(None)
-            self.stages.append(0)
+    def add(self, graph: Graph) -> None:
+        """Contract a graph in the order that needs the fewest products beyond those already there."""
+        best = min(pairwise_orders(graph), key=lambda order: self._cost(graph, order))
+        self.outputs.append(self._contract(graph, best))
 
-    def row_of(self, terms: Counter[tuple[int, int]]) -> int:
-        """Row that holds a sum of products; an equal sum that is already there is used again."""
-        key = tuple(sorted(terms.items()))
-        if key not in self.known:
-            self.known[key] = len(self.sums)
-            self.sums.append(key)
-            self.stages.append(1 + max(self.stages[row] for pair in terms for row in pair))
-        return self.known[key]
+    def _cost(self, graph: Graph, order: list[tuple[int, int]]) -> int:
+        n_rows = len(self.sums)
+        self._contract(graph, order)
+        cost = sum(len(terms) for terms in self.sums[n_rows:])
+        for terms in self.sums[n_rows:]:
+            del self._known[terms]
+        del self.sums[n_rows:], self.stages[n_rows:]
+        return cost
 
-    def contract(self, graph: Graph, order: list[tuple[int, ...]]) -> int:
-        """Row of the invariant of a graph, contracting pairs of operands in the order of an einsum path."""
-        operands = [self.vertex(graph, vertex) for vertex in range(len(graph))]
-        weights = {(first, second): multiplicity_k for first, second, multiplicity_k in edges(graph)}
-        for positions in order:
-            second, first = (operands.pop(position) for position in sorted(positions, reverse=True))
-            operands.append(self.joined(first, second, weights))
+    def _contract(self, graph: Graph, order: list[tuple[int, int]]) -> int:
+        operands = [self._vertex(graph, vertex) for vertex in range(len(graph))]
+        for first, second in order:
+            right, left = operands.pop(second), operands.pop(first)
+            operands.append(self._joined(left, right))
         return operands[0].rows[()]
 
-    def vertex(self, graph: Graph, vertex: int) -> OpenTensor:
+    def _vertex(self, graph: Graph, vertex: int) -> OpenTensor:
         """Moment at a vertex, gathered into an axis for each bundle: the exponents of the bundles add up."""
-        bundles = [(edge, k) for *edge, k in edges(graph) if vertex in edge]
-        rows = {
-            components: self.moment_rows[added(components)]
-            for components in product(*(rank_exponents(k) for _, k in bundles))
-        }
-        return OpenTensor(tuple((edge[0], edge[1]) for edge, _ in bundles), rows)
+        bundles = tuple(bundle for bundle in edges(graph) if vertex in bundle[:2])
+        components = product(*(rank_exponents(rank) for _, _, rank in bundles))
+        return OpenTensor(bundles, {component: self.moments[added(component)] for component in components})
 
-    def joined(self, first: OpenTensor, second: OpenTensor, ranks: dict[tuple[int, int], int]) -> OpenTensor:
+    def _joined(self, first: OpenTensor, second: OpenTensor) -> OpenTensor:
         """Contraction of all bundles between two operands, each packed component with its multiplicity."""
         shared = [bundle for bundle in first.bundles if bundle in second.bundles]
-        open_first = [bundle for bundle in first.bundles if bundle not in shared]
-        open_second = [bundle for bundle in second.bundles if bundle not in shared]
+        left_open = [bundle for bundle in first.bundles if bundle not in shared]
+        right_open = [bundle for bundle in second.bundles if bundle not in shared]
         partners: dict[Components, list[tuple[Components, int]]] = {}
         for components, row in second.rows.items():
-            key = chosen(second, components, shared)
-            partners.setdefault(key, []).append((chosen(second, components, open_second), row))
+            summed, kept = chosen(second, components, shared), chosen(second, components, right_open)
+            partners.setdefault(summed, []).append((kept, row))
         sums: dict[Components, Counter[tuple[int, int]]] = {}
         for components, row in first.rows.items():
-            key, left = chosen(first, components, shared), chosen(first, components, open_first)
-            weight = 1
-            for exponents in key:
-                weight *= multiplicity(exponents)
-            for right, other in partners[key]:
-                sums.setdefault(left + right, Counter())[min(row, other), max(row, other)] += weight
-        rows = {components: self.row_of(terms) for components, terms in sums.items()}
-        return OpenTensor((*open_first, *open_second), rows)
+            summed, kept = chosen(first, components, shared), chosen(first, components, left_open)
+            weight = math.prod(map(multiplicity, summed))
+            for right_kept, other in partners[summed]:
+                sums.setdefault(kept + right_kept, Counter())[min(row, other), max(row, other)] += weight
+        rows = {components: self._row(terms) for components, terms in sums.items()}
+        return OpenTensor((*left_open, *right_open), rows)
+
+    def _row(self, terms: Counter[tuple[int, int]]) -> int:
+        """Row that holds a sum of products; an equal sum that is already there is used again."""
+        key = tuple(sorted(terms.items()))
+        if key not in self._known:
+            self._known[key] = len(self.sums)
+            self.sums.append(key)
+            self.stages.append(1 + max(self.stages[row] for pair in terms for row in pair))
+        return self._known[key]
+
+
+def pairwise_orders(graph: Graph) -> Iterator[list[tuple[int, int]]]:
+    """Orders of contracting two operands at a time, as positions in a shrinking list; no outer products."""
+    return orders_of([frozenset([vertex]) for vertex in range(len(graph))], graph)
+
+
+def orders_of(operands: list[frozenset[int]], graph: Graph) -> Iterator[list[tuple[int, int]]]:
+    """The same for operands that are groups of vertices."""
+    if len(operands) == 1:
+        yield []
+    for first, second in combinations(range(len(operands)), 2):
+        left, right = operands[first], operands[second]
+        if any(graph[i][j] for i in left for j in right):
+            others = [group for group in operands if group not in (left, right)]
+            for rest in orders_of([*others, left | right], graph):
+                yield [(first, second), *rest]
 
 
 def added(components: Components) -> Exponents:
@@ -106,6 +128,6 @@ def added(components: Components) -> Exponents:
     return x, y, z
 
 
-def chosen(tensor: OpenTensor, components: Components, bundles: list[tuple[int, int]]) -> Components:
+def chosen(tensor: OpenTensor, components: Components, bundles: list[Bundle]) -> Components:
     """The components along some of the axes of a tensor."""
     return tuple(components[tensor.bundles.index(bundle)] for bundle in bundles)
