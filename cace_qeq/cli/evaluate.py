@@ -1,0 +1,64 @@
+"""`cace-qeq evaluate`."""
+
+import json as json_format
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import Progress
+
+from cace_qeq.checkpoint import load_model
+from cace_qeq.cli.tables import metrics_table
+from cace_qeq.files import write_atomically
+from cace_qeq.plots import plot_parity
+from cace_qeq.structures import LabelKeys
+from cace_qeq.strict import refuse_unknown_keys
+from cace_qeq.training import Evaluation, batches_of_files
+from cace_qeq.training import evaluate as evaluated
+
+Model = Annotated[Path, typer.Argument(help="A model.safetensors file.")]
+Data = Annotated[list[Path], typer.Argument(help="Files of labelled frames, in any format that ASE reads.")]
+Json = Annotated[Path | None, typer.Option("--json", help="Write the errors to this file.")]
+Plots = Annotated[Path | None, typer.Option(help="Write parity.png into this folder.")]
+Keys = Annotated[str, typer.Option(help="Keys of labels that have unusual names, e.g. energy=E0,forces=F0.")]
+Charge = Annotated[float | None, typer.Option(help="Total charge of frames that state none, e.")]
+Device = Annotated[str, typer.Option(help="cpu or cuda.")]
+
+
+def evaluate(
+    model: Model,
+    data: Data,
+    json: Json = None,
+    plots: Plots = None,
+    keys: Keys = "",
+    default_total_charge: Charge = None,
+    device: Device = "cpu",
+) -> None:
+    """Errors of a model on labelled structures."""
+    console = Console()
+    trained = load_model(model, device)
+    batches = batches_of_files(data, trained, label_keys(keys), default_total_charge)
+    with Progress(console=console, transient=True) as progress:
+        task = progress.add_task("evaluating", total=len(batches))
+        evaluation = evaluated(trained, batches, lambda: progress.advance(task))
+    console.print(metrics_table(f"Errors of {model}", evaluation.metrics))
+    write(evaluation, json, plots)
+
+
+def write(evaluation: Evaluation, target: Path | None, plots: Path | None) -> None:
+    """The files that were asked for."""
+    if target is not None:
+        write_atomically(target, json_format.dumps(evaluation.metrics, indent=2).encode())
+    if plots is not None and evaluation.parity:
+        plot_parity(evaluation.parity, plots / "parity.png")
+
+
+def label_keys(text: str) -> LabelKeys:
+    """`property=key` pairs between commas."""
+    words = [word.partition("=") for word in text.split(",") if word]
+    try:
+        refuse_unknown_keys([name for name, _, _ in words], LabelKeys.__dataclass_fields__)
+    except ValueError as error:
+        raise ValueError(f"--keys: {error}") from None
+    return LabelKeys(**{name: key for name, _, key in words})

@@ -1,0 +1,30 @@
+"""The commands of `cace-qeq`, and how their errors look."""
+
+import sys
+
+import typer
+from rich.console import Console
+
+from cace_qeq.cli.evaluate import evaluate
+from cace_qeq.cli.train import train
+
+app = typer.Typer(
+    name="cace-qeq",
+    help="Cartesian ACE potentials with charge equilibration.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.command()(train)
+app.command()(evaluate)
+
+
+def main() -> None:
+    """Run a command; what is wrong with its input is one message, not a traceback."""
+    try:
+        app()
+    except (ValueError, OSError, FloatingPointError) as error:
+        Console(stderr=True).print(
+            "[bold red]error:[/]", str(error), style="red", markup=True, soft_wrap=True
+        )
+        sys.exit(1)

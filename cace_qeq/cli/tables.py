@@ -1,0 +1,34 @@
+"""Results and summaries as tables."""
+
+from collections.abc import Mapping
+
+from rich.table import Table
+
+from cace_qeq.training import Summary
+
+UNITS = {"energy": "meV/atom", "forces": "meV/Å", "stress": "meV/Å³", "charges": "me", "dipole": "e Å"}
+
+
+def metrics_table(title: str, metrics: Mapping[str, float | int | None]) -> Table:
+    """One row per property with its errors."""
+    table = Table(title=title)
+    for column in ("property", "RMSE", "MAE", "unit"):
+        table.add_column(column, justify="left" if column in ("property", "unit") else "right")
+    for name, unit in UNITS.items():
+        errors = [value for key, value in metrics.items() if key.startswith(f"{name}_")]
+        table.add_row(name, *(f"{value:.4g}" if value is not None else "–" for value in errors), unit)
+    if "n_structures" in metrics:
+        table.caption = f"{metrics['n_structures']} structures, {metrics['n_atoms']} atoms"
+    return table
+
+
+def label_table(summary: Summary) -> Table:
+    """What will be trained on."""
+    table = Table(title="Labels of the training frames")
+    for column in ("property", "read from", "frames", "validation frames", "values", "weight"):
+        table.add_column(column, justify="left" if column in ("property", "read from") else "right")
+    for row in summary.rows:
+        keys = ", ".join(f"{key} ({count})" for key, count in row.keys.items()) or "–"
+        weights = " → ".join(f"{weight:g}" for weight in row.weights)
+        table.add_row(row.property, keys, str(row.train), str(row.valid), str(row.values), weights)
+    return table

@@ -1,0 +1,23 @@
+"""Training: configuration, data, loss, the loop, and errors of models."""
+
+from cace_qeq.training.config import TrainConfig, load_config, parse_config
+from cace_qeq.training.data import batches_of_files
+from cace_qeq.training.fit import Outcome, fit
+from cace_qeq.training.metrics import Evaluation, Metrics, Parity, evaluate
+from cace_qeq.training.prepare import Summary
+from cace_qeq.training.reporting import Reporter
+
+__all__ = [
+    "Evaluation",
+    "Metrics",
+    "Outcome",
+    "Parity",
+    "Reporter",
+    "Summary",
+    "TrainConfig",
+    "batches_of_files",
+    "evaluate",
+    "fit",
+    "load_config",
+    "parse_config",
+]

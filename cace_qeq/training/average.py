@@ -1,0 +1,23 @@
+"""Exponential moving average of a model's parameters."""
+
+import copy
+
+import torch
+from torch import nn
+
+
+class MovingAverage:
+    """A second model whose parameters follow those of the first.
+
+    decay  of the average; smaller during the first steps, so that the start is forgotten quickly
+    """
+
+    def __init__(self, model: nn.Module, decay: float):
+        self.model = copy.deepcopy(model).requires_grad_(False).eval()
+        self.decay = decay
+
+    @torch.no_grad()
+    def update(self, model: nn.Module, step: int) -> None:
+        """step  optimiser steps done so far, this one included"""
+        decay = min(self.decay, step / (9 + step))
+        torch._foreach_lerp_(list(self.model.parameters()), list(model.parameters()), 1 - decay)

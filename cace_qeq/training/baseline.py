@@ -1,0 +1,49 @@
+"""What is known before training: energies of the elements and the size of forces."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from cace_qeq.training.data import Example
+
+
+def composition(examples: Sequence[Example], species: Sequence[int]) -> Tensor:
+    """(structure, species)  number of atoms of each element."""
+    columns = torch.tensor(species)
+    return torch.stack([(example.batch.numbers[:, None] == columns).sum(0) for example in examples]).double()
+
+
+def fitted_energies(examples: Sequence[Example], species: Sequence[int]) -> Tensor:
+    """(species,)  eV  least squares of the labelled energies on the composition.
+
+    The solution of smallest norm where compositions are collinear, e.g. all the same molecule.
+    """
+    energies = torch.cat([example.labels.energy for example in examples])
+    known = energies.isfinite()
+    if not known.any():
+        return torch.zeros(len(species), dtype=torch.float64)
+    counts = composition(examples, species)[known]
+    return torch.linalg.lstsq(counts, energies[known, None], driver="gelsd").solution[:, 0]
+
+
+def force_scale(examples: Sequence[Example]) -> float:
+    """eV/Å  root mean square of the labelled force components; 1 without any."""
+    forces = torch.cat([example.labels.forces.flatten() for example in examples])
+    forces = forces[forces.isfinite()]
+    scale = float(forces.square().mean().sqrt()) if len(forces) else 0.0
+    return scale or 1.0
+
+
+def isolated_energies(energies: dict[str, float], species: Sequence[int]) -> Tensor:
+    """(species,)  eV  given by symbol, e.g. {H: -13.6}.
+
+    raises  ValueError for a symbol that is not an element, and for an element without energy
+    """
+    by_number = {atomic_number(symbol): energy for symbol, energy in energies.items()}
+    if missing := [number for number in species if number not in by_number]:
+        raise ValueError(
+            f"training.reference_energies has no energy for atomic numbers {missing}; "
+            "give one for each element of the training frames, or set least_squares."
+        )
+    return torch.tensor([by_number[number] for number in species], dtype=torch.float64)

@@ -1,0 +1,196 @@
+"""The training configuration: YAML sections `data`, `model` and `training`, validated strictly."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
+
+from cace_qeq.config import ModelConfig
+from cace_qeq.strict import Settings, refuse_unknown_keys
+
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+def _as_list(value: Any) -> Any:
+    return [value] if isinstance(value, str | Path) else value
+
+
+Paths = Annotated[tuple[Path, ...], BeforeValidator(_as_list)]
+
+
+class Keys(Settings):
+    """Names under which the frames keep their labels; None looks in the usual places."""
+
+    energy: str | None = None
+    forces: str | None = None
+    stress: str | None = None
+    charges: str | None = None
+    dipole: str | None = None
+    total_charge: str | None = None
+
+
+class DataConfig(Settings):
+    """Where the frames are.
+
+    train, test           one path or a list
+    valid                 the same, or the fraction of the training frames to set aside
+    split_seed            decides which frames that fraction takes
+    default_total_charge  e, for frames that state none; None: an error if only some frames state it
+    """
+
+    train: Paths = Field(min_length=1)
+    valid: Annotated[float, Field(gt=0, lt=1)] | Paths = 0.1
+    test: Paths = ()
+    split_seed: int = 0
+    keys: Keys = Field(default_factory=Keys)
+    default_total_charge: float | None = None
+
+
+class Weights(Settings):
+    """Weight of each property in the loss; its terms are defined in `loss`."""
+
+    energy: Weight = 0.0
+    forces: Weight = 0.0
+    stress: Weight = 0.0
+    charges: Weight = 0.0
+    dipole: Weight = 0.0
+
+    @model_validator(mode="after")
+    def _some_weight(self) -> "Weights":
+        if not any(self.model_dump().values()):
+            raise ValueError("all weights are zero; give at least one property a weight, e.g. forces: 1")
+        return self
+
+
+class Stage(Settings):
+    """Some epochs with weights of their own, e.g. charges first, or a raised energy weight at the end.
+
+    learning_rate  replaces that of the training section, if given
+    """
+
+    name: str
+    epochs: int = Field(gt=0)
+    weights: Weights
+    learning_rate: Positive | None = None
+
+
+class TrainingConfig(Settings):
+    """How to train.
+
+    output                   folder of the run
+    dtype                    of the network; geometry, sums and electrostatics stay in float64
+    processes                data-parallel; they share each batch, so that results do not depend on them
+    batch_atoms              atoms per optimiser step, of all processes together
+    loss                     squared, or huber: linear beyond huber_delta (in the units of the loss)
+    stages                   one after the other; without any, one stage of `epochs` with `weights`
+    ema_decay                of the averaged weights, which are validated and saved
+    gradient_clip            largest norm of the gradient
+    schedule                 of the learning rate, over all stages; warmup_epochs come first in each schedule
+    final_learning_rate      where cosine ends, as a fraction
+    plateau_factor           times the learning rate after plateau_patience validations without a new best
+    patience                 validations without a new best after which a stage ends
+    max_minutes              no epoch is begun that would end later; the best model so far is kept
+    reference_energies       least_squares, or energies of isolated atoms in eV by symbol
+    """
+
+    output: Path
+    seed: int = Field(0, ge=0)
+    dtype: Literal["float32", "float64"] = "float32"
+    device: Literal["auto", "cpu", "cuda"] = "cpu"
+    processes: int = Field(1, gt=0)
+    threads: int | None = Field(None, gt=0)
+    epochs: int = Field(100, gt=0)
+    batch_atoms: int = Field(250, gt=0)
+    learning_rate: Positive = 5e-3
+    weight_decay: Weight = 0.0
+    weights: Weights = Field(default_factory=lambda: Weights(energy=10.0, forces=1.0))
+    loss: Literal["squared", "huber"] = "squared"
+    huber_delta: Positive = 0.1
+    stages: tuple[Stage, ...] = ()
+    ema_decay: float = Field(0.99, ge=0, lt=1)
+    gradient_clip: Positive = 10.0
+    schedule: Literal["cosine", "plateau", "constant"] = "cosine"
+    warmup_epochs: Weight = 1.0
+    final_learning_rate: Weight = 0.01
+    plateau_factor: Annotated[float, Field(gt=0, lt=1)] = 0.5
+    plateau_patience: int = Field(20, gt=0)
+    patience: int | None = Field(None, gt=0)
+    validate_every: int = Field(1, gt=0)
+    max_minutes: Positive | None = None
+    reference_energies: Literal["least_squares"] | dict[str, float] = "least_squares"
+
+    @property
+    def all_stages(self) -> tuple[Stage, ...]:
+        """The stages, or the single one that `epochs` and `weights` describe."""
+        return self.stages or (Stage(name="joint", epochs=self.epochs, weights=self.weights),)
+
+
+class TrainConfig(Settings):
+    """A whole configuration file. `model` holds fields of ModelConfig, or `preset` and changes to it."""
+
+    data: DataConfig
+    model: dict[str, Any]
+    training: TrainingConfig
+
+    @field_validator("model")
+    @classmethod
+    def _known_fields(cls, model: dict[str, Any]) -> dict[str, Any]:
+        refuse_unknown_keys(model, ["preset", *ModelConfig.model_fields])
+        return model
+
+
+def load_config(path: Path, overrides: Iterable[str] = ()) -> TrainConfig:
+    """Read a YAML file and change it by `section.key=value`; values are read as YAML.
+
+    raises  ValueError naming the file, the key, and what was expected
+    """
+    try:
+        values = yaml.safe_load(path.read_text())
+    except yaml.YAMLError as error:
+        raise ValueError(f"{path}: not valid YAML: {error}") from None
+    if not isinstance(values, dict):
+        found = type(values).__name__
+        raise ValueError(f"{path}: expected the sections data, model and training, found {found}")
+    for override in overrides:
+        _apply(values, override)
+    return parse_config(values, str(path))
+
+
+def parse_config(values: dict[str, Any], source: str) -> TrainConfig:
+    """The configuration in nested plain values; `source` stands in front of errors."""
+    try:
+        return TrainConfig.model_validate(values)
+    except ValidationError as error:
+        raise ValueError(readable(error, source)) from None
+
+
+def dump_config(config: TrainConfig) -> str:
+    """The YAML that gives the same configuration again, with every default written out."""
+    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
+
+
+def _apply(values: dict[str, Any], override: str) -> None:
+    address, equals, text = override.partition("=")
+    *sections, key = address.split(".")
+    if not equals or not sections or not key:
+        raise ValueError(f"override {override!r}: expected section.key=value, e.g. training.epochs=50")
+    for section in sections:
+        values = values.setdefault(section, {})
+        if not isinstance(values, dict):
+            raise ValueError(f"override {override!r}: {section!r} is a value, not a section")
+    values[key] = yaml.safe_load(text)
+
+
+def readable(error: ValidationError, source: str) -> str:
+    """One line per wrong setting: where it stands, what was expected, what came."""
+    return "\n".join(_line(found, source) for found in error.errors())
+
+
+def _line(found: Any, source: str) -> str:
+    place = ".".join(str(part) for part in found["loc"])
+    message = found["msg"].removeprefix("Value error, ")
+    given = "" if found["type"] in ("value_error", "missing") else f" (got {found['input']!r})"
+    return f"{source}: {place + ': ' if place else ''}{message}{given}"

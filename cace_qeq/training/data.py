@@ -1,0 +1,188 @@
+"""From files of labelled frames to batches: reading, splitting, preparing once, filling by atoms."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+from cace_qeq.model import CACEQEq
+from cace_qeq.structures import (
+    AtomicBatch,
+    Atoms,
+    GeometrySettings,
+    LabelKeys,
+    Labels,
+    collate,
+    collate_labels,
+    labels_of,
+    read_frames,
+    to_batch,
+    total_charge_of,
+)
+from cace_qeq.training.config import DataConfig
+
+EVALUATION_ATOMS = 500  # per batch; larger ones gain nothing on a processor
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One labelled structure of a file; `name` tells which, for errors."""
+
+    name: str
+    atoms: Atoms
+    labels: Labels
+
+
+@dataclass(frozen=True)
+class Split:
+    """The frames of a run."""
+
+    train: tuple[Frame, ...]
+    valid: tuple[Frame, ...]
+    test: tuple[Frame, ...]
+
+    @property
+    def everything(self) -> tuple[Frame, ...]:
+        return self.train + self.valid + self.test
+
+
+@dataclass(frozen=True)
+class Example:
+    """A frame as tensors: neighbours and Ewald integers are found once, before training."""
+
+    batch: AtomicBatch
+    labels: Labels
+
+
+def read_split(config: DataConfig) -> Split:
+    """Read the training, validation and test frames.
+
+    raises  ValueError for an element that no training frame has, and for a fraction that leaves a set empty
+    """
+    keys = LabelKeys(**config.keys.model_dump())
+    train, test = read_labelled(config.train, keys), read_labelled(config.test, keys)
+    if isinstance(config.valid, float):
+        train, valid = split_off(train, config.valid, config.split_seed)
+    else:
+        valid = read_labelled(config.valid, keys)
+    known = set(species_of(train))
+    for frame in valid + test:
+        if unknown := set(frame.atoms.numbers.tolist()) - known:
+            raise ValueError(
+                f"{frame.name}: atomic numbers {sorted(unknown)} do not occur in the training frames "
+                f"(which have {sorted(known)}); add training frames with them or remove this frame."
+            )
+    return Split(train, valid, test)
+
+
+def read_labelled(paths: Sequence[Path], keys: LabelKeys) -> tuple[Frame, ...]:
+    """All frames of some files, in order."""
+    return tuple(
+        Frame(f"{path}, frame {index}", atoms, defined_labels(atoms, labels_of(atoms, keys)))
+        for path in paths
+        for index, atoms in enumerate(read_frames(path))
+    )
+
+
+def defined_labels(atoms: Atoms, labels: Labels) -> Labels:
+    """Labels without the stress of a structure that lacks a 3-D cell and the dipole of a periodic one."""
+    missing = torch.nan
+    if not atoms.pbc.all():
+        labels = replace(labels, stress=torch.full_like(labels.stress, missing))
+    if atoms.pbc.any():
+        labels = replace(labels, dipole=torch.full_like(labels.dipole, missing))
+    return labels
+
+
+def split_off(
+    frames: tuple[Frame, ...], fraction: float, seed: int
+) -> tuple[tuple[Frame, ...], tuple[Frame, ...]]:
+    """Training frames, and the random `fraction` of them that is set aside, both in file order."""
+    n_aside = max(1, round(fraction * len(frames)))
+    if n_aside >= len(frames):
+        raise ValueError(
+            f"a validation fraction of {fraction} leaves none of {len(frames)} frames to train on; "
+            "give more frames or a smaller data.valid."
+        )
+    order = torch.randperm(len(frames), generator=torch.Generator().manual_seed(seed)).tolist()
+    aside = set(order[:n_aside])
+    train = tuple(frame for index, frame in enumerate(frames) if index not in aside)
+    return train, tuple(frames[index] for index in sorted(aside))
+
+
+def species_of(frames: Sequence[Frame]) -> tuple[int, ...]:
+    """Atomic numbers that occur, ascending."""
+    return tuple(sorted({number for frame in frames for number in frame.atoms.numbers.tolist()}))
+
+
+def examples_of(
+    frames: Sequence[Frame], geometry: GeometrySettings, keys: LabelKeys, default_charge: float | None
+) -> tuple[Example, ...]:
+    """Prepare frames for a model.
+
+    raises  ValueError naming the frame: no total charge without a default, or a structure that is not valid
+    """
+    return tuple(example_of(frame, geometry, keys, default_charge) for frame in frames)
+
+
+def example_of(
+    frame: Frame, geometry: GeometrySettings, keys: LabelKeys, default_charge: float | None
+) -> Example:
+    try:
+        charge = total_charge_of(frame.atoms, keys, default_charge)
+        return Example(to_batch(frame.atoms, geometry, charge), frame.labels)
+    except ValueError as error:
+        raise ValueError(f"{frame.name}: {error}") from error
+
+
+def joined(examples: Sequence[Example]) -> Example:
+    """Several examples as one."""
+    return Example(
+        collate([example.batch for example in examples]),
+        collate_labels([example.labels for example in examples]),
+    )
+
+
+def filled_batches(
+    examples: Sequence[Example], batch_atoms: int, generator: torch.Generator | None
+) -> Iterator[list[Example]]:
+    """Batches of about `batch_atoms` atoms each: as few as hold all atoms, evenly filled.
+
+    generator  shuffles the examples; None keeps their order
+    """
+    order = range(len(examples))
+    if generator is not None:
+        order = torch.randperm(len(examples), generator=generator).tolist()
+    total = sum(example.batch.n_atoms for example in examples)
+    n_batches = max(1, -(-total // batch_atoms))
+    seen, current, batch = 0, 0, []
+    for index in order:
+        n_atoms = examples[index].batch.n_atoms
+        place = int(
+            (seen + n_atoms / 2) * n_batches / total
+        )  # the batch that holds the middle of this example
+        if batch and place > current:
+            yield batch
+            batch = []
+        current = place
+        batch.append(examples[index])
+        seen += n_atoms
+    yield batch
+
+
+def batches_of_files(paths: Sequence[Path], model: CACEQEq, keys: LabelKeys, default_charge: float | None) -> tuple[Example, ...]:
+    """Labelled frames of some files as batches for a trained model, in file order.
+
+    default_charge  e, for frames that state none; None: zero if the model has seen neutral structures only,
+                    otherwise an error
+    """
+    if default_charge is None and not charged(model):
+        default_charge = 0.0
+    examples = examples_of(read_labelled(paths, keys), model.geometry, keys, default_charge)
+    return tuple(joined(batch) for batch in filled_batches(examples, EVALUATION_ATOMS, None))
+
+
+def charged(model: CACEQEq) -> bool:
+    """Whether total charge matters to the model: it has charges and has seen other totals than zero."""
+    return model.config.energy != "none" and any(model.provenance.get("total_charges", ()))

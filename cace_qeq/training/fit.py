@@ -1,0 +1,105 @@
+"""A training run from its configuration to a model file and its errors."""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+
+from cace_qeq.checkpoint import load_model, save_model
+from cace_qeq.files import write_atomically
+from cace_qeq.training.config import TrainConfig, TrainingConfig
+from cace_qeq.training.folder import RunFolder, Start
+from cace_qeq.training.metrics import Evaluation, evaluate
+from cace_qeq.training.prepare import Prepared, prepare
+from cace_qeq.training.reporting import Reporter, Silent
+from cace_qeq.training.trainer import Trainer
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run has come to.
+
+    reason       "finished", "time limit" or "interrupted"
+    history      one record per epoch
+    evaluations  of the best model on "valid" and, if given, "test"; empty if interrupted
+    """
+
+    folder: RunFolder
+    reason: str
+    history: list[dict[str, Any]]
+    evaluations: dict[str, Evaluation]
+
+
+def fit(config: TrainConfig, start: Start = "new", reporter: Reporter | None = None) -> Outcome:
+    """Train a model as configured; its files are listed in `RunFolder`.
+
+    start     "new", "resume" to continue the run in the output folder, or "overwrite" to replace it
+    reporter  is told of progress
+
+    raises  ValueError for a folder, data or settings that cannot be trained on
+    """
+    reporter = reporter or Silent()
+    folder = RunFolder(config.training.output)
+    folder.check(config, start)
+    prepared = prepare(config)
+    reporter.prepared(prepared.summary)
+    folder.claim(config, start)
+    fabric = fabric_of(config.training)
+    if config.training.processes == 1:
+        reason, history = train(fabric, config, prepared, reporter)
+    else:
+        reason, history = fabric.launch(train_as_one_of_many, config, reporter)
+    reporter.ended(reason)
+    evaluations = {} if reason == "interrupted" else finish(folder, prepared, reason, history)
+    return Outcome(folder, reason, history, evaluations)
+
+
+def fabric_of(config: TrainingConfig) -> Fabric:
+    """Devices and processes. Workers are spawned, so that the command itself runs only once."""
+    accelerator = {"auto": "auto", "cpu": "cpu", "cuda": "gpu"}[config.device]
+    strategy = "auto" if config.processes == 1 else "ddp_spawn"
+    return Fabric(accelerator=accelerator, devices=config.processes, strategy=strategy)
+
+
+def train_as_one_of_many(
+    fabric: Fabric, config: TrainConfig, reporter: Reporter
+) -> tuple[str, list[dict[str, Any]]]:
+    """What each spawned process does; it reads the data for itself."""
+    outcome = train(fabric, config, prepare(config), reporter if fabric.is_global_zero else Silent())
+    fabric.barrier()  # without it, the first to leave tears the process group down under the others
+    return outcome
+
+
+def train(
+    fabric: Fabric, config: TrainConfig, prepared: Prepared, reporter: Reporter
+) -> tuple[str, list[dict[str, Any]]]:
+    """Why training ended, and its history."""
+    if config.training.threads is not None:
+        torch.set_num_threads(config.training.threads)
+    trainer = Trainer(fabric, config.training, prepared, reporter)
+    trainer.resume()
+    reason = trainer.run()
+    return reason, trainer.progress.history
+
+
+def finish(
+    folder: RunFolder, prepared: Prepared, reason: str, history: list[dict[str, Any]]
+) -> dict[str, Evaluation]:
+    """Errors of the best model, written beside it and into it."""
+    model = load_model(folder.model)
+    sets = {"valid": prepared.valid, "test": prepared.test}
+    evaluations = {name: evaluate(model, batches) for name, batches in sets.items() if batches}
+    metrics = {name: evaluation.metrics for name, evaluation in evaluations.items()}
+    model.provenance["metrics"] = metrics
+    save_model(model, folder.model)
+    report = {
+        **metrics,
+        "ended": reason,
+        "epochs": history[-1]["epoch"],
+        "minutes": sum(record["seconds"] for record in history) / 60,
+        "parameters": prepared.summary.n_parameters,
+    }
+    write_atomically(folder.metrics, json.dumps(report, indent=2).encode())
+    return evaluations

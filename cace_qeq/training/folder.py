@@ -1,0 +1,102 @@
+"""The output folder of a run: which files it holds, and who may write into it."""
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from cace_qeq.files import write_atomically
+from cace_qeq.training.config import TrainConfig, dump_config, load_config
+
+Start = Literal["new", "resume", "overwrite"]
+MAY_CHANGE = {"max_minutes", "threads", "device", "processes"}
+"""Training settings that a resumed run may change: they do not change its numbers, or only by rounding."""
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Where a run keeps its files."""
+
+    path: Path
+
+    @property
+    def config(self) -> Path:
+        return self.path / "config.yaml"
+
+    @property
+    def model(self) -> Path:
+        return self.path / "model.safetensors"
+
+    @property
+    def state(self) -> Path:
+        return self.path / "state" / "run.safetensors"
+
+    @property
+    def log(self) -> Path:
+        return self.path / "log.csv"
+
+    @property
+    def metrics(self) -> Path:
+        return self.path / "metrics.json"
+
+    @property
+    def tensorboard(self) -> Path:
+        return self.path / "tensorboard"
+
+    @property
+    def learning_curve(self) -> Path:
+        return self.path / "learning_curve.png"
+
+    @property
+    def parity(self) -> Path:
+        return self.path / "parity.png"
+
+    def check(self, config: TrainConfig, start: Start) -> None:
+        """Raise ValueError if the folder may not be written in this way."""
+        if start == "new" and self.path.exists() and any(self.path.iterdir()):
+            raise ValueError(
+                f"{self.path} already holds files; continue that run with --resume, replace it with "
+                "--overwrite, or choose another training.output."
+            )
+        if start == "resume":
+            if not self.config.exists():
+                raise ValueError(
+                    f"{self.path} holds no run to resume (no config.yaml); start it without --resume."
+                )
+            refuse_changes(load_config(self.config), config, self.config)
+
+    def claim(self, config: TrainConfig, start: Start) -> None:
+        """Clear the files of a replaced run and write the configuration."""
+        if start == "overwrite":
+            self.clear()
+        write_atomically(self.config, dump_config(config).encode())
+
+    def clear(self) -> None:
+        """Remove the files of a run, and only those."""
+        for file in (
+            self.state,
+            self.model,
+            self.log,
+            self.metrics,
+            self.learning_curve,
+            self.parity,
+            self.config,
+        ):
+            file.unlink(missing_ok=True)
+        shutil.rmtree(self.tensorboard, ignore_errors=True)
+
+
+def refuse_changes(before: TrainConfig, now: TrainConfig, path: Path) -> None:
+    """Raise ValueError if a resumed run would differ from the one that it continues."""
+    old, new = before.model_dump(mode="json"), now.model_dump(mode="json")
+    changed = [
+        f"{section}.{key}"
+        for section in old
+        for key in old[section].keys() | new[section].keys()
+        if old[section].get(key) != new[section].get(key) and key not in MAY_CHANGE
+    ]
+    if changed:
+        raise ValueError(
+            f"the run of {path} had other settings: {', '.join(sorted(changed))}; resume with the same ones "
+            f"(only {', '.join(sorted(MAY_CHANGE))} may change), or start again with --overwrite."
+        )

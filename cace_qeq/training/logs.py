@@ -1,0 +1,42 @@
+"""The table of epochs on disk, and the same numbers for TensorBoard."""
+
+import csv
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from torch.utils.tensorboard import SummaryWriter
+
+from cace_qeq.files import write_atomically
+
+NOT_PLOTTED = ("epoch", "stage")
+
+
+def write_csv(path: Path, history: Sequence[dict[str, Any]]) -> None:
+    """One row per epoch; rewritten whole, so that it always agrees with the saved state."""
+    columns = list(dict.fromkeys(name for record in history for name in record))
+    text = io.StringIO()
+    table = csv.DictWriter(text, columns, lineterminator="\n")
+    table.writeheader()
+    table.writerows(history)
+    write_atomically(path, text.getvalue().encode())
+
+
+class TensorBoardLog:
+    """Every number of an epoch's record as a curve.
+
+    first_epoch  curves of an earlier process are cut here
+    """
+
+    def __init__(self, folder: Path, first_epoch: int):
+        self.writer = SummaryWriter(str(folder), purge_step=first_epoch)
+
+    def add(self, record: dict[str, Any]) -> None:
+        for name, value in record.items():
+            if name not in NOT_PLOTTED and value is not None:
+                self.writer.add_scalar(name, value, record["epoch"])
+        self.writer.flush()
+
+    def close(self) -> None:
+        self.writer.close()

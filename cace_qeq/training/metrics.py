@@ -1,0 +1,111 @@
+"""Root mean square and mean absolute errors of a model on labelled structures."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from cace_qeq.model import CACEQEq
+from cace_qeq.prediction import predict
+from cace_qeq.training.config import Weights
+from cace_qeq.training.data import Example
+from cace_qeq.training.loss import PROPERTIES, Comparison, Loss, compare
+
+REPORTED = {
+    "energy": ("mev_per_atom", 1000.0),
+    "forces": ("mev_per_angstrom", 1000.0),
+    "stress": ("mev_per_angstrom3", 1000.0),
+    "charges": ("me", 1000.0),
+    "dipole": ("e_angstrom", 1.0),
+}
+"""Suffix of each property's reported names, and the factor to it from eV, Å and e."""
+
+Metrics = dict[str, float | int | None]
+
+
+@dataclass
+class Tally:
+    """Running sums over labelled values, one row per property of PROPERTIES; rows of processes add up.
+
+    sums  (property, 4)  number of values, Σ |error|, Σ error², Σ penalty
+    """
+
+    sums: Tensor
+
+    @classmethod
+    def empty(cls) -> "Tally":
+        return cls(torch.zeros(len(PROPERTIES), 4, dtype=torch.float64))
+
+    def add(self, comparisons: tuple[Comparison, ...], loss: Loss) -> None:
+        for row, comparison in zip(self.sums, comparisons, strict=True):
+            error = comparison.error.detach()
+            penalty = loss.penalties(comparison).detach().sum()
+            row += torch.stack(
+                [error.new_tensor(len(error)), error.abs().sum(), error.square().sum(), penalty]
+            ).cpu()
+
+    def loss(self, loss: Loss) -> float:
+        """The loss of everything added, as if it had been one batch."""
+        rows = zip(loss.weight_list, self.sums.tolist(), strict=True)
+        return sum(weight * penalty / count for weight, (count, _, _, penalty) in rows if weight and count)
+
+    def metrics(self) -> Metrics:
+        """Errors by reported name; None where nothing is labelled or predicted."""
+        found: Metrics = {}
+        for name, (count, absolute, square, _) in zip(PROPERTIES, self.sums.tolist(), strict=True):
+            suffix, factor = REPORTED[name]
+            known = count > 0 and square == square  # a model without charges predicts NaN for them
+            found[f"{name}_rmse_{suffix}"] = factor * (square / count) ** 0.5 if known else None
+            found[f"{name}_mae_{suffix}"] = factor * absolute / count if known else None
+        return found
+
+
+class Parity(NamedTuple):
+    """Reference and predicted values of one property; energy eV/atom, forces eV/Å, stress eV/Å³, e, e Å."""
+
+    reference: NDArray[np.float64]
+    predicted: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Errors, and the values they come from of each property that is labelled and predicted."""
+
+    metrics: Metrics
+    parity: dict[str, Parity]
+
+
+def evaluate(
+    model: CACEQEq, batches: Iterable[Example], on_batch: Callable[[], None] = lambda: None
+) -> Evaluation:
+    """Predict batches on the model's device and compare with their labels.
+
+    on_batch  called after each batch, e.g. to move a progress bar
+    """
+    device, loss = model.reference_energies.device, Loss(Weights(energy=1))
+    tally, collected, n_structures, n_atoms = Tally.empty(), [], 0, 0
+    for example in batches:
+        batch, labels = example.batch.to(device), example.labels.to(device)
+        comparisons = compare(predict(model, batch), labels, batch, force_scale=1.0)
+        tally.add(comparisons, loss)
+        collected.append(comparisons)
+        n_structures += batch.n_structures
+        n_atoms += batch.n_atoms
+        on_batch()
+    counts: Metrics = {"n_structures": n_structures, "n_atoms": n_atoms}
+    return Evaluation({**tally.metrics(), **counts}, parities(collected))
+
+
+def parities(collected: list[tuple[Comparison, ...]]) -> dict[str, Parity]:
+    """The comparisons of all batches joined, properties without any value left out."""
+    found = {}
+    for name, parts in zip(PROPERTIES, zip(*collected, strict=True), strict=True):
+        reference = torch.cat([part.reference for part in parts]).cpu()
+        predicted = torch.cat([part.predicted for part in parts]).cpu()
+        if len(reference) and predicted.isfinite().all():
+            found[name] = Parity(reference.numpy(), predicted.numpy())
+    return found

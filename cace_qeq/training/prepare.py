@@ -1,0 +1,215 @@
+"""Everything that a run needs before its first step: data, model, baseline, and the checks on them."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from pydantic import ValidationError
+
+from cace_qeq.config import ModelConfig
+from cace_qeq.model import CACEQEq
+from cace_qeq.structures import LabelKeys, label_sources
+from cace_qeq.training.baseline import fitted_energies, force_scale, isolated_energies
+from cace_qeq.training.config import DataConfig, Stage, TrainConfig, readable
+from cace_qeq.training.data import (
+    Example,
+    Frame,
+    Split,
+    examples_of,
+    filled_batches,
+    joined,
+    read_split,
+    species_of,
+)
+from cace_qeq.training.loss import PROPERTIES, count_labels
+from cace_qeq.training.provenance import provenance_of
+
+CALIBRATION_ATOMS = 1000  # enough for stable means of features; more only costs time
+
+
+@dataclass(frozen=True)
+class LabelRow:
+    """What is known of one property before training.
+
+    keys           which keys the training frames keep it under, and how many frames each
+    train, valid   frames with a label
+    values         labelled values in the training frames
+    weight         in each stage
+    """
+
+    property: str
+    keys: dict[str, int]
+    train: int
+    valid: int
+    values: int
+    weights: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What is told before training starts."""
+
+    rows: tuple[LabelRow, ...]
+    frames: dict[str, int]
+    atoms: dict[str, int]
+    species: tuple[int, ...]
+    n_parameters: int
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A run that can start.
+
+    valid, test  batches in file order
+    scale        eV/Å  root mean square force of the training frames
+    """
+
+    model: CACEQEq
+    train: tuple[Example, ...]
+    valid: tuple[Example, ...]
+    test: tuple[Example, ...]
+    scale: float
+    summary: Summary
+
+
+def prepare(config: TrainConfig) -> Prepared:
+    """Read, check and build.
+
+    raises  ValueError naming file, frame and key for data or settings that cannot be trained on
+    """
+    split, keys = read_split(config.data), LabelKeys(**config.data.keys.model_dump())
+    model_config = model_config_of(config.model, species_of(split.train))
+    default_charge, notes = default_charge_of(split, keys, config.data)
+    model = initial_model(model_config, config)
+    sets = [
+        examples_of(f, model.geometry, keys, default_charge) for f in (split.train, split.valid, split.test)
+    ]
+    train, valid, test = sets
+    rows = label_rows(split, (train, valid), keys, config.training.all_stages)
+    check_weights(rows, config.training.all_stages, model_config)
+    scale = set_baseline(model, train, config)
+    model.provenance = provenance_of(config, sets)
+    batches = [
+        tuple(joined(b) for b in filled_batches(s, config.training.batch_atoms, None)) for s in sets[1:]
+    ]
+    return Prepared(model, train, *batches, scale, summary_of(model, rows, sets, notes))
+
+
+def model_config_of(settings: dict[str, Any], species: tuple[int, ...]) -> ModelConfig:
+    """The model section as a ModelConfig; the elements are those of the data unless it names them."""
+    fields = {"species": species, **settings}
+    preset = fields.pop("preset", None)
+    try:
+        config = ModelConfig(**fields) if preset is None else ModelConfig.preset(preset, **fields)
+    except ValidationError as error:
+        raise ValueError(readable(error, "model")) from None
+    if missing := set(species) - set(config.species):
+        raise ValueError(
+            f"model.species {list(config.species)} lacks {sorted(missing)}, which the training frames have."
+        )
+    return config
+
+
+def initial_model(config: ModelConfig, settings: TrainConfig) -> CACEQEq:
+    """Random parameters that only the seed decides; the global generator is left as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(settings.training.seed)
+        return CACEQEq(config).to(getattr(torch, settings.training.dtype))
+
+
+def set_baseline(model: CACEQEq, train: Sequence[Example], config: TrainConfig) -> float:
+    """Reference energies, energy scale and feature statistics; returns the force scale in eV/Å."""
+    given = config.training.reference_energies
+    species = model.config.species
+    energies = (
+        fitted_energies(train, species) if given == "least_squares" else isolated_energies(given, species)
+    )
+    scale = force_scale(train)
+    model.set_reference_energies(energies)
+    model.set_energy_scale(scale)
+    generator = torch.Generator().manual_seed(config.training.seed)
+    model.calibrate(joined(next(filled_batches(train, CALIBRATION_ATOMS, generator))).batch)
+    return scale
+
+
+def default_charge_of(
+    split: Split, keys: LabelKeys, config: DataConfig
+) -> tuple[float | None, tuple[str, ...]]:
+    """Total charge of frames that state none, with a note about it; None if every frame must state it."""
+    if config.default_total_charge is not None:
+        return config.default_total_charge, ()
+    silent = [frame for frame in split.everything if total_charge_source(frame, keys) is None]
+    if len(silent) == len(split.everything):
+        return 0.0, ("No frame states a total charge: all are taken as neutral.",)
+    if silent:
+        raise ValueError(
+            f"{silent[0].name}: no total charge, as in {len(silent)} of {len(split.everything)} frames, while "
+            "others state one; add total_charge=<e> to its comment line, or set data.default_total_charge."
+        )
+    return None, ()
+
+
+def label_rows(
+    split: Split, sets: tuple[Sequence[Example], ...], keys: LabelKeys, stages: Sequence[Stage]
+) -> tuple[LabelRow, ...]:
+    """One row for each of PROPERTIES."""
+    sources = [label_sources(frame.atoms, keys) for frame in split.train]
+    train, valid = (torch.stack([count_labels(example.labels) for example in examples]) for examples in sets)
+    return tuple(
+        LabelRow(
+            name,
+            dict(Counter(source[name] for source in sources if source[name] is not None)),
+            int((train[:, index] > 0).sum()),
+            int((valid[:, index] > 0).sum()),
+            int(train[:, index].sum()),
+            tuple(getattr(stage.weights, name) for stage in stages),
+        )
+        for index, name in enumerate(PROPERTIES)
+    )
+
+
+def check_weights(rows: Sequence[LabelRow], stages: Sequence[Stage], model: ModelConfig) -> None:
+    """Raise ValueError for a weight on something that is not labelled or not predicted."""
+    for row in rows:
+        if not any(row.weights):
+            continue
+        if not row.train:
+            raise ValueError(
+                f"weights.{row.property} is {max(row.weights)}, but no training frame has a label for it; "
+                f"set the weight to 0 or name its key in data.keys.{row.property}."
+            )
+        if model.energy == "none" and row.property in ("charges", "dipole"):
+            raise ValueError(
+                f"weights.{row.property} is {max(row.weights)}, but a model with energy: none has no "
+                "charges; set the weight to 0 or choose energy: equilibrated."
+            )
+    for index, stage in enumerate(stages):
+        if not any(row.weights[index] and row.valid for row in rows):
+            raise ValueError(
+                f"stage {stage.name!r}: no validation frame has a label of any weighted property; "
+                "the best model could not be chosen. Add labels to data.valid."
+            )
+
+
+def total_charge_source(frame: Frame, keys: LabelKeys) -> str | None:
+    """The key under which a frame states its total charge."""
+    return label_sources(frame.atoms, keys)["total_charge"]
+
+
+def summary_of(
+    model: CACEQEq, rows: tuple[LabelRow, ...], sets: Sequence[Sequence[Example]], notes: tuple[str, ...]
+) -> Summary:
+    names = ("train", "valid", "test")
+    return Summary(
+        rows=rows,
+        frames={name: len(examples) for name, examples in zip(names, sets, strict=True)},
+        atoms={
+            name: sum(e.batch.n_atoms for e in examples) for name, examples in zip(names, sets, strict=True)
+        },
+        species=model.config.species,
+        n_parameters=sum(parameter.numel() for parameter in model.parameters()),
+        notes=notes,
+    )

@@ -1,0 +1,67 @@
+"""Where a model comes from, in plain values that its file keeps."""
+
+import hashlib
+import platform
+import subprocess
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from cace_qeq.training.config import TrainConfig
+from cace_qeq.training.data import Example
+
+PACKAGES = ("cace_qeq", "torch", "numpy", "ase", "matscipy", "opt_einsum", "lightning-fabric", "safetensors")
+
+
+def provenance_of(config: TrainConfig, sets: Sequence[Sequence[Example]]) -> dict[str, Any]:
+    """Settings, files, versions and what the training frames hold.
+
+    sets  training, validation and test examples
+    """
+    charges = {float(charge) for example in sets[0] for charge in example.batch.total_charge}
+    return {
+        "settings": config.model_dump(mode="json"),
+        "files": [file_record(path) for path in files_of(config)],
+        "frames": dict(zip(("train", "valid", "test"), map(len, sets), strict=True)),
+        "versions": {"python": platform.python_version(), **installed_versions()},
+        "commit": commit(),
+        "dtype": config.training.dtype,
+        "seed": config.training.seed,
+        "total_charges": sorted(charges),
+    }
+
+
+def files_of(config: TrainConfig) -> list[Path]:
+    """Every data file, once, in the order train, valid, test."""
+    valid = () if isinstance(config.data.valid, float) else config.data.valid
+    return list(dict.fromkeys([*config.data.train, *valid, *config.data.test]))
+
+
+def file_record(path: Path) -> dict[str, str]:
+    return {"path": str(path), "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+
+
+def installed_versions() -> dict[str, str]:
+    found = {}
+    for name in PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def commit() -> str | None:
+    """The commit of the checkout that this package runs from, `-dirty` if changed; None if installed."""
+    here = Path(__file__)
+    try:
+        git(here.parent, "ls-files", "--error-unmatch", here.name)  # not the checkout around an environment
+        return git(here.parent, "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*")
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def git(folder: Path, *arguments: str) -> str:
+    command = ["git", "-C", str(folder), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()

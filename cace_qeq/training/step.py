@@ -1,0 +1,61 @@
+"""One optimiser step that processes share: each takes a part of the batch, gradients add up."""
+
+from collections.abc import Sequence
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor
+
+from cace_qeq.model import CACEQEq
+from cace_qeq.prediction import differentiable_predict
+from cace_qeq.structures import collate_labels
+from cace_qeq.training.data import Example, joined
+from cace_qeq.training.loss import Loss, compare, count_labels
+
+
+class SharedGradient:
+    """Gradient of the loss of a batch, the same on all processes and for any number of them.
+
+    Geometry is double precision whatever the network is, so Fabric's precision plugins, which cast inputs,
+    are not used. Neither is its wrapper around the module: a force loss differentiates inside of it, and a
+    stage may leave parameters unused. The sum over processes of one vector does the same.
+
+    force_scale  eV/Å  root mean square force of the training set
+    """
+
+    def __init__(self, fabric: Fabric, model: CACEQEq, force_scale: float):
+        self.fabric, self.model, self.force_scale = fabric, model, force_scale
+        self.parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+
+    def __call__(self, examples: Sequence[Example], loss: Loss) -> tuple[Tensor, float]:
+        """The gradient (parameter value,), all parameters one after the other, and the loss."""
+        value = self.own_part(examples, loss)
+        gradients = torch.autograd.grad(value, self.parameters, allow_unused=True, materialize_grads=True)
+        total = value.detach().to(gradients[0].dtype)
+        vector = torch.cat([*(gradient.flatten() for gradient in gradients), total[None]])
+        vector = self.fabric.all_reduce(vector, reduce_op="sum")
+        return vector[:-1], float(vector[-1])
+
+    def own_part(self, examples: Sequence[Example], loss: Loss) -> Tensor:
+        """What this process's examples add to the loss of the whole batch."""
+        device = self.fabric.device
+        share = examples[self.fabric.global_rank :: self.fabric.world_size]
+        if not share:
+            return torch.zeros((), dtype=torch.float64, device=device, requires_grad=True)
+        counts = count_labels(collate_labels([example.labels for example in examples]))
+        part = joined(share)
+        batch, labels = part.batch.to(device), part.labels.to(device)
+        comparisons = compare(differentiable_predict(self.model, batch), labels, batch, self.force_scale)
+        return loss.total(comparisons, counts)
+
+    def assign(self, vector: Tensor) -> None:
+        """Hand a gradient to the parameters, for the optimiser."""
+        start = 0
+        for parameter in self.parameters:
+            parameter.grad = vector[start : start + parameter.numel()].view_as(parameter)
+            start += parameter.numel()
+
+
+def clipped(gradient: Tensor, largest_norm: float) -> Tensor:
+    """The gradient, shortened to a norm."""
+    return gradient * (largest_norm / gradient.norm()).clamp(max=1.0)

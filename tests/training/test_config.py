@@ -1,0 +1,74 @@
+import pytest
+
+from cace_qeq.training.config import dump_config, load_config, parse_config
+
+MINIMAL = {"data": {"train": "train.extxyz"}, "model": {"cutoff": 4.0}, "training": {"output": "run"}}
+
+
+def with_change(section: str, **changes):
+    return {**MINIMAL, section: {**MINIMAL.get(section, {}), **changes}}
+
+
+def test_written_configuration_reads_back_the_same(tmp_path):
+    config = parse_config(with_change("training", weights={"energy": 1, "charges": 2}), "test")
+    (tmp_path / "config.yaml").write_text(dump_config(config))
+    assert load_config(tmp_path / "config.yaml") == config
+
+
+def test_overrides_are_read_as_yaml(tmp_path):
+    (tmp_path / "config.yaml").write_text("data: {train: a.extxyz}\nmodel: {}\ntraining: {output: run}\n")
+    config = load_config(
+        tmp_path / "config.yaml",
+        [
+            "training.epochs=7",
+            "data.valid=[b.extxyz, c.extxyz]",
+            "training.weights.forces=2.5",
+            "model.preset=S",
+        ],
+    )
+    assert config.training.epochs == 7
+    assert [path.name for path in config.data.valid] == ["b.extxyz", "c.extxyz"]
+    assert config.training.weights.forces == 2.5
+    assert config.model == {"preset": "S"}
+
+
+@pytest.mark.parametrize(
+    ("section", "changes", "message"),
+    [
+        ("training", {"epoch": 3}, r"training: unknown key 'epoch'; did you mean 'epochs'\?"),
+        ("model", {"cutof": 4.0}, r"model: unknown key 'cutof'; did you mean 'cutoff'\?"),
+        ("data", {"vaild": 0.1}, r"data: unknown key 'vaild'; did you mean 'valid'\?"),
+        ("training", {"weights": {"force": 1}}, r"weights: unknown key 'force'; did you mean 'forces'\?"),
+        ("training", {"weights": {"forces": 0}}, "all weights are zero"),
+        ("training", {"epochs": 0}, r"training.epochs: .*greater than 0.*got 0"),
+        ("training", {"learning_rate": float("nan")}, "training.learning_rate"),
+        ("training", {"loss": "square"}, "training.loss"),
+    ],
+)
+def test_errors_name_the_key_and_the_nearest_right_one(section, changes, message):
+    with pytest.raises(ValueError, match=message):
+        parse_config(with_change(section, **changes), "config.yaml")
+
+
+def test_unknown_section_is_refused():
+    with pytest.raises(ValueError, match=r"unknown key 'trainig'; did you mean 'training'\?"):
+        parse_config({**MINIMAL, "trainig": {}}, "config.yaml")
+
+
+@pytest.mark.parametrize("override", ["epochs=3", "training.epochs", "=3", "data.train.first=3"])
+def test_malformed_overrides_are_refused(tmp_path, override):
+    (tmp_path / "config.yaml").write_text("data: {train: a.extxyz}\nmodel: {}\ntraining: {output: run}\n")
+    with pytest.raises(ValueError, match="override"):
+        load_config(tmp_path / "config.yaml", [override])
+
+
+def test_broken_yaml_names_the_file(tmp_path):
+    (tmp_path / "config.yaml").write_text("data: [")
+    with pytest.raises(ValueError, match="config.yaml: not valid YAML"):
+        load_config(tmp_path / "config.yaml")
+
+
+def test_without_stages_there_is_one():
+    (stage,) = parse_config(with_change("training", epochs=5), "test").training.all_stages
+    assert stage.epochs == 5
+    assert stage.weights.forces == 1
