@@ -72,7 +72,7 @@ def counted(frames: Iterator[Frame], advance: Callable[[], None]) -> Iterator[Fr
 
 def check(frame: Frame) -> Check:
     atoms, state = frame.candidate.atoms, frame.candidate.state
-    name = f"{atoms.get_chemical_formula('metal')}, total charge {state.total_charge:+d}"
+    name = f"{atoms.get_chemical_formula('metal')}, total charge {state.total_charge} e"
     return Check(name, force_error(atoms, state), periodic_stress_error(atoms, state))
 
 
