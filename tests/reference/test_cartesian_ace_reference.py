@@ -53,7 +53,8 @@ def moments(record) -> Tensor:
 
 
 def test_moments(record):
-    parity = tensor([(-1) ** degree for degree in degrees(record["l_max"])])  # theirs is r_receiver - r_sender
+    # their displacement is r_receiver - r_sender
+    parity = tensor([(-1) ** degree for degree in degrees(record["l_max"])])
     expected = tensor(record["A"]).transpose(1, 2)
     torch.testing.assert_close(moments(record) * parity[:, None, None], expected, rtol=1e-9, atol=1e-12)
 

@@ -1,0 +1,70 @@
+import pytest
+import torch
+
+from cace_qeq.features import products
+from cace_qeq.features.couplings import Couplings, compiled, contract_rows, independent_graphs
+from cace_qeq.features.products import ProductProgram, all_rows, factors
+
+
+def random(*shape: int, seed: int = 0) -> torch.Tensor:
+    return torch.randn(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+
+
+def program(l_max: int, body_order: int) -> ProductProgram:
+    return Couplings(l_max, body_order).program.to(torch.float64, torch.device("cpu"))
+
+
+def plain(moments: torch.Tensor, steps: ProductProgram) -> torch.Tensor:
+    """The same program with derivatives left to autograd."""
+    rows = all_rows(moments, steps)
+    for stage in steps.stages:
+        left, right = factors(rows, stage)
+        rows = rows.index_add(0, stage.target, left * right * stage.weight)
+    return rows[steps.outputs]
+
+
+def derivatives(function, moments, weights, direction):
+    """Gradient, and derivatives of (gradient . direction) by moments and weights."""
+    gradient, *_ = torch.autograd.grad(function(moments), moments, weights, create_graph=True)
+    return gradient, *torch.autograd.grad(gradient, (moments, weights), direction, create_graph=True)
+
+
+@pytest.mark.parametrize("body_order", [1, 3, 4, 5])
+def test_derivatives_equal_finite_differences(body_order, monkeypatch):
+    monkeypatch.setattr(products, "BLOCK_COLUMNS", 2)  # several blocks, the last one incomplete
+    steps, moments = program(2, body_order), random(10, 3).requires_grad_()
+    assert torch.autograd.gradcheck(lambda a: contract_rows(a, steps), moments)
+    assert torch.autograd.gradgradcheck(lambda a: contract_rows(a, steps), moments)
+
+
+def test_derivatives_equal_those_of_autograd():
+    steps = program(3, 4)
+    moments, weights = random(20, 1500).requires_grad_(), random(17, 1500, seed=1).requires_grad_()
+    direction = random(20, 1500, seed=2)
+    expected = derivatives(lambda a: plain(a, steps), moments, weights, direction)
+    for value, reference in zip(
+        derivatives(lambda a: contract_rows(a, steps), moments, weights, direction), expected, strict=True
+    ):
+        scale = reference.abs().max().item()
+        torch.testing.assert_close(value, reference, rtol=1e-12, atol=1e-13 * scale)
+
+
+def test_third_derivatives_equal_those_of_autograd():
+    steps = program(2, 4)
+    moments, weights, direction = random(10, 4).requires_grad_(), random(len(steps.outputs), 4), random(10, 4)
+    weights.requires_grad_()
+    thirds = []
+    for function in (plain, contract_rows):
+        _, second, _ = derivatives(lambda a, f=function: f(a, steps), moments, weights, direction)
+        thirds.append(torch.autograd.grad(second, moments, direction)[0])
+    torch.testing.assert_close(thirds[1], thirds[0], rtol=1e-11, atol=1e-11)
+
+
+def test_a_batch_without_columns():
+    assert contract_rows(random(20, 0), program(3, 3)).shape == (8, 0)
+
+
+def test_shared_intermediates_keep_the_program_short():
+    """Without sharing the nine graphs of order four alone would take more than 500 products."""
+    graphs = tuple(graph for order in (2, 3, 4) for graph in independent_graphs(3, order))
+    assert sum(len(stage.left) for stage in compiled(graphs, 3).stages) < 200
