@@ -1,0 +1,155 @@
+"""ASE's view of a model: attach it to Atoms and ask for energies, forces, stress and charges."""
+
+import copy
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from ase import Atoms
+from ase.calculators.calculator import Calculator, all_changes
+from ase.data import chemical_symbols
+from ase.stress import full_3x3_to_voigt_6_stress
+from numpy.typing import NDArray
+
+from cace_qeq.checkpoint import load_model
+from cace_qeq.model import CACEQEq
+from cace_qeq.prediction import Prediction, predict
+from cace_qeq.structures import LabelKeys, NeighborCache, place, total_charge_of
+from cace_qeq.structures.convert import TOTAL_CHARGE_KEYS
+
+ENERGIES = ("energy", "free_energy", "energies", "short_range_energy", "electrostatic_energy")
+CHARGES = ("charges", "electronegativities", "dipole")
+
+
+class CACEQEqCalculator(Calculator):
+    """Energies, forces, stress and charges of a CACEQEq model.
+
+    model   CACEQEq (a copy is taken), or the path of a model file
+    device  that the model runs on
+    dtype   of the network: torch.float32, torch.float64, or as saved
+    skin    Å, added to the neighbour lists, which are kept until an atom has moved by half of it
+
+    The total charge is atoms.info["charge"] or ["total_charge"]; without either it is 0 if the model has
+    never seen another. `results` holds, beside ASE's properties, "short_range_energy" and
+    "electrostatic_energy" (eV, their sum is "energy") and "electronegativities" (eV/e). "stress" needs three
+    periodic directions, "dipole" (about the centre of mass) none; models without charges have no charges.
+
+    Raises ValueError for an element that the model does not know, a total charge that is missing, not a
+    number or given twice differently, and positions that are not finite or coincide.
+    """
+
+    ignored_changes = {"initial_charges", "initial_magmoms"}
+
+    def __init__(
+        self,
+        model: CACEQEq | str | Path,
+        device: torch.device | str = "cpu",
+        dtype: torch.dtype | None = None,
+        skin: float = 0.5,
+    ):
+        super().__init__()
+        self.model = frozen_copy(model, device, dtype)
+        self.device = torch.device(device)
+        self.neighbors = NeighborCache(self.model.geometry, skin)
+        self.implemented_properties = [*ENERGIES, "forces", "stress"]
+        if self.has_charges:
+            self.implemented_properties += CHARGES
+
+    @property
+    def has_charges(self) -> bool:
+        return self.model.config.energy != "none"
+
+    def total_charge(self, atoms: Atoms) -> float:
+        """e; zero for a model without charges, which does not ask."""
+        if not self.has_charges:
+            return 0.0
+        seen = self.model.provenance.get("total_charges", [])
+        if any(seen) and not any(key in atoms.info for key in TOTAL_CHARGE_KEYS):
+            raise ValueError(
+                f"{place(atoms)}: the total charge is missing, and the model has seen {seen} e; "
+                'set atoms.info["charge"], 0 included.'
+            )
+        return total_charge_of(atoms, LabelKeys(), default=0.0)
+
+    def check_state(self, atoms: Atoms, tol: float = 1e-15) -> list[str]:
+        """What differs from the last calculation; ASE does not look at the total charge in `info`."""
+        changes: list[str] = super().check_state(atoms, tol)
+        if self.atoms is not None and written_charges(self.atoms) != written_charges(atoms):
+            changes.append("total_charge")
+        return changes
+
+    def calculate(
+        self,
+        atoms: Atoms | None = None,
+        properties: Sequence[str] = ("energy",),
+        system_changes: Iterable[str] = all_changes,
+    ) -> None:
+        """All properties at once; none costs anything beside the forces."""
+        if atoms is not None:
+            self.atoms = atoms.copy()
+        self.results = {}
+        refuse_unknown_elements(self.atoms, self.model.config.species)
+        batch = self.neighbors.batch(self.atoms, self.total_charge(self.atoms)).to(self.device)
+        results = results_of(predict(self.model, batch), self.atoms.pbc)
+        refuse_infinite(self.atoms, results)
+        self.results = {name: results[name] for name in self.implemented_properties if name in results}
+
+
+def frozen_copy(
+    model: CACEQEq | str | Path, device: torch.device | str, dtype: torch.dtype | None
+) -> CACEQEq:
+    """The model to evaluate, independent of the caller's and without gradients of its parameters."""
+    if isinstance(model, CACEQEq):
+        model = copy.deepcopy(model).to(device=device, dtype=dtype or model.dtype).eval()
+    else:
+        model = load_model(model, device, dtype)
+    return model.requires_grad_(False)
+
+
+def written_charges(atoms: Atoms) -> tuple[Any, ...]:
+    return tuple(atoms.info.get(key) for key in TOTAL_CHARGE_KEYS)
+
+
+def refuse_unknown_elements(atoms: Atoms, species: Sequence[int]) -> None:
+    unknown = ~np.isin(atoms.numbers, species)
+    if unknown.any():
+        atom = int(np.argmax(unknown))
+        known = ", ".join(chemical_symbols[number] for number in species)
+        raise ValueError(
+            f"{place(atoms)}: atom {atom} is {chemical_symbols[atoms.numbers[atom]]}, but the model knows "
+            f"{known} alone; use a model that was trained with this element."
+        )
+
+
+def results_of(prediction: Prediction, pbc: NDArray[np.bool_]) -> dict[str, Any]:
+    """A prediction for one structure under ASE's names and in its conventions."""
+    values = {
+        "energy": prediction.energy.item(),
+        "free_energy": prediction.energy.item(),
+        "energies": array(prediction.atom_energies),
+        "forces": array(prediction.forces),
+        "charges": array(prediction.charges),
+        "electronegativities": array(prediction.electronegativities),
+        "short_range_energy": prediction.short_range_energy.item(),
+        "electrostatic_energy": prediction.electrostatic_energy.item(),
+    }
+    if pbc.all():
+        values["stress"] = full_3x3_to_voigt_6_stress(array(prediction.stress[0]))
+    if not pbc.any():
+        values["dipole"] = array(prediction.dipole[0])
+    return values
+
+
+def refuse_infinite(atoms: Atoms, results: dict[str, Any]) -> None:
+    wrong = ~np.isfinite(results["forces"]).all(axis=1)
+    if wrong.any() or not np.isfinite(results["energy"]):
+        raise ValueError(
+            f"{place(atoms)}: the energy is {results['energy']} eV and the forces on {int(wrong.sum())} atoms "
+            "are not finite; atoms may be too close for the model, or the model may be broken."
+        )
+
+
+def array(tensor: torch.Tensor) -> NDArray[np.float64]:
+    return tensor.cpu().numpy()

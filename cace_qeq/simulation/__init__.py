@@ -1,0 +1,23 @@
+"""Molecular dynamics and relaxation of ASE structures, with any calculator that is attached to them."""
+
+from cace_qeq.simulation.dynamics import Reporter, log_of, resume_dynamics, run_dynamics
+from cace_qeq.simulation.record import DynamicsSummary, Sample, read_log
+from cace_qeq.simulation.relaxation import Relaxation, RelaxationReporter, relax
+from cace_qeq.simulation.settings import DynamicsSettings, RelaxationSettings
+from cace_qeq.simulation.velocities import draw_velocities
+
+__all__ = [
+    "DynamicsSettings",
+    "DynamicsSummary",
+    "Relaxation",
+    "RelaxationReporter",
+    "RelaxationSettings",
+    "Reporter",
+    "Sample",
+    "draw_velocities",
+    "log_of",
+    "read_log",
+    "relax",
+    "resume_dynamics",
+    "run_dynamics",
+]

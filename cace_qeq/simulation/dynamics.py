@@ -1,0 +1,181 @@
+"""Molecular dynamics that writes as it goes and can go on where it stopped."""
+
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from ase import Atoms
+from ase.md.md import MolecularDynamics
+
+from cace_qeq.simulation.integrators import barostat_state, integrator, reseed, restore_barostat
+from cace_qeq.simulation.record import DynamicsSummary, Sample, read_log, row, sample, summarize, write_log
+from cace_qeq.simulation.settings import DynamicsSettings
+from cace_qeq.simulation.trajectory import append, cut, frame_text, tail
+from cace_qeq.simulation.velocities import draw_velocities, free_motions
+from cace_qeq.structures.convert import TOTAL_CHARGE_KEYS
+
+HIGHEST_TEMPERATURE = 1e6  # K, beyond which nothing is left that could go on
+TRAJECTORY_SUFFIXES = (".extxyz", ".xyz")
+
+
+class Reporter(Protocol):
+    """Receives the events of a run."""
+
+    def began(self, step: int) -> None:
+        """step  that the run starts from"""
+
+    def stepped(self, step: int) -> None:
+        """One step is done."""
+
+    def sampled(self, one: Sample) -> None:
+        """A frame and a row of the log are written."""
+
+
+class Silent:
+    """Says nothing."""
+
+    def began(self, step: int) -> None: ...
+
+    def stepped(self, step: int) -> None: ...
+
+    def sampled(self, one: Sample) -> None: ...
+
+
+def run_dynamics(
+    atoms: Atoms, settings: DynamicsSettings, trajectory: str | Path, reporter: Reporter | None = None
+) -> DynamicsSummary:
+    """Move atoms, whose calculator is attached, in place.
+
+    trajectory  new file, .extxyz or .xyz, for frames with momenta, forces, energies and charges; the log of
+                samples lies beside it as .csv
+
+    Structures that carry momenta keep them; others get thermal ones.
+
+    Raises FileExistsError for a trajectory or log that is there already, ValueError for settings that do not
+    suit the structure, and FloatingPointError when the atoms fly apart.
+    """
+    trajectory = checked(Path(trajectory))
+    for path in (trajectory, log_of(trajectory)):
+        if path.exists():
+            raise FileExistsError(f"{path} exists already; resume it, or choose another name.")
+    if not atoms.get_momenta().any():
+        draw_velocities(atoms, settings.temperature, settings.seed)
+    run = Run(atoms, settings, trajectory, reporter or Silent())
+    atoms.get_forces()
+    trajectory.parent.mkdir(parents=True, exist_ok=True)
+    write_log(log_of(trajectory), [])
+    run.record(0)
+    return run.finish(0)
+
+
+def resume_dynamics(
+    atoms: Atoms, settings: DynamicsSettings, trajectory: str | Path, reporter: Reporter | None = None
+) -> DynamicsSummary:
+    """Go on from the last complete frame of a trajectory until settings.n_steps, as if it had never stopped.
+
+    atoms  the structure that the run began with, its calculator attached; moved in place
+
+    Raises FileNotFoundError without a trajectory, and ValueError for one of another structure, total
+    charge or time step.
+    """
+    trajectory = checked(Path(trajectory))
+    for path in (trajectory, log_of(trajectory)):
+        if not path.is_file():
+            raise FileNotFoundError(f"there is no {path} to resume; start a new run.")
+    last = tail(trajectory)
+    refuse_another_run(atoms, last.atoms, settings, trajectory)
+    atoms.set_cell(last.atoms.cell)
+    atoms.positions = last.atoms.positions
+    atoms.set_momenta(last.atoms.get_momenta(), apply_constraint=False)
+    step = int(last.atoms.info["step"])
+    run = Run(atoms, settings, trajectory, reporter or Silent())
+    run.restore(last.atoms.info)
+    cut(trajectory, last.end)
+    write_log(log_of(trajectory), run.samples)
+    return run.finish(step)
+
+
+class Run:
+    """Atoms in motion, with what has been recorded of them."""
+
+    def __init__(self, atoms: Atoms, settings: DynamicsSettings, trajectory: Path, reporter: Reporter):
+        self.atoms = atoms
+        self.settings = settings
+        self.trajectory = trajectory
+        self.reporter = reporter
+        self.samples: list[Sample] = []
+        self.free_motions = free_motions(atoms, settings.ensemble)
+        self.noise = np.random.default_rng(settings.seed)
+        self.dynamics: MolecularDynamics = integrator(atoms, settings, self.noise)
+
+    def restore(self, info: dict[str, Any]) -> None:
+        """Take over what a frame says beside positions and momenta."""
+        self.free_motions = int(info["free_motions"])
+        self.samples = read_log(log_of(self.trajectory), int(info["step"]))
+        if "barostat" in info:
+            restore_barostat(self.dynamics, info["barostat"])
+
+    def finish(self, step: int) -> DynamicsSummary:
+        """Make the steps after this one."""
+        reseed(self.noise, self.settings.seed, step)
+        self.reporter.began(step)
+        for current in range(step + 1, self.settings.n_steps + 1):
+            self.dynamics.step()  # type: ignore[attr-defined]
+            self.reporter.stepped(current)
+            if current % self.settings.interval == 0 or current == self.settings.n_steps:
+                self.record(current)
+                reseed(self.noise, self.settings.seed, current)
+        return summarize(self.samples, len(self.atoms), self.settings.ensemble)
+
+    def record(self, step: int) -> None:
+        """A row of the log, then the frame: the log knows every step that the trajectory has."""
+        time = step * self.settings.timestep
+        one = sample(self.atoms, step, time, self.free_motions)
+        if not one.temperature < HIGHEST_TEMPERATURE:
+            raise FloatingPointError(
+                f"at step {step} the temperature is {one.temperature:.3g} K: the atoms fly apart; take a "
+                "shorter time step, a relaxed structure or a model that knows such structures. "
+                f"{self.trajectory} ends before."
+            )
+        info: dict[str, Any] = {"step": step, "time_fs": time, "free_motions": self.free_motions}
+        barostat = barostat_state(self.dynamics)
+        if barostat is not None:
+            info["barostat"] = barostat
+        append(log_of(self.trajectory), row(one))
+        append(self.trajectory, frame_text(self.atoms, info))
+        self.samples.append(one)
+        self.reporter.sampled(one)
+
+
+def log_of(trajectory: Path) -> Path:
+    return trajectory.with_suffix(".csv")
+
+
+def checked(trajectory: Path) -> Path:
+    if trajectory.suffix not in TRAJECTORY_SUFFIXES:
+        suffixes = " or ".join(TRAJECTORY_SUFFIXES)
+        raise ValueError(f"{trajectory} is no name for a trajectory; give one that ends in {suffixes}.")
+    return trajectory
+
+
+def stated_charges(atoms: Atoms) -> dict[str, float]:
+    return {key: float(atoms.info[key]) for key in TOTAL_CHARGE_KEYS if key in atoms.info}
+
+
+def refuse_another_run(atoms: Atoms, frame: Atoms, settings: DynamicsSettings, trajectory: Path) -> None:
+    """Raise ValueError unless the frame can be a later state of the atoms under these settings."""
+    if len(frame) != len(atoms) or (frame.numbers != atoms.numbers).any() or (frame.pbc != atoms.pbc).any():
+        raise ValueError(
+            f"{trajectory} holds {frame.symbols}, not the given {atoms.symbols} with the same order of atoms "
+            "and periodicity; resume with the structure that it began with."
+        )
+    if not {"step", "time_fs", "free_motions"} <= frame.info.keys() or not frame.has("momenta"):
+        raise ValueError(f"{trajectory} was not written by this program and lacks what a run resumes from.")
+    then, now = stated_charges(frame), stated_charges(atoms)
+    if then != now:
+        raise ValueError(f"{trajectory} was run with {then or 'no charge'}, not {now or 'none'}; give the same.")
+    if abs(frame.info["time_fs"] - frame.info["step"] * settings.timestep) > 1e-6:
+        raise ValueError(
+            f"{trajectory} was run with a time step of {frame.info['time_fs'] / frame.info['step']:g} fs, "
+            f"not {settings.timestep:g} fs; give the same."
+        )

@@ -1,0 +1,73 @@
+"""From settings to ASE's integrators.
+
+NVE is velocity Verlet. NVT is Langevin dynamics and NPT adds a Langevin barostat, both in the BAOAB splitting
+(Leimkuhler & Matthews, doi 10.1063/1.4802990; Quigley & Probert, doi 10.1063/1.1755657): they sample the
+canonical and the isothermal-isobaric ensemble, also for a handful of atoms, where chains of deterministic
+thermostats stick and weak coupling (Berendsen) samples no ensemble. Beside atoms and cell their state is
+the motion of the barostat alone, so that a run resumes exactly.
+"""
+
+import numpy as np
+from ase import Atoms, units
+from ase.md.langevinbaoab import LangevinBAOAB
+from ase.md.md import MolecularDynamics
+from ase.md.verlet import VelocityVerlet
+from numpy.typing import NDArray
+
+from cace_qeq.simulation.settings import DynamicsSettings
+
+
+def integrator(atoms: Atoms, settings: DynamicsSettings, noise: np.random.Generator) -> MolecularDynamics:
+    """What moves the atoms, one `step()` at a time.
+
+    Raises ValueError for NPT without a cell that is periodic in three directions.
+    """
+    timestep = settings.timestep * units.fs
+    if settings.ensemble == "nve":
+        return VelocityVerlet(atoms, timestep)
+    bath = {"temperature_K": settings.temperature, "T_tau": 1000 * units.fs / settings.friction, "rng": noise}
+    if settings.ensemble == "nvt":
+        return LangevinBAOAB(atoms, timestep, hydrostatic=True, **bath)
+    if not atoms.pbc.all():
+        raise ValueError(
+            f"npt needs a cell that is periodic in three directions, got pbc = {atoms.pbc.tolist()}; "
+            "use nve or nvt."
+        )
+    return LangevinBAOAB(
+        atoms,
+        timestep,
+        externalstress=-settings.pressure * units.bar,
+        hydrostatic=settings.cell == "isotropic",
+        P_tau=settings.barostat_time * units.fs,
+        P_mass=barostat_mass(len(atoms), settings),
+        **bath,
+    )
+
+
+def barostat_mass(n_atoms: int, settings: DynamicsSettings) -> float:
+    """3 (N + 1) kT τ², the inertia of the cell.   Martyna, Tobias & Klein, doi 10.1063/1.467468"""
+    time = settings.barostat_time * units.fs
+    return float(3 * (n_atoms + 1) * units.kB * settings.temperature * time**2)
+
+
+def barostat_state(dynamics: MolecularDynamics) -> NDArray[np.float64] | None:
+    """Momentum of the cell and the force on it, (2,) or (18,); None without a barostat.
+
+    The force belongs to the state: it was taken half a step of momenta before the frame.
+    """
+    if isinstance(dynamics, LangevinBAOAB) and dynamics.externalstress is not None:
+        return np.concatenate(np.broadcast_arrays(dynamics.p_eps, dynamics.force_eps), axis=None)
+    return None
+
+
+def restore_barostat(dynamics: MolecularDynamics, state: NDArray[np.float64]) -> None:
+    """Give the cell the motion that it had in an earlier run."""
+    if isinstance(dynamics, LangevinBAOAB):
+        shape = () if dynamics.hydrostatic else (3, 3)
+        dynamics.p_eps, dynamics.force_eps = state.reshape(2, *shape)
+
+
+def reseed(noise: np.random.Generator, seed: int, step: int) -> None:
+    """Make what follows a function of seed and step alone."""
+    sequence = np.random.SeedSequence(seed, spawn_key=(step,))
+    noise.bit_generator.state = np.random.default_rng(sequence).bit_generator.state

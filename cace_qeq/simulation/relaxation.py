@@ -1,0 +1,97 @@
+"""To the nearest minimum of the energy, with or without the cell."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from ase import Atoms, units
+from ase.filters import FrechetCellFilter
+from ase.optimize import BFGS, FIRE, LBFGS
+
+from cace_qeq.files import write_atomically
+from cace_qeq.simulation.settings import RelaxationSettings
+from cace_qeq.simulation.trajectory import frame_text
+
+OPTIMIZERS = {"bfgs": BFGS, "lbfgs": LBFGS, "fire": FIRE}
+
+
+@dataclass(frozen=True)
+class Relaxation:
+    """How a search for a minimum ended.
+
+    converged
+    n_steps         that were made
+    energy          eV
+    energy_change   eV     since the start
+    largest_force   eV/Å   on an atom
+    largest_stress  bar    component of the stress beside the pressure; NaN with a fixed cell
+    """
+
+    converged: bool
+    n_steps: int
+    energy: float
+    energy_change: float
+    largest_force: float
+    largest_stress: float
+
+
+class RelaxationReporter(Protocol):
+    """Receives every step of a search."""
+
+    def __call__(self, step: int, energy: float, largest_force: float) -> None:
+        """energy eV, largest_force eV/Å on an atom"""
+
+
+def unheard(step: int, energy: float, largest_force: float) -> None:
+    """Nobody is told."""
+
+
+def relax(
+    atoms: Atoms, settings: RelaxationSettings, path: str | Path, reporter: RelaxationReporter = unheard
+) -> Relaxation:
+    """Relax atoms, whose calculator is attached, in place, and write the last structure with its charges.
+
+    path  new extended XYZ file; written also where the search gave up
+
+    Raises FileExistsError for a file that is there already, and ValueError for a cell to be relaxed that is
+    not periodic in three directions.
+    """
+    path = Path(path)
+    if path.exists():
+        raise FileExistsError(f"{path} exists already; choose another name.")
+    before = float(atoms.get_potential_energy())
+    search = OPTIMIZERS[settings.optimizer](degrees_of_freedom(atoms, settings), logfile=None)
+    search.attach(lambda: reporter(search.nsteps, float(atoms.get_potential_energy()), largest_force(atoms)))
+    converged = bool(search.run(fmax=settings.largest_force, steps=settings.n_steps))
+    atoms.set_momenta(np.zeros((len(atoms), 3)))
+    del atoms.arrays["momenta"]  # those of a structure that moved say nothing of its minimum
+    write_atomically(path, frame_text(atoms, {"converged": converged}).encode())
+    after = float(atoms.get_potential_energy())
+    stress = largest_stress(atoms, settings)
+    return Relaxation(converged, search.nsteps, after, after - before, largest_force(atoms), stress)
+
+
+def degrees_of_freedom(atoms: Atoms, settings: RelaxationSettings) -> Any:
+    """What the optimizer moves: atoms, or atoms and the logarithm of the cell's deformation."""
+    if settings.cell == "fixed":
+        return atoms
+    if not atoms.pbc.all():
+        raise ValueError(
+            "only a cell that is periodic in three directions can be relaxed, "
+            f'got pbc = {atoms.pbc.tolist()}; give such a structure, or keep the cell "fixed".'
+        )
+    return FrechetCellFilter(atoms, scalar_pressure=settings.pressure * units.bar)
+
+
+def largest_force(atoms: Atoms) -> float:
+    """eV/Å"""
+    return float(np.linalg.norm(atoms.get_forces(), axis=1).max())
+
+
+def largest_stress(atoms: Atoms, settings: RelaxationSettings) -> float:
+    """bar"""
+    if settings.cell == "fixed":
+        return np.nan
+    excess = atoms.get_stress(voigt=False) / units.bar + settings.pressure * np.eye(3)
+    return float(np.abs(excess).max())

@@ -1,0 +1,51 @@
+"""What a simulation is asked to do."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from cace_qeq.strict import Settings
+
+
+class DynamicsSettings(Settings):
+    """Molecular dynamics; frozen, and an unknown field is an error.
+
+    n_steps        of the whole run, those before a resumption included
+    ensemble       "nve": velocity Verlet; "nvt": Langevin; "npt": Langevin with a Langevin barostat
+    timestep       fs
+    temperature    K, of the bath, and of the velocities drawn for a structure without
+    pressure       bar, npt only
+    friction       1/ps, of the Langevin bath
+    barostat_time  fs, on which the volume follows the pressure
+    cell           "isotropic": npt scales the cell; "flexible": it changes the shape too
+    interval       steps between frames of the trajectory and rows of the log
+    seed           of velocities and noise; the noise depends on seed and step, so resumed runs agree
+    """
+
+    n_steps: int = Field(ge=0)
+    ensemble: Literal["nve", "nvt", "npt"] = "nve"
+    timestep: float = Field(0.5, gt=0)
+    temperature: float = Field(300.0, gt=0)
+    pressure: float = 1.0
+    friction: float = Field(10.0, gt=0)
+    barostat_time: float = Field(1000.0, gt=0)
+    cell: Literal["isotropic", "flexible"] = "isotropic"
+    interval: int = Field(10, ge=1)
+    seed: int = Field(0, ge=0)
+
+
+class RelaxationSettings(Settings):
+    """Search for the nearest minimum of the energy.
+
+    largest_force  eV/Å, below which the structure is relaxed; with the cell also of eV/Å for its strain
+    n_steps        after which the search gives up
+    optimizer      "bfgs", "lbfgs" (less memory, for many atoms) or "fire" (robust far from the minimum)
+    cell           "fixed", or "relaxed" against the pressure
+    pressure       bar
+    """
+
+    largest_force: float = Field(0.01, gt=0)
+    n_steps: int = Field(500, ge=0)
+    optimizer: Literal["bfgs", "lbfgs", "fire"] = "bfgs"
+    cell: Literal["fixed", "relaxed"] = "fixed"
+    pressure: float = 0.0

@@ -1,0 +1,54 @@
+"""Thermal velocities, and the temperature of the motion that is really free."""
+
+import numpy as np
+from ase import Atoms, units
+from numpy.typing import NDArray
+
+LINEAR = 1e-8  # a principal moment of inertia this small beside the largest belongs to a line
+
+
+def draw_velocities(atoms: Atoms, temperature: float, seed: int) -> None:
+    """Maxwell–Boltzmann momenta without drift, and for molecules without rotation, in place.
+
+    Drift and rotation are projected out without rescaling: the other motions keep the temperature that was
+    asked for, on average. Atoms held by constraints stay at rest, and then nothing is projected out.
+
+    temperature  K
+    """
+    noise = np.random.default_rng(seed).standard_normal((len(atoms), 3))
+    momenta = noise * np.sqrt(atoms.get_masses() * units.kB * temperature)[:, None]
+    if not atoms.constraints:
+        momenta -= rigid_momenta(atoms, momenta)
+    atoms.set_momenta(momenta)
+
+
+def rigid_momenta(atoms: Atoms, momenta: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The part of momenta that moves the structure as a whole, and turns it unless it is periodic."""
+    masses = atoms.get_masses()[:, None]
+    rigid = masses * momenta.sum(axis=0) / masses.sum()
+    if not atoms.pbc.any():
+        arms = atoms.positions - atoms.get_center_of_mass()
+        angular_momentum = np.cross(arms, momenta).sum(axis=0)
+        rotation = np.linalg.pinv(inertia(atoms), rcond=LINEAR, hermitian=True) @ angular_momentum
+        rigid = rigid + masses * np.cross(rotation, arms)
+    return rigid
+
+
+def inertia(atoms: Atoms) -> NDArray[np.float64]:
+    """(3, 3)  u Å², about the centre of mass"""
+    arms = atoms.positions - atoms.get_center_of_mass()
+    weighted = atoms.get_masses()[:, None] * arms
+    return np.trace(arms.T @ weighted) * np.eye(3) - arms.T @ weighted
+
+
+def free_motions(atoms: Atoms, ensemble: str) -> int:
+    """Degrees of freedom that share the kinetic energy, at least one.
+
+    A bath moves all of them; without one, drift and a molecule's rotation stay zero.
+    """
+    free = int(atoms.get_number_of_degrees_of_freedom())
+    if ensemble == "nve" and not atoms.constraints:
+        free -= 3
+        if not atoms.pbc.any():
+            free -= int(np.linalg.matrix_rank(inertia(atoms), tol=None, hermitian=True, rtol=LINEAR))
+    return max(free, 1)
