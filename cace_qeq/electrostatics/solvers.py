@@ -11,32 +11,41 @@ from torch import Tensor
 class Factorization:
     """What solves [[K, 1], [1ᵀ, 0]] [x; μ] = [b; c] for any b and c; constants, without gradients.
 
-    cholesky    (structure, N, N)  lower factor of K
-    occupied    (structure, N)     the constraint 1: one for atoms, zero in padding
-    response    (structure, N)     K⁻¹ 1
-    softness    (structure,)       1ᵀ K⁻¹ 1
+    cholesky  (structure, N, N)  lower factor of P K P + s n nᵀ, the identity in padding
+    uniform   (structure, N)     n, the unit vector along the constraint, zero in padding
     """
 
     cholesky: Tensor
-    occupied: Tensor
-    response: Tensor
-    softness: Tensor
+    uniform: Tensor
+
+    def balanced(self, values: Tensor) -> Tensor:
+        """P v = v − n (n.v), the part that adds up to zero.  (structure, N)"""
+        return values - self.uniform * (self.uniform * values).sum(-1, keepdim=True)
 
 
 def factorize(matrix: Tensor, occupied: Tensor) -> Factorization:
-    """Factor symmetric positive definite matrices once; every solution and derivative uses the result.
+    """Factor symmetric matrices once; every solution and derivative uses the result.
+
+    Only what moves charge between atoms has to be positive definite. Along the uniform direction a neutralising
+    background makes K of a crystal negative (−2π η²/V for every pair), so that direction is split off first.
 
     matrix    (structure, N, N)  K, the identity in padding
     occupied  (structure, N)     bool, False in padding
 
-    Raises ValueError where a matrix is not positive definite.
+    Raises ValueError where a matrix is not positive definite for changes that add up to zero.
     """
-    cholesky, failure = torch.linalg.cholesky_ex(matrix.detach())
+    constraint = occupied.to(matrix.dtype)
+    uniform = constraint / constraint.sum(-1, keepdim=True).sqrt()
+    fixed = matrix.detach()
+    scale = torch.diagonal(fixed, dim1=1, dim2=2).mean(-1)
+    rows = _product(fixed, uniform)
+    along = (scale + (uniform * rows).sum(-1)).unsqueeze(-1) * uniform / 2 - rows
+    # P K P + s n nᵀ = K + n (c − K n)ᵀ + (c − K n) nᵀ with c = (s + n.K n) n / 2
+    shifted = fixed + uniform.unsqueeze(2) * along.unsqueeze(1) + along.unsqueeze(2) * uniform.unsqueeze(1)
+    cholesky, failure = torch.linalg.cholesky_ex(shifted)
     if failure.any():
         raise ValueError(_explanation(matrix, failure))
-    constraint = occupied.to(matrix.dtype)
-    response = torch.cholesky_solve(constraint.unsqueeze(-1), cholesky).squeeze(-1)
-    return Factorization(cholesky, constraint, response, (constraint * response).sum(-1))
+    return Factorization(cholesky, uniform)
 
 
 def solve_constrained(
@@ -61,9 +70,12 @@ class _ConstrainedSolution(torch.autograd.Function):
     def forward(
         ctx: Any, matrix: Tensor, right: Tensor, total: Tensor, factors: Factorization
     ) -> tuple[Tensor, Tensor]:
-        free = torch.cholesky_solve(right.unsqueeze(-1), factors.cholesky).squeeze(-1)
-        multiplier = ((factors.occupied * free).sum(-1) - total) / factors.softness
-        solution = free - multiplier.unsqueeze(-1) * factors.response
+        uniform = factors.uniform
+        even = uniform * (total / uniform.sum(-1)).unsqueeze(-1)
+        residual = factors.balanced(right - _product(matrix, even))
+        moved = torch.cholesky_solve(residual.unsqueeze(-1), factors.cholesky).squeeze(-1)
+        solution = even + factors.balanced(moved)
+        multiplier = (uniform * (right - _product(matrix, solution))).sum(-1) / uniform.sum(-1)
         ctx.factors = factors
         ctx.save_for_backward(matrix, solution, multiplier)
         return solution, multiplier
@@ -78,12 +90,16 @@ class _ConstrainedSolution(torch.autograd.Function):
         return by_matrix, adjoint, shift, None
 
 
+def _product(matrix: Tensor, vector: Tensor) -> Tensor:
+    return torch.bmm(matrix, vector.unsqueeze(-1)).squeeze(-1)
+
+
 def _explanation(matrix: Tensor, failure: Tensor) -> str:
     first = int(failure.nonzero()[0])
     finite = bool(torch.isfinite(matrix[first]).all())
     found = "is not positive definite" if finite else "holds values that are not finite"
     return (
-        f"structure {first} of the batch: the charge equilibration matrix {found}, expected a Gram matrix of "
+        f"structure {first} of the batch: the charge equilibration matrix {found}, expected that of "
         "Gaussian charges plus positive hardnesses. Causes: two atoms at one place, NaN positions or widths, "
         "a hardness or width that is not positive, real-space pairs that miss the cutoff of the widest "
         "Gaussian, or single precision. Check the structure and the charge parameters."

@@ -78,3 +78,15 @@ def test_numbers_that_are_not_finite_are_explained():
     matrix[0, 1, 1] = torch.nan
     with pytest.raises(ValueError, match="structure 0 .* not finite"):
         factorize(matrix, OCCUPIED)
+
+
+def test_only_changes_that_add_up_to_zero_need_a_positive_matrix():
+    """A neutralising background adds a negative constant to every pair of atoms of a crystal."""
+    matrix, right, total = system()
+    both = (OCCUPIED.unsqueeze(1) & OCCUPIED.unsqueeze(2)).double()
+    lowered = matrix - 50.0 * both
+    solution, multiplier = solve_constrained(lowered, factorize(lowered, OCCUPIED), right, total)
+    expected, shifted = solve_constrained(matrix, factorize(matrix, OCCUPIED), right, total)
+    assert torch.linalg.eigvalsh(lowered).min() < 0
+    assert torch.allclose(solution, expected, atol=1e-12)
+    assert torch.allclose(multiplier, shifted + 50.0 * total, atol=1e-11)
