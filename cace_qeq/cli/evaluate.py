@@ -12,8 +12,8 @@ from cace_qeq.checkpoint import load_model
 from cace_qeq.cli.tables import metrics_table
 from cace_qeq.files import write_atomically
 from cace_qeq.plots import plot_parity
-from cace_qeq.structures import LabelKeys
 from cace_qeq.strict import refuse_unknown_keys
+from cace_qeq.structures import LabelKeys
 from cace_qeq.training import Evaluation, batches_of_files
 from cace_qeq.training import evaluate as evaluated
 

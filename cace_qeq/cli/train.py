@@ -9,7 +9,7 @@ from rich.console import Console
 from cace_qeq.cli.progress import RichReporter
 from cace_qeq.cli.tables import metrics_table
 from cace_qeq.plots import plot_learning_curve, plot_parity
-from cace_qeq.training import Outcome, fit, load_config
+from cace_qeq.training import Outcome, Start, fit, load_config
 
 Config = Annotated[Path, typer.Argument(help="YAML with the sections data, model and training.")]
 Overrides = Annotated[
@@ -27,7 +27,7 @@ def train(
     if resume and overwrite:
         raise ValueError("--resume and --overwrite exclude each other; choose one.")
     settings = load_config(config, overrides or ())
-    start = "resume" if resume else "overwrite" if overwrite else "new"
+    start: Start = "resume" if resume else "overwrite" if overwrite else "new"
     outcome = fit(settings, start, RichReporter())
     report(outcome, " ".join([str(config), *(overrides or ())]))
 

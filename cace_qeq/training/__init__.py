@@ -3,6 +3,7 @@
 from cace_qeq.training.config import TrainConfig, load_config, parse_config
 from cace_qeq.training.data import batches_of_files
 from cace_qeq.training.fit import Outcome, fit
+from cace_qeq.training.folder import Start
 from cace_qeq.training.metrics import Evaluation, Metrics, Parity, evaluate
 from cace_qeq.training.prepare import Summary
 from cace_qeq.training.reporting import Reporter
@@ -13,6 +14,7 @@ __all__ = [
     "Outcome",
     "Parity",
     "Reporter",
+    "Start",
     "Summary",
     "TrainConfig",
     "batches_of_files",

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from cace_qeq.structures import Atoms
 from cace_qeq.training.data import Example
 
 
@@ -40,7 +41,10 @@ def isolated_energies(energies: dict[str, float], species: Sequence[int]) -> Ten
 
     raises  ValueError for a symbol that is not an element, and for an element without energy
     """
-    by_number = {atomic_number(symbol): energy for symbol, energy in energies.items()}
+    try:
+        by_number = {int(Atoms([symbol]).numbers[0]): energy for symbol, energy in energies.items()}
+    except KeyError as error:
+        raise ValueError(f"training.reference_energies: {error} is not the symbol of an element") from None
     if missing := [number for number in species if number not in by_number]:
         raise ValueError(
             f"training.reference_energies has no energy for atomic numbers {missing}; "

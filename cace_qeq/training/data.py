@@ -13,9 +13,11 @@ from cace_qeq.structures import (
     GeometrySettings,
     LabelKeys,
     Labels,
+    check_charge_sum,
     collate,
     collate_labels,
     labels_of,
+    place,
     read_frames,
     to_batch,
     total_charge_of,
@@ -27,9 +29,8 @@ EVALUATION_ATOMS = 500  # per batch; larger ones gain nothing on a processor
 
 @dataclass(frozen=True)
 class Frame:
-    """One labelled structure of a file; `name` tells which, for errors."""
+    """One labelled structure of a file."""
 
-    name: str
     atoms: Atoms
     labels: Labels
 
@@ -70,7 +71,7 @@ def read_split(config: DataConfig) -> Split:
     for frame in valid + test:
         if unknown := set(frame.atoms.numbers.tolist()) - known:
             raise ValueError(
-                f"{frame.name}: atomic numbers {sorted(unknown)} do not occur in the training frames "
+                f"{place(frame.atoms)}: atomic numbers {sorted(unknown)} do not occur in the training frames "
                 f"(which have {sorted(known)}); add training frames with them or remove this frame."
             )
     return Split(train, valid, test)
@@ -79,20 +80,17 @@ def read_split(config: DataConfig) -> Split:
 def read_labelled(paths: Sequence[Path], keys: LabelKeys) -> tuple[Frame, ...]:
     """All frames of some files, in order."""
     return tuple(
-        Frame(f"{path}, frame {index}", atoms, defined_labels(atoms, labels_of(atoms, keys)))
+        Frame(atoms, defined_labels(atoms, labels_of(atoms, keys)))
         for path in paths
-        for index, atoms in enumerate(read_frames(path))
+        for atoms in read_frames(path)
     )
 
 
 def defined_labels(atoms: Atoms, labels: Labels) -> Labels:
-    """Labels without the stress of a structure that lacks a 3-D cell and the dipole of a periodic one."""
-    missing = torch.nan
-    if not atoms.pbc.all():
-        labels = replace(labels, stress=torch.full_like(labels.stress, missing))
-    if atoms.pbc.any():
-        labels = replace(labels, dipole=torch.full_like(labels.dipole, missing))
-    return labels
+    """Labels without the dipole of a periodic structure, which no model predicts."""
+    if not atoms.pbc.any():
+        return labels
+    return replace(labels, dipole=torch.full_like(labels.dipole, torch.nan))
 
 
 def split_off(
@@ -121,7 +119,8 @@ def examples_of(
 ) -> tuple[Example, ...]:
     """Prepare frames for a model.
 
-    raises  ValueError naming the frame: no total charge without a default, or a structure that is not valid
+    raises  ValueError naming the frame: no total charge without a default, charges that do not add up to it,
+            or a structure that is not valid
     """
     return tuple(example_of(frame, geometry, keys, default_charge) for frame in frames)
 
@@ -129,11 +128,9 @@ def examples_of(
 def example_of(
     frame: Frame, geometry: GeometrySettings, keys: LabelKeys, default_charge: float | None
 ) -> Example:
-    try:
-        charge = total_charge_of(frame.atoms, keys, default_charge)
-        return Example(to_batch(frame.atoms, geometry, charge), frame.labels)
-    except ValueError as error:
-        raise ValueError(f"{frame.name}: {error}") from error
+    charge = total_charge_of(frame.atoms, keys, default_charge)
+    check_charge_sum(frame.atoms, frame.labels, charge)
+    return Example(to_batch(frame.atoms, geometry, charge), frame.labels)
 
 
 def joined(examples: Sequence[Example]) -> Example:
@@ -151,12 +148,13 @@ def filled_batches(
 
     generator  shuffles the examples; None keeps their order
     """
-    order = range(len(examples))
+    order = list(range(len(examples)))
     if generator is not None:
         order = torch.randperm(len(examples), generator=generator).tolist()
     total = sum(example.batch.n_atoms for example in examples)
     n_batches = max(1, -(-total // batch_atoms))
-    seen, current, batch = 0, 0, []
+    seen, current = 0, 0
+    batch: list[Example] = []
     for index in order:
         n_atoms = examples[index].batch.n_atoms
         place = int(
@@ -171,7 +169,9 @@ def filled_batches(
     yield batch
 
 
-def batches_of_files(paths: Sequence[Path], model: CACEQEq, keys: LabelKeys, default_charge: float | None) -> tuple[Example, ...]:
+def batches_of_files(
+    paths: Sequence[Path], model: CACEQEq, keys: LabelKeys, default_charge: float | None
+) -> tuple[Example, ...]:
     """Labelled frames of some files as batches for a trained model, in file order.
 
     default_charge  e, for frames that state none; None: zero if the model has seen neutral structures only,

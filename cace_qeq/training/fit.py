@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -50,7 +51,7 @@ def fit(config: TrainConfig, start: Start = "new", reporter: Reporter | None = N
     if config.training.processes == 1:
         reason, history = train(fabric, config, prepared, reporter)
     else:
-        reason, history = fabric.launch(train_as_one_of_many, config, reporter)
+        reason, history = fabric.launch(partial(train_as_one_of_many, config=config, reporter=reporter))
     reporter.ended(reason)
     evaluations = {} if reason == "interrupted" else finish(folder, prepared, reason, history)
     return Outcome(folder, reason, history, evaluations)

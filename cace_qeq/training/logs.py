@@ -24,19 +24,25 @@ def write_csv(path: Path, history: Sequence[dict[str, Any]]) -> None:
 
 
 class TensorBoardLog:
-    """Every number of an epoch's record as a curve.
+    """Every number of an epoch's record as a curve, while entered."""
 
-    first_epoch  curves of an earlier process are cut here
-    """
+    def __init__(self, folder: Path):
+        self.folder = folder
+        self.writer: SummaryWriter | None = None
 
-    def __init__(self, folder: Path, first_epoch: int):
-        self.writer = SummaryWriter(str(folder), purge_step=first_epoch)
+    def __enter__(self) -> "TensorBoardLog":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self.writer is not None:
+            self.writer.close()
+        self.writer = None
 
     def add(self, record: dict[str, Any]) -> None:
+        """Curves of a killed process are cut where this one begins."""
+        if self.writer is None:
+            self.writer = SummaryWriter(str(self.folder), purge_step=record["epoch"])
         for name, value in record.items():
             if name not in NOT_PLOTTED and value is not None:
                 self.writer.add_scalar(name, value, record["epoch"])
         self.writer.flush()
-
-    def close(self) -> None:
-        self.writer.close()

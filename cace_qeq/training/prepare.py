@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from cace_qeq.config import ModelConfig
 from cace_qeq.model import CACEQEq
-from cace_qeq.structures import LabelKeys, label_sources
+from cace_qeq.structures import LabelKeys, label_sources, place
 from cace_qeq.training.baseline import fitted_energies, force_scale, isolated_energies
 from cace_qeq.training.config import DataConfig, Stage, TrainConfig, readable
 from cace_qeq.training.data import (
@@ -95,7 +95,7 @@ def prepare(config: TrainConfig) -> Prepared:
     batches = [
         tuple(joined(b) for b in filled_batches(s, config.training.batch_atoms, None)) for s in sets[1:]
     ]
-    return Prepared(model, train, *batches, scale, summary_of(model, rows, sets, notes))
+    return Prepared(model, train, batches[0], batches[1], scale, summary_of(model, rows, sets, notes))
 
 
 def model_config_of(settings: dict[str, Any], species: tuple[int, ...]) -> ModelConfig:
@@ -146,8 +146,8 @@ def default_charge_of(
         return 0.0, ("No frame states a total charge: all are taken as neutral.",)
     if silent:
         raise ValueError(
-            f"{silent[0].name}: no total charge, as in {len(silent)} of {len(split.everything)} frames, while "
-            "others state one; add total_charge=<e> to its comment line, or set data.default_total_charge."
+            f"{place(silent[0].atoms)}: no total charge, as in {len(silent)} of {len(split.everything)} "
+            "frames, while others state one; add total_charge=<e> to its comment line, or set data.default_total_charge."
         )
     return None, ()
 
@@ -161,7 +161,7 @@ def label_rows(
     return tuple(
         LabelRow(
             name,
-            dict(Counter(source[name] for source in sources if source[name] is not None)),
+            dict(Counter(key for key in (source[name] for source in sources) if key is not None)),
             int((train[:, index] > 0).sum()),
             int((valid[:, index] > 0).sum()),
             int(train[:, index].sum()),

@@ -1,6 +1,7 @@
 """The state of a run in one file, from which it continues with the same numbers. Nothing is unpickled."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -40,7 +41,7 @@ class Progress:
 
 
 def save_state(
-    path: Path, modules: dict[str, nn.Module], optimizer: torch.optim.Optimizer, progress: Progress
+    path: Path, modules: Mapping[str, nn.Module], optimizer: torch.optim.Optimizer, progress: Progress
 ) -> None:
     """Write parameters and buffers of the modules, the optimiser's moments, and the progress."""
     tensors = {f"{name}/{key}": value for name, m in modules.items() for key, value in m.state_dict().items()}
@@ -48,7 +49,7 @@ def save_state(
     write(path, {"format": FORMAT, "progress": json.dumps(asdict(progress))}, tensors)
 
 
-def load_state(path: Path, modules: dict[str, nn.Module], optimizer: torch.optim.Optimizer) -> Progress:
+def load_state(path: Path, modules: Mapping[str, nn.Module], optimizer: torch.optim.Optimizer) -> Progress:
     """Put a saved state back in place.
 
     raises  ValueError if the file is damaged or belongs to another model

@@ -1,6 +1,7 @@
 """One optimiser step that processes share: each takes a part of the batch, gradients add up."""
 
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 from lightning_fabric import Fabric
@@ -33,7 +34,7 @@ class SharedGradient:
         gradients = torch.autograd.grad(value, self.parameters, allow_unused=True, materialize_grads=True)
         total = value.detach().to(gradients[0].dtype)
         vector = torch.cat([*(gradient.flatten() for gradient in gradients), total[None]])
-        vector = self.fabric.all_reduce(vector, reduce_op="sum")
+        vector = summed(self.fabric, vector)
         return vector[:-1], float(vector[-1])
 
     def own_part(self, examples: Sequence[Example], loss: Loss) -> Tensor:
@@ -59,3 +60,8 @@ class SharedGradient:
 def clipped(gradient: Tensor, largest_norm: float) -> Tensor:
     """The gradient, shortened to a norm."""
     return gradient * (largest_norm / gradient.norm()).clamp(max=1.0)
+
+
+def summed(fabric: Fabric, tensor: Tensor) -> Tensor:
+    """The sum over processes, on each of them."""
+    return cast(Tensor, fabric.all_reduce(tensor, reduce_op="sum"))

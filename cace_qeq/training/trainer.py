@@ -16,14 +16,14 @@ from cace_qeq.training.config import Stage, TrainingConfig
 from cace_qeq.training.data import Example, filled_batches
 from cace_qeq.training.folder import RunFolder
 from cace_qeq.training.interrupt import StopRequest
-from cace_qeq.training.logs import write_csv
+from cace_qeq.training.logs import TensorBoardLog, write_csv
 from cace_qeq.training.loss import Loss, compare
 from cace_qeq.training.metrics import Metrics, Tally
 from cace_qeq.training.prepare import Prepared
 from cace_qeq.training.reporting import Reporter
 from cace_qeq.training.schedule import learning_rate_factor
 from cace_qeq.training.state import Progress, load_state, save_state
-from cace_qeq.training.step import SharedGradient, clipped
+from cace_qeq.training.step import SharedGradient, clipped, summed
 
 
 class Trainer:
@@ -37,6 +37,7 @@ class Trainer:
         self.gradient = SharedGradient(fabric, self.model, prepared.scale)
         self.optimizer = torch.optim.AdamW(parameter_groups(self.gradient.parameters, config.weight_decay))
         self.progress = Progress()
+        self.board = TensorBoardLog(self.folder.tensorboard)
         self.stage_ends = list(accumulate(stage.epochs for stage in config.all_stages))
 
     @property
@@ -59,7 +60,7 @@ class Trainer:
 
     def run(self) -> str:
         """Train until there is a reason to end, and return it."""
-        with StopRequest() as stop:
+        with StopRequest() as stop, self.board:
             while self.progress.epoch < self.n_epochs:
                 if self.agreed(self.out_of_time()):
                     return "time limit"
@@ -100,7 +101,8 @@ class Trainer:
         if not gradient.isfinite().all():
             raise FloatingPointError(
                 f"the gradient is not finite in epoch {self.progress.epoch + 1}; lower "
-                f"training.learning_rate or training.gradient_clip and start again. The best model so far is {self.folder.model}."
+                "training.learning_rate or training.gradient_clip and start again. "
+                f"The best model so far is {self.folder.model}."
             )
         self.gradient.assign(clipped(gradient, self.config.gradient_clip))
         self.optimizer.step()
@@ -134,7 +136,7 @@ class Trainer:
             batch, labels = example.batch.to(device), example.labels.to(device)
             prediction = predict(self.average.model, batch)
             tally.add(compare(prediction, labels, batch, self.data.scale), self.loss)
-        tally.sums = self.fabric.all_reduce(tally.sums.to(device), reduce_op="sum").cpu()
+        tally.sums = summed(self.fabric, tally.sums.to(device)).cpu()
         return tally.loss(self.loss), tally.metrics()
 
     def judge(self, valid_loss: float) -> None:
@@ -157,6 +159,7 @@ class Trainer:
             modules = {"model": self.model, "average": self.average.model}
             save_state(self.folder.state, modules, self.optimizer, self.progress)
             write_csv(self.folder.log, self.progress.history)
+            self.board.add(self.progress.history[-1])
 
     def out_of_time(self) -> bool:
         """Whether one more epoch, as long as the last one, would end after the limit."""
@@ -167,8 +170,7 @@ class Trainer:
         """Whether any process wishes so."""
         if self.fabric.world_size == 1:
             return wish
-        votes = torch.tensor(float(wish), device=self.fabric.device)
-        return bool(self.fabric.all_reduce(votes, reduce_op="sum"))
+        return bool(summed(self.fabric, torch.tensor(float(wish), device=self.fabric.device)))
 
 
 def parameter_groups(parameters: Iterable[Parameter], weight_decay: float) -> list[dict[str, Any]]:
