@@ -37,10 +37,9 @@ def factorize(matrix: Tensor, occupied: Tensor) -> Factorization:
     constraint = occupied.to(matrix.dtype)
     uniform = constraint / constraint.sum(-1, keepdim=True).sqrt()
     fixed = matrix.detach()
+    scale = torch.diagonal(fixed, dim1=1, dim2=2).abs().mean(-1)
     rows = _product(fixed, uniform)
-    mean = (uniform * rows).sum(-1)
-    scale = (torch.diagonal(fixed, dim1=1, dim2=2).sum(-1) - mean) / fixed.shape[-1]
-    along = (scale + mean).unsqueeze(-1) * uniform / 2 - rows
+    along = (scale + (uniform * rows).sum(-1)).unsqueeze(-1) * uniform / 2 - rows
     # P K P + s n nᵀ = K + n (c − K n)ᵀ + (c − K n) nᵀ with c = (s + n.K n) n / 2
     shifted = fixed + uniform.unsqueeze(2) * along.unsqueeze(1) + along.unsqueeze(2) * uniform.unsqueeze(1)
     cholesky, failure = torch.linalg.cholesky_ex(shifted)
