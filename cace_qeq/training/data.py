@@ -166,7 +166,8 @@ def filled_batches(
         current = place
         batch.append(examples[index])
         seen += n_atoms
-    yield batch
+    if batch:
+        yield batch
 
 
 def batches_of_files(
