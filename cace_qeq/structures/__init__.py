@@ -1,38 +1,45 @@
-"""What the world looks like: atoms, neighbours, labels, batches."""
+"""What the world looks like: structures and labels from files and ase.Atoms to frozen batched tensors."""
 
 from cace_qeq.structures.batch import AtomicBatch, EwaldTerms, GeometrySettings, Neighbors, Pairs
-from cace_qeq.structures.cache import NeighborCache
 from cace_qeq.structures.collate import collate, collate_labels
 from cace_qeq.structures.convert import (
+    TOTAL_CHARGE_KEYS,
     Atoms,
     LabelKeys,
+    MissingFileError,
+    NeighborCache,
+    check_atoms,
     check_charge_sum,
     label_sources,
     labels_of,
     place,
+    read_frames,
     to_batch,
     total_charge_of,
 )
 from cace_qeq.structures.labels import Labels
-from cace_qeq.structures.neighbors import neighbor_pairs
-from cace_qeq.structures.read import read_frames
+from cace_qeq.structures.neighbors import neighbor_pairs, padded_table
 
 __all__ = [
+    "TOTAL_CHARGE_KEYS",
     "AtomicBatch",
     "Atoms",
     "EwaldTerms",
     "GeometrySettings",
     "LabelKeys",
     "Labels",
+    "MissingFileError",
     "NeighborCache",
     "Neighbors",
     "Pairs",
+    "check_atoms",
     "check_charge_sum",
     "collate",
     "collate_labels",
     "label_sources",
     "labels_of",
     "neighbor_pairs",
+    "padded_table",
     "place",
     "read_frames",
     "to_batch",

@@ -14,7 +14,8 @@ def collate(batches: Sequence[AtomicBatch]) -> AtomicBatch:
     """Structures of all batches, in order; neighbour rows and k vectors padded to the longest."""
     if not batches:
         raise ValueError("cannot collate an empty list of batches; give at least one")
-    first_atom, first_structure = starts([b.n_atoms for b in batches]), starts([b.n_structures for b in batches])
+    first_atom = starts([b.n_atoms for b in batches])
+    first_structure = starts([b.n_structures for b in batches])
     return AtomicBatch(
         positions=torch.cat([b.positions for b in batches]),
         numbers=torch.cat([b.numbers for b in batches]),
@@ -54,7 +55,8 @@ def collate_ewald(terms: Sequence[EwaldTerms], first_atom: Sequence[int]) -> Ewa
         neighbor=torch.cat([p.neighbor + first for p, first in zip(pairs, first_atom, strict=True)]),
         shift=torch.cat([p.shift for p in pairs]),
     )
-    return EwaldTerms(joined, padded_triplets([part.triplets for part in terms]), torch.cat([t.split for t in terms]))
+    split = torch.cat([part.split for part in terms])
+    return EwaldTerms(joined, padded_triplets([part.triplets for part in terms]), split)
 
 
 def padded_triplets(triplets: Sequence[Tensor]) -> Tensor:

@@ -1,0 +1,30 @@
+"""From ase.Atoms and files to tensors."""
+
+from ase import Atoms
+
+from cace_qeq.structures.convert.frames import MissingFileError, check_atoms, place, read_frames
+from cace_qeq.structures.convert.lookup import (
+    TOTAL_CHARGE_KEYS,
+    LabelKeys,
+    check_charge_sum,
+    label_sources,
+    labels_of,
+    total_charge_of,
+)
+from cace_qeq.structures.convert.tensors import NeighborCache, to_batch
+
+__all__ = [
+    "TOTAL_CHARGE_KEYS",
+    "Atoms",
+    "LabelKeys",
+    "MissingFileError",
+    "NeighborCache",
+    "check_atoms",
+    "check_charge_sum",
+    "label_sources",
+    "labels_of",
+    "place",
+    "read_frames",
+    "to_batch",
+    "total_charge_of",
+]

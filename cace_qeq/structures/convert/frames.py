@@ -1,0 +1,128 @@
+"""Files of structures: reading them, checking them, and naming the place of a mistake."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from ase import Atoms
+from ase.io import iread
+
+SOURCE = "cace_qeq_source"  # the key in atoms.info under which a frame remembers where it was read
+EXTENDED_XYZ = (".xyz", ".extxyz")
+SMALLEST_VOLUME = 1e-8  # of a cell, relative to that of a rectangular one with the same lengths
+
+
+class MissingFileError(FileNotFoundError, ValueError):
+    """A file of structures that does not exist."""
+
+
+def read_frames(path: str | Path) -> list[Atoms]:
+    """All structures of a file, in any format that ASE reads; extended xyz is checked for truncation.
+
+    raises  ValueError naming file, frame and atom: a missing, empty, truncated or unreadable file, and
+            structures that `check_atoms` refuses
+    """
+    path = Path(path)
+    refuse_missing(path)
+    form = None
+    if path.suffix in EXTENDED_XYZ:
+        form = "extxyz"
+        refuse_incomplete(path)
+    frames: list[Atoms] = []
+    try:
+        for atoms in iread(path, index=":", format=form, do_not_split_by_at_sign=True):
+            atoms.info[SOURCE] = f"{path}, frame {len(frames)}"
+            frames.append(atoms)
+    except Exception as error:  # ASE's readers raise whatever they stumble over
+        raise ValueError(
+            f"{path}, frame {len(frames)}: ASE cannot read it ({type(error).__name__}: {error}); repair the "
+            "frame or write the file again as extended xyz."
+        ) from error
+    if not frames:
+        raise ValueError(f"{path}: no structures found; expected one frame or more.")
+    for atoms in frames:
+        check_atoms(atoms)
+    return frames
+
+
+def place(atoms: Atoms) -> str:
+    """Which structure an error is about: "file.extxyz, frame 17", or the formula of one that was not read."""
+    return str(atoms.info.get(SOURCE, atoms.get_chemical_formula()))
+
+
+def check_atoms(atoms: Atoms) -> None:
+    """Raise ValueError for what no model can use.
+
+    That is no atoms, an atom without element, positions that are not finite, periodicity without a cell.
+    """
+    if len(atoms) == 0:
+        raise ValueError(f"{place(atoms)}: no atoms; remove the frame.")
+    if not atoms.numbers.all():
+        atom = int(np.argmin(atoms.numbers != 0))
+        raise ValueError(f"{place(atoms)}, atom {atom}: no element (X); give its symbol or remove the atom.")
+    finite = np.isfinite(atoms.positions).all(axis=1)
+    if not finite.all():
+        atom = int(np.argmin(finite))
+        raise ValueError(
+            f"{place(atoms)}, atom {atom}: position {atoms.positions[atom].tolist()} Å, expected finite "
+            "numbers; repair or remove the frame."
+        )
+    if atoms.pbc.any():
+        check_cell(atoms)
+
+
+def check_cell(atoms: Atoms) -> None:
+    """Raise ValueError unless the vectors of the periodic directions are independent."""
+    vectors = atoms.cell.array[atoms.pbc]
+    rectangular = float(np.prod(np.linalg.norm(vectors, axis=1)))
+    spanned = float(np.sqrt(max(np.linalg.det(vectors @ vectors.T), 0.0)))
+    if not spanned > SMALLEST_VOLUME * rectangular:  # the negation also catches NaN
+        raise ValueError(
+            f"{place(atoms)}: pbc is {atoms.pbc.tolist()}, but the cell {atoms.cell.array.tolist()} has no "
+            "volume along those directions, expected independent lattice vectors; give a cell, or "
+            'pbc="F F F" for a molecule.'
+        )
+
+
+def refuse_missing(path: Path) -> None:
+    if not path.is_file():
+        raise MissingFileError(f"{path}: no such file; check the path (relative ones start at {Path.cwd()}).")
+    if path.stat().st_size == 0:
+        raise ValueError(f"{path}: the file is empty, expected one structure or more.")
+
+
+def refuse_incomplete(path: Path) -> None:
+    """Raise ValueError unless an xyz file consists of whole frames.
+
+    ASE stops at the first blank line and is silent about what follows.
+    """
+    try:
+        lines = path.read_text().splitlines()
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: not a text file ({error}); expected extended xyz.") from error
+    while lines and not lines[-1].strip():
+        lines.pop()
+    for frame, (line, expected) in enumerate(frame_starts(lines, path)):
+        found = min(len(lines) - line - 2, expected)
+        if found < expected:
+            raise ValueError(
+                f"{path}, frame {frame}: {max(found, 0)} atoms, expected {expected} as line {line + 1} says; "
+                "the file is truncated. Write it again or remove the last frame."
+            )
+
+
+def frame_starts(lines: list[str], path: Path) -> Iterator[tuple[int, int]]:
+    """Line and number of atoms of every frame of an xyz file."""
+    line, frame = 0, 0
+    while line < len(lines):
+        word = lines[line].strip()
+        if not word.isdecimal():
+            raise ValueError(
+                f"{path}, frame {frame}: line {line + 1} is {lines[line][:40]!r}, expected the number of "
+                "atoms of the next frame; the frame before it has too few or too many lines."
+            )
+        yield line, int(word)
+        line += 2 + int(word)
+        frame += 1
+        while line < len(lines) and lines[line].lstrip().startswith("VEC"):
+            line += 1

@@ -1,0 +1,181 @@
+"""Labels and total charges of a frame: where they are found, and what they must look like."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+import torch
+from ase import Atoms
+from ase.stress import voigt_6_to_full_3x3_stress
+from numpy.typing import NDArray
+from torch import Tensor
+
+from cace_qeq.structures.convert.frames import place
+from cace_qeq.structures.labels import Labels
+
+Floats = NDArray[np.float64]
+
+PER_ATOM = ("forces", "charges")
+TOTAL_CHARGE_KEYS = ("total_charge", "charge")
+ALIASES = {"stress": ("stress", "virial"), "total_charge": TOTAL_CHARGE_KEYS}
+CHARGE_TOLERANCE = 0.02  # e; populations are often written with three digits
+
+
+@dataclass(frozen=True)
+class LabelKeys:
+    """Keys of the labels in a file where they differ from the usual ones; None: look for the usual ones.
+
+    The usual ones are, in this order: REF_<name>, the results of a calculator, <name>. Stress may also be
+    a virial: a key with "virial" in it. The usual keys of the total charge are total_charge and charge.
+    """
+
+    energy: str | None = None
+    forces: str | None = None
+    stress: str | None = None
+    charges: str | None = None
+    dipole: str | None = None
+    total_charge: str | None = None
+
+
+@dataclass(frozen=True)
+class Found:
+    """A value in a frame, and its key."""
+
+    key: str
+    value: Any
+
+
+def labels_of(atoms: Atoms, keys: LabelKeys) -> Labels:
+    """Labels of one structure, NaN where it has none; the stress counts in periodic structures only.
+
+    raises  ValueError naming file, frame and atom: a label of another shape, or one that is not finite
+    """
+    n_atoms = len(atoms)
+    return Labels(
+        energy=label(atoms, keys, "energy", (1,)),
+        forces=label(atoms, keys, "forces", (n_atoms, 3)),
+        stress=stress_label(atoms, keys),
+        charges=label(atoms, keys, "charges", (n_atoms,)),
+        dipole=label(atoms, keys, "dipole", (1, 3)),
+    )
+
+
+def label_sources(atoms: Atoms, keys: LabelKeys) -> dict[str, str | None]:
+    """The key that each property is read from, the total charge among them; None where it is missing."""
+    found = {field.name: next(findings(atoms, keys, field.name), None) for field in fields(keys)}
+    if not atoms.pbc.all():
+        found["stress"] = None
+    return {name: finding.key if finding else None for name, finding in found.items()}
+
+
+def total_charge_of(atoms: Atoms, keys: LabelKeys, default: float | None) -> float:
+    """Total charge of a structure, e; `default` where none is written.
+
+    raises  ValueError: none written and no default, not a number, or two keys that disagree
+    """
+    found = list(findings(atoms, keys, "total_charge"))
+    if not found and default is not None:
+        return float(default)
+    if not found:
+        raise ValueError(
+            f"{place(atoms)}: no total charge, expected {keys.total_charge or 'total_charge'}=<e> in the "
+            "frame's comment line (atoms.info); add it, or set a default total charge."
+        )
+    values = [float(numbers(atoms, finding, (1,))[0]) for finding in found]
+    if max(values) - min(values) > 1e-9:
+        given = " and ".join(f"{f.key}={value:g}" for f, value in zip(found, values, strict=True))
+        raise ValueError(f"{place(atoms)}: {given} disagree about the total charge; remove the wrong one.")
+    return values[0]
+
+
+def check_charge_sum(atoms: Atoms, labels: Labels, total_charge: float) -> None:
+    """Raise ValueError if labelled charges do not add up to the total charge."""
+    total = float(labels.charges.sum())  # NaN without labels
+    if abs(total - total_charge) > CHARGE_TOLERANCE:
+        raise ValueError(
+            f"{place(atoms)}: the charges add up to {total:.4f} e, expected the total charge "
+            f"{total_charge:g} e within {CHARGE_TOLERANCE} e; correct one of them, or name another key."
+        )
+
+
+def findings(atoms: Atoms, keys: LabelKeys, name: str) -> Iterator[Found]:
+    """Everything that is written about a property, the first choice first."""
+    for key, values in candidates(atoms, keys, name):
+        if key in values:
+            yield Found(key, values[key])
+
+
+def candidates(atoms: Atoms, keys: LabelKeys, name: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Where a property may be: keys, each with the mapping to look it up in."""
+    written = atoms.arrays if name in PER_ATOM else atoms.info
+    results = atoms.calc.results if atoms.calc is not None else {}
+    configured, usual = getattr(keys, name), ALIASES.get(name, (name,))
+    if configured is not None:
+        yield configured, written
+        yield configured, results  # where ASE puts energy, forces, stress, charges and dipole on reading
+        return
+    if name != "total_charge":
+        yield from ((f"REF_{key}", written) for key in usual)
+        yield name, results
+    yield from ((key, written) for key in usual)
+
+
+def label(atoms: Atoms, keys: LabelKeys, name: str, shape: tuple[int, ...]) -> Tensor:
+    """One property as tensor, NaN if it is missing."""
+    found = next(findings(atoms, keys, name), None)
+    if found is None:
+        return torch.full(shape, torch.nan, dtype=torch.float64)
+    return torch.from_numpy(numbers(atoms, found, shape))
+
+
+def stress_label(atoms: Atoms, keys: LabelKeys) -> Tensor:
+    """(1, 3, 3)  eV/Å³"""
+    found = next(findings(atoms, keys, "stress"), None)
+    if found is None or not atoms.pbc.all():
+        return torch.full((1, 3, 3), torch.nan, dtype=torch.float64)
+    six = np.size(found.value) == 6
+    values = numbers(atoms, found, (6,) if six else (3, 3))
+    full = voigt_6_to_full_3x3_stress(values) if six else (values + values.T) / 2  # rounding aside, symmetric
+    if "virial" in found.key.lower():
+        full = -full / atoms.get_volume()
+    return torch.from_numpy(full).unsqueeze(0)
+
+
+def numbers(atoms: Atoms, found: Found, shape: tuple[int, ...]) -> Floats:
+    """A finding as float64 array of the expected shape, checked."""
+    try:
+        values = np.array(found.value, dtype=np.float64)
+    except (TypeError, ValueError):
+        values = np.zeros(0)
+    if isinstance(found.value, bool) or not fits(values.shape, shape):
+        raise ValueError(
+            f"{place(atoms)}: {found.key} is {summary(found.value)}, expected numbers of shape {shape}; "
+            "correct the frame, or name another key."
+        )
+    values = values.reshape(shape)
+    if not np.isfinite(values).all():
+        raise ValueError(
+            f"{place(atoms)}{wrong_atom(values, len(atoms))}: {found.key} is not finite; correct the number, "
+            "or leave the label out of the frame."
+        )
+    return values
+
+
+def fits(found: tuple[int, ...], expected: tuple[int, ...]) -> bool:
+    """Whether shapes agree, leaving axes of length one aside; nine numbers are a matrix."""
+    long = tuple(length for length in found if length != 1)
+    return long == tuple(length for length in expected if length != 1) or (long, expected) == ((9,), (3, 3))
+
+
+def summary(value: Any) -> str:
+    array = np.asarray(value)
+    return repr(value) if array.ndim == 0 else f"of shape {array.shape} and type {array.dtype}"
+
+
+def wrong_atom(values: Floats, n_atoms: int) -> str:
+    """Which atom of a property per atom is not finite."""
+    if len(values) != n_atoms or n_atoms == 1:
+        return ""
+    finite = np.isfinite(values.reshape(n_atoms, -1)).all(axis=1)
+    return f", atom {int(np.argmin(finite))}"
