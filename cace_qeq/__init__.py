@@ -2,6 +2,23 @@
 
 from importlib.metadata import PackageNotFoundError, version
 
+from cace_qeq.calculator import CACEQEqCalculator
+from cace_qeq.checkpoint import load_model, save_model
+from cace_qeq.config import ModelConfig
+from cace_qeq.model import CACEQEq
+from cace_qeq.prediction import predict
+from cace_qeq.structures import AtomicBatch
+
+__all__ = [
+    "AtomicBatch",
+    "CACEQEq",
+    "CACEQEqCalculator",
+    "ModelConfig",
+    "load_model",
+    "predict",
+    "save_model",
+]
+
 try:
     __version__ = version("cace_qeq")
 except PackageNotFoundError:  # imported from a checkout that is not installed
