@@ -17,7 +17,7 @@ from cace_qeq.checkpoint import load_model
 from cace_qeq.model import CACEQEq
 from cace_qeq.prediction import Prediction, predict
 from cace_qeq.structures import LabelKeys, NeighborCache, place, total_charge_of
-from cace_qeq.structures.convert import TOTAL_CHARGE_KEYS
+from cace_qeq.structures.convert.lookup import ALIASES
 
 ENERGIES = ("energy", "free_energy", "energies", "short_range_energy", "electrostatic_energy")
 CHARGES = ("charges", "electronegativities", "dipole")
@@ -66,7 +66,7 @@ class CACEQEqCalculator(Calculator):
         if not self.has_charges:
             return 0.0
         seen = self.model.provenance.get("total_charges", [])
-        if any(seen) and not any(key in atoms.info for key in TOTAL_CHARGE_KEYS):
+        if any(seen) and not any(key in atoms.info for key in ALIASES["total_charge"]):
             raise ValueError(
                 f"{place(atoms)}: the total charge is missing, and the model has seen {seen} e; "
                 'set atoms.info["charge"], 0 included.'
@@ -109,7 +109,7 @@ def frozen_copy(
 
 
 def written_charges(atoms: Atoms) -> tuple[Any, ...]:
-    return tuple(atoms.info.get(key) for key in TOTAL_CHARGE_KEYS)
+    return tuple(atoms.info.get(key) for key in ALIASES["total_charge"])
 
 
 def refuse_unknown_elements(atoms: Atoms, species: Sequence[int]) -> None:
@@ -146,7 +146,7 @@ def refuse_infinite(atoms: Atoms, results: dict[str, Any]) -> None:
     wrong = ~np.isfinite(results["forces"]).all(axis=1)
     if wrong.any() or not np.isfinite(results["energy"]):
         raise ValueError(
-            f"{place(atoms)}: the energy is {results['energy']} eV and the forces on {int(wrong.sum())} atoms "
+            f"{place(atoms)}: the energy is {results['energy']} eV, and the forces on {wrong.sum()} atoms "
             "are not finite; atoms may be too close for the model, or the model may be broken."
         )
 

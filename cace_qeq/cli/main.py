@@ -6,6 +6,8 @@ import typer
 from rich.console import Console
 
 from cace_qeq.cli.evaluate import evaluate
+from cace_qeq.cli.md import md
+from cace_qeq.cli.relax import relax
 from cace_qeq.cli.train import train
 
 app = typer.Typer(
@@ -17,6 +19,8 @@ app = typer.Typer(
 )
 app.command()(train)
 app.command()(evaluate)
+app.command()(md)
+app.command()(relax)
 
 
 def main() -> None:

@@ -12,7 +12,7 @@ from cace_qeq.simulation.record import DynamicsSummary, Sample, read_log, row, s
 from cace_qeq.simulation.settings import DynamicsSettings
 from cace_qeq.simulation.trajectory import append, cut, frame_text, tail
 from cace_qeq.simulation.velocities import draw_velocities, free_motions
-from cace_qeq.structures.convert import TOTAL_CHARGE_KEYS
+from cace_qeq.structures.convert.lookup import ALIASES
 
 HIGHEST_TEMPERATURE = 1e6  # K, beyond which nothing is left that could go on
 TRAJECTORY_SUFFIXES = (".extxyz", ".xyz")
@@ -159,7 +159,7 @@ def checked(trajectory: Path) -> Path:
 
 
 def stated_charges(atoms: Atoms) -> dict[str, float]:
-    return {key: float(atoms.info[key]) for key in TOTAL_CHARGE_KEYS if key in atoms.info}
+    return {key: float(atoms.info[key]) for key in ALIASES["total_charge"] if key in atoms.info}
 
 
 def refuse_another_run(atoms: Atoms, frame: Atoms, settings: DynamicsSettings, trajectory: Path) -> None:
@@ -173,7 +173,7 @@ def refuse_another_run(atoms: Atoms, frame: Atoms, settings: DynamicsSettings, t
         raise ValueError(f"{trajectory} was not written by this program and lacks what a run resumes from.")
     then, now = stated_charges(frame), stated_charges(atoms)
     if then != now:
-        raise ValueError(f"{trajectory} was run with {then or 'no charge'}, not {now or 'none'}; give the same.")
+        raise ValueError(f"{trajectory} was run with {then or 'no charge'}, not {now}; give the same.")
     if abs(frame.info["time_fs"] - frame.info["step"] * settings.timestep) > 1e-6:
         raise ValueError(
             f"{trajectory} was run with a time step of {frame.info['time_fs'] / frame.info['step']:g} fs, "

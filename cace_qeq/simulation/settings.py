@@ -24,14 +24,14 @@ class DynamicsSettings(Settings):
 
     n_steps: int = Field(ge=0)
     ensemble: Literal["nve", "nvt", "npt"] = "nve"
-    timestep: float = Field(0.5, gt=0)
-    temperature: float = Field(300.0, gt=0)
+    timestep: float = Field(default=0.5, gt=0)
+    temperature: float = Field(default=300.0, gt=0)
     pressure: float = 1.0
-    friction: float = Field(10.0, gt=0)
-    barostat_time: float = Field(1000.0, gt=0)
+    friction: float = Field(default=10.0, gt=0)
+    barostat_time: float = Field(default=1000.0, gt=0)
     cell: Literal["isotropic", "flexible"] = "isotropic"
-    interval: int = Field(10, ge=1)
-    seed: int = Field(0, ge=0)
+    interval: int = Field(default=10, ge=1)
+    seed: int = Field(default=0, ge=0)
 
 
 class RelaxationSettings(Settings):
@@ -44,8 +44,8 @@ class RelaxationSettings(Settings):
     pressure       bar
     """
 
-    largest_force: float = Field(0.01, gt=0)
-    n_steps: int = Field(500, ge=0)
+    largest_force: float = Field(default=0.01, gt=0)
+    n_steps: int = Field(default=500, ge=0)
     optimizer: Literal["bfgs", "lbfgs", "fire"] = "bfgs"
     cell: Literal["fixed", "relaxed"] = "fixed"
     pressure: float = 0.0

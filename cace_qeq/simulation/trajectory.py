@@ -16,7 +16,7 @@ from ase.io import iread
 from ase.io.extxyz import key_val_dict_to_str
 from numpy.typing import NDArray
 
-from cace_qeq.structures.convert import TOTAL_CHARGE_KEYS
+from cace_qeq.structures.convert.lookup import ALIASES
 
 EXACT, SHORT = ".17g", ".10f"
 RESULTS = ("energy", "short_range_energy", "electrostatic_energy", "dipole", "stress")
@@ -69,7 +69,7 @@ def lattice(atoms: Atoms) -> str:
 
 def comment(atoms: Atoms, info: dict[str, Any]) -> str:
     """Of the structure's own info only the total charge, which alone is true of every frame."""
-    kept = {key: atoms.info[key] for key in TOTAL_CHARGE_KEYS if key in atoms.info}
+    kept = {key: atoms.info[key] for key in ALIASES["total_charge"] if key in atoms.info}
     results = {name: atoms.calc.results[name] for name in RESULTS if name in atoms.calc.results}
     if "stress" in results:
         results["stress"] = results["stress"][VOIGT].reshape(3, 3)

@@ -1,0 +1,56 @@
+"""What `md` and `relax` share: a structure from a file with a model attached."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import torch
+import typer
+
+from cace_qeq.calculator import CACEQEqCalculator
+from cace_qeq.structures import Atoms, read_frames
+from cace_qeq.structures.convert.lookup import ALIASES
+
+Precision = Literal["float32", "float64"]
+
+ModelArgument = Annotated[Path, typer.Argument(metavar="MODEL", help="A model.safetensors file.")]
+StructureArgument = Annotated[
+    Path, typer.Argument(metavar="STRUCTURE", help="Where to start, any format that ASE reads.")
+]
+FrameOption = Annotated[int, typer.Option(help="Which frame of STRUCTURE; -1 is the last.")]
+ChargeOption = Annotated[
+    float | None, typer.Option(help="Total charge in e; by default what STRUCTURE says.", show_default=False)
+]
+DeviceOption = Annotated[str, typer.Option(help="That the model runs on: cpu, cuda, cuda:1 ...")]
+PrecisionOption = Annotated[Precision, typer.Option("--dtype", help="Precision of the network.")]
+
+
+@dataclass(frozen=True)
+class Start:
+    """Where a simulation starts.
+
+    charge  e, None for what the file says
+    """
+
+    model: Path
+    structure: Path
+    frame: int
+    charge: float | None
+    device: str
+    precision: Precision
+
+    def atoms(self) -> Atoms:
+        """The structure with the model attached.
+
+        Raises ValueError for a frame that the file does not have.
+        """
+        frames = read_frames(self.structure)
+        if not -len(frames) <= self.frame < len(frames):
+            raise ValueError(f"{self.structure} has {len(frames)} frames; there is no frame {self.frame}.")
+        atoms = frames[self.frame]
+        if self.charge is not None:
+            for key in ALIASES["total_charge"]:
+                atoms.info.pop(key, None)
+            atoms.info["charge"] = self.charge
+        atoms.calc = CACEQEqCalculator(self.model, self.device, getattr(torch, self.precision))
+        return atoms
