@@ -1,0 +1,94 @@
+"""Neighbour lists against a search through all images."""
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from ase import Atoms
+
+import zoo
+from brute_force import bonds_of
+from cace_qeq.structures import Pairs, neighbor_pairs, padded_table
+
+CUTOFFS = (3.0, 5.5)
+
+
+def pairs_of(atoms: Atoms, cutoff: float) -> Pairs:
+    return neighbor_pairs(atoms.positions, atoms.cell.array, atoms.pbc, cutoff)
+
+
+def bonds(pairs: Pairs) -> list[tuple[int, ...]]:
+    return torch.column_stack([pairs.center, pairs.neighbor, pairs.shift]).tolist()
+
+
+@pytest.mark.parametrize("make", zoo.EVERYTHING.values(), ids=zoo.EVERYTHING)
+def test_pairs_come_in_both_directions_sorted_by_center(make):
+    pairs = pairs_of(make(), 5.5)
+    found = {tuple(bond) for bond in bonds(pairs)}
+    assert (pairs.center.diff() >= 0).all()
+    assert {(b, a, -x, -y, -z) for a, b, x, y, z in found} == found
+
+
+@pytest.mark.parametrize("cutoff", CUTOFFS)
+@pytest.mark.parametrize("make", zoo.EVERYTHING.values(), ids=zoo.EVERYTHING)
+def test_pairs_are_those_of_a_search_through_all_images(make, cutoff):
+    atoms = make()
+    found = bonds(pairs_of(atoms, cutoff))
+    assert sorted(map(tuple, found)) == sorted(bonds_of(atoms, cutoff))
+
+
+@pytest.mark.parametrize("pbc", list(itertools.product([False, True], repeat=3)))
+@pytest.mark.parametrize("seed", range(6))
+def test_pairs_in_random_cells_of_every_periodicity(pbc, seed):
+    rng = np.random.default_rng(seed)
+    cell = 3.0 * np.eye(3) + rng.uniform(-1.2, 1.2, size=(3, 3))
+    if seed % 2:
+        cell = cell[[1, 0, 2]]  # left-handed
+    atoms = Atoms("H5", rng.uniform(-1.5, 1.5, size=(5, 3)) @ cell, cell=cell, pbc=pbc)
+    assert sorted(map(tuple, bonds(pairs_of(atoms, 4.0)))) == sorted(bonds_of(atoms, 4.0))
+
+
+@pytest.mark.parametrize(
+    "cell", [np.zeros((3, 3)), 0.1 * np.eye(3), 50 * np.eye(3)], ids=["none", "tiny", "large"]
+)
+def test_the_cell_of_a_molecule_is_ignored(cell):
+    atoms = zoo.ethanol()
+    atoms.positions += [100.0, -30.0, 7.0]
+    expected = bonds(pairs_of(atoms, 3.0))
+    atoms.set_cell(cell)
+    assert bonds(pairs_of(atoms, 3.0)) == expected
+
+
+@pytest.mark.parametrize("make", [zoo.slab, zoo.wire], ids=["slab", "wire"])
+def test_the_open_vectors_of_the_cell_are_ignored(make):
+    atoms = make()
+    expected = bonds(pairs_of(atoms, 5.0))
+    atoms.cell[~atoms.pbc] = np.random.default_rng(0).normal(size=(3 - atoms.pbc.sum(), 3))
+    assert bonds(pairs_of(atoms, 5.0)) == expected
+
+
+@pytest.mark.parametrize("make", zoo.EVERYTHING.values(), ids=zoo.EVERYTHING)
+def test_the_table_holds_the_pairs_row_by_row(make):
+    atoms = make()
+    pairs = pairs_of(atoms, 4.0)
+    table = padded_table(pairs, len(atoms))
+    receiver = torch.arange(len(atoms)).unsqueeze(1).expand_as(table.index)
+    columns = [receiver[table.mask], table.index[table.mask], table.shift[table.mask]]
+    assert torch.column_stack(columns).tolist() == bonds(pairs)
+    assert table.index.shape[1] == int(table.mask.sum(dim=1).max())  # as narrow as can be
+
+
+def test_padding_is_the_receiver_itself():
+    atoms = zoo.ethanol()
+    table = padded_table(pairs_of(atoms, 1.6), len(atoms))
+    receiver = torch.arange(len(atoms)).unsqueeze(1).expand_as(table.index)
+    assert (~table.mask).any()
+    assert torch.equal(table.index[~table.mask], receiver[~table.mask])
+    assert not table.shift[~table.mask].any()
+
+
+def test_lonely_atoms_have_rows_of_no_width():
+    table = padded_table(pairs_of(zoo.far_dimer(), 4.0), 2)
+    assert table.index.shape == table.mask.shape == (2, 0)
+    assert table.shift.shape == (2, 0, 3)
