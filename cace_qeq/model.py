@@ -19,6 +19,7 @@ from cace_qeq.nn.charges import (
     FixedWidths,
     LearnedWidths,
     covalent_widths,
+    initial_stiffness,
 )
 from cace_qeq.nn.feedback import EmbeddingFeedback, NoFeedback, ReadoutFeedback
 from cace_qeq.nn.heads import Readout
@@ -180,7 +181,8 @@ def widths(config: ModelConfig) -> Sequence[float]:
 def charge_heads(config: ModelConfig, n_features: int) -> ChargeHeads | None:
     if config.energy == "none":
         return None
-    electronegativity = Electronegativity(config.species, n_features, config.hidden)
+    stiffness = [initial_stiffness(z, width) for z, width in zip(config.species, widths(config), strict=True)]
+    electronegativity = Electronegativity(config.species, stiffness, n_features, config.hidden)
     hardness = (
         EnvironmentHardness(config.species, widths(config), n_features, config.hidden)
         if config.environment_hardness

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn.functional import softplus
 
 from cace_qeq.electrostatics import ChargeParameters
+from cace_qeq.electrostatics.kernels import self_interaction
 from cace_qeq.nn.elements import COVALENT_RADII, chemical_hardness, mulliken_electronegativity
 from cace_qeq.nn.heads import Readout
 from cace_qeq.nn.precision import KeepsDoubleBuffers
@@ -17,18 +18,26 @@ SMALLEST_INITIAL_HARDNESS = 1.0  # eV/e²
 LARGEST_WIDTH_FACTOR = 2.0  # by which a learned width may leave its initial value, up or down
 LARGEST_HARDNESS_CHANGE = 0.5  # relative, by the environment
 
+HARDNESS_UNIT = 20.0  # eV/e² per unit of the parameter: ionic solids want 30, far from where free atoms start
+
 
 class Electronegativity(nn.Module):
-    """χ of each atom: an offset per element, the free atom's Mulliken value at first, plus the environment's part."""
+    """χ = K_aa p of each atom: −p is the charge that it would take alone at potential zero.
 
-    def __init__(self, species: Sequence[int], n_features: int, hidden: Sequence[int]):
+    p is an offset per element, at first that of the free atom's Mulliken electronegativity, plus the
+    environment's part. Charges follow from p and hardness nearly independently, where χ itself would have to
+    grow with the hardness: NaCl clusters reach in 10 epochs what took 100.
+    """
+
+    def __init__(self, species: Sequence[int], stiffness: Sequence[float], n_features: int, hidden: Sequence[int]):
         super().__init__()
-        self.offset = nn.Parameter(torch.tensor([mulliken_electronegativity(z) for z in species]))
+        initial = [mulliken_electronegativity(z) / k for z, k in zip(species, stiffness, strict=True)]
+        self.offset = nn.Parameter(torch.tensor(initial))
         self.environment = Readout(n_features, hidden)
 
-    def forward(self, features: Tensor, species: Tensor) -> Tensor:
-        """(atom,)  eV/e, float64"""
-        return (self.offset[species] + self.environment(features)).double()
+    def forward(self, features: Tensor, species: Tensor, stiffness: Tensor) -> Tensor:
+        """stiffness  (atom,)  eV/e², K_aa -> (atom,)  eV/e, float64"""
+        return stiffness * (self.offset[species] + self.environment(features)).double()
 
 
 class ElementHardness(nn.Module):
@@ -39,15 +48,13 @@ class ElementHardness(nn.Module):
 
     def __init__(self, species: Sequence[int], widths: Sequence[float]):
         super().__init__()
-        initial = [
-            max(chemical_hardness(z) - COULOMB / (math.sqrt(math.pi) * width), SMALLEST_INITIAL_HARDNESS)
-            for z, width in zip(species, widths, strict=True)
-        ]
-        self.raw = nn.Parameter(torch.tensor([math.log(math.expm1(hardness)) for hardness in initial]))
+        initial = [initial_hardness(z, width) for z, width in zip(species, widths, strict=True)]
+        raw = [math.log(math.expm1(hardness)) / HARDNESS_UNIT for hardness in initial]
+        self.raw = nn.Parameter(torch.tensor(raw))
 
     def forward(self, features: Tensor, species: Tensor) -> Tensor:
         """(atom,)  eV/e², float64"""
-        return softplus(self.raw.double())[species]
+        return softplus(HARDNESS_UNIT * self.raw.double())[species]
 
 
 class EnvironmentHardness(ElementHardness):
@@ -100,11 +107,21 @@ class ChargeHeads(nn.Module):
 
     def forward(self, features: Tensor, species: Tensor) -> ChargeParameters:
         """features (atom, feature), species (atom,)"""
-        return ChargeParameters(
-            self.electronegativity(features, species), self.hardness(features, species), self.width(species)
-        )
+        hardness, width = self.hardness(features, species), self.width(species)
+        stiffness = hardness + self_interaction(width)
+        return ChargeParameters(self.electronegativity(features, species, stiffness), hardness, width)
 
 
 def covalent_widths(species: Sequence[int]) -> list[float]:
     """Covalent radii in Å, the default widths."""
     return [COVALENT_RADII[z] for z in species]
+
+
+def initial_hardness(number: int, width: float) -> float:
+    """eV/e², what the Gaussian's self-interaction leaves of the free atom's IP − EA, at least 1."""
+    return max(chemical_hardness(number) - COULOMB / (math.sqrt(math.pi) * width), SMALLEST_INITIAL_HARDNESS)
+
+
+def initial_stiffness(number: int, width: float) -> float:
+    """eV/e², K_aa = J + self-interaction."""
+    return initial_hardness(number, width) + COULOMB / (math.sqrt(math.pi) * width)
