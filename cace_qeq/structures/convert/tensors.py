@@ -106,7 +106,7 @@ def ewald_terms(atoms: Atoms, settings: GeometrySettings, skin: float) -> EwaldT
     if not atoms.pbc.all():
         raise ValueError(
             f"{place(atoms)}: pbc is {atoms.pbc.tolist()}, expected all or none, since charges in slabs and "
-            "wires are not supported yet; set pbc=\"T T T\" with enough vacuum, or use a model of energy='none'."
+            'wires are not supported yet; set pbc="T T T" with enough vacuum, or use energy="none".'
         )
     plan = plan_ewald(atoms.cell.array, len(atoms), settings.largest_width, settings.accuracy)
     pairs = pairs_of(atoms, plan.cutoff + skin)
