@@ -74,7 +74,8 @@ class ACELayer(nn.Module):
 
     def moments(self, around: Environments, channels: Tensor, species: Tensor) -> Tensor:
         """channels (atom, z), species (atom,) -> A (atom, monomial, channel)"""
-        arriving = channels.index_select(0, around.senders.flatten()).view(*around.senders.shape, -1)
+        shape = (*around.senders.shape, channels.shape[1])  # no -1, which an atom without neighbours leaves open
+        arriving = channels.index_select(0, around.senders.flatten()).view(shape)
         weighted = (around.radial.unsqueeze(-1) * arriving.unsqueeze(-2)).flatten(-2)
         density = around.monomials.transpose(1, 2) @ weighted
         receiver = self.receiver[species]

@@ -5,8 +5,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from cace_qeq.model import CACEQEq
 from cace_qeq.structures import Atoms
-from cace_qeq.training.data import Example
+from cace_qeq.training.data import Example, filled_batches, joined
+
+ATOMS_AT_ONCE = 1000
 
 
 def composition(examples: Sequence[Example], species: Sequence[int]) -> Tensor:
@@ -15,17 +18,28 @@ def composition(examples: Sequence[Example], species: Sequence[int]) -> Tensor:
     return torch.stack([(example.batch.numbers[:, None] == columns).sum(0) for example in examples]).double()
 
 
-def fitted_energies(examples: Sequence[Example], species: Sequence[int]) -> Tensor:
-    """(species,)  eV  least squares of the labelled energies on the composition.
+def fitted_energies(energies: Tensor, counts: Tensor) -> Tensor:
+    """(species,)  eV  least squares of energies on the composition; missing energies are NaN.
 
     The solution of smallest norm where compositions are collinear, e.g. all the same molecule.
     """
-    energies = torch.cat([example.labels.energy for example in examples])
     known = energies.isfinite()
     if not known.any():
-        return torch.zeros(len(species), dtype=torch.float64)
-    counts = composition(examples, species)[known]
-    return torch.linalg.lstsq(counts, energies[known, None], driver="gelsd").solution[:, 0]
+        return torch.zeros(counts.shape[1], dtype=torch.float64)
+    return torch.linalg.lstsq(counts[known], energies[known, None], driver="gelsd").solution[:, 0]
+
+
+def refit_reference_energies(model: CACEQEq, examples: Sequence[Example]) -> None:
+    """Move the reference energies so that the model, as it is now, explains the mean of the labels.
+
+    What equilibration contributes, several eV per atom, shifts whenever electronegativities and hardnesses do.
+    """
+    with torch.no_grad():
+        batches = [joined(part) for part in filled_batches(examples, ATOMS_AT_ONCE, None)]
+        explained = torch.cat([model(batch.batch).total for batch in batches])
+    labels = torch.cat([example.labels.energy for example in examples])
+    change = fitted_energies(labels - explained, composition(examples, model.config.species))
+    model.set_reference_energies(model.reference_energies + change)
 
 
 def force_scale(examples: Sequence[Example]) -> float:

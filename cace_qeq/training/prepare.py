@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from cace_qeq.config import ModelConfig
 from cace_qeq.model import CACEQEq
 from cace_qeq.structures import LabelKeys, label_sources, place
-from cace_qeq.training.baseline import fitted_energies, force_scale, isolated_energies
+from cace_qeq.training.baseline import force_scale, isolated_energies, refit_reference_energies
 from cace_qeq.training.config import DataConfig, Stage, TrainConfig, readable
 from cace_qeq.training.data import (
     Example,
@@ -23,6 +23,7 @@ from cace_qeq.training.data import (
     read_split,
     species_of,
 )
+from cace_qeq.training.element_charges import fit_element_charges
 from cace_qeq.training.loss import PROPERTIES, count_labels
 from cace_qeq.training.provenance import provenance_of
 
@@ -121,17 +122,19 @@ def initial_model(config: ModelConfig, settings: TrainConfig) -> CACEQEq:
 
 
 def set_baseline(model: CACEQEq, train: Sequence[Example], config: TrainConfig) -> float:
-    """Reference energies, energy scale and feature statistics; returns the force scale in eV/Å."""
-    given = config.training.reference_energies
-    species = model.config.species
-    energies = (
-        fitted_energies(train, species) if given == "least_squares" else isolated_energies(given, species)
-    )
-    scale = force_scale(train)
-    model.set_reference_energies(energies)
-    model.set_energy_scale(scale)
+    """Feature statistics, charges and energies of the elements; returns the force scale in eV/Å."""
     generator = torch.Generator().manual_seed(config.training.seed)
-    model.calibrate(joined(next(filled_batches(train, CALIBRATION_ATOMS, generator))).batch)
+    sample = next(filled_batches(train, CALIBRATION_ATOMS, generator))
+    model.calibrate(joined(sample).batch)
+    if any(stage.weights.charges for stage in config.training.all_stages):
+        fit_element_charges(model, sample)
+    scale = force_scale(train)
+    model.set_energy_scale(scale)
+    given = config.training.reference_energies
+    if given == "least_squares":
+        refit_reference_energies(model, train)
+    else:
+        model.set_reference_energies(isolated_energies(given, model.config.species))
     return scale
 
 

@@ -12,6 +12,7 @@ from torch.nn import Parameter
 from cace_qeq.checkpoint import save_model
 from cace_qeq.prediction import predict
 from cace_qeq.training.average import MovingAverage
+from cace_qeq.training.baseline import refit_reference_energies
 from cace_qeq.training.config import Stage, TrainingConfig
 from cace_qeq.training.data import Example, filled_batches
 from cace_qeq.training.folder import RunFolder
@@ -90,6 +91,9 @@ class Trainer:
         if stage != self.progress.stage:
             self.progress.stage, self.progress.best = stage, float("inf")
             self.progress.stale, self.progress.slowdown = 0, 1.0
+            if self.config.reference_energies == "least_squares" and self.stage.weights.energy:
+                for model in (self.model, self.average.model):
+                    refit_reference_energies(model, self.data.train)
 
     def step(self, examples: list[Example], epochs_done: float) -> float:
         """One step of the optimiser and of the average; returns the loss."""
