@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from cace_qeq.checkpoint import load_model
 from cace_qeq.model import CACEQEq
 from cace_qeq.prediction import Prediction, predict
-from cace_qeq.structures import LabelKeys, NeighborCache, place, total_charge_of
+from cace_qeq.structures import LabelKeys, NeighborCache, place, to_batch, total_charge_of
 from cace_qeq.structures.convert.lookup import ALIASES
 
 ENERGIES = ("energy", "free_energy", "energies", "short_range_energy", "electrostatic_energy")
@@ -91,10 +91,18 @@ class CACEQEqCalculator(Calculator):
             self.atoms = atoms.copy()
         self.results = {}
         refuse_unknown_elements(self.atoms, self.model.config.species)
-        batch = self.neighbors.batch(self.atoms, self.total_charge(self.atoms)).to(self.device)
-        results = results_of(predict(self.model, batch), self.atoms.pbc)
-        refuse_infinite(self.atoms, results)
+        results = self.evaluated(self.atoms, self.total_charge(self.atoms))
         self.results = {name: results[name] for name in self.implemented_properties if name in results}
+
+    def evaluated(self, atoms: Atoms, total_charge: float) -> dict[str, Any]:
+        batch = self.neighbors.batch(atoms, total_charge).to(self.device)
+        try:
+            results = results_of(predict(self.model, batch), atoms.pbc)
+            refuse_infinite(atoms, results)
+        except ValueError:
+            to_batch(atoms, self.model.geometry, total_charge)  # tells which atoms have met inside a kept list
+            raise
+        return results
 
 
 def frozen_copy(
