@@ -1,0 +1,54 @@
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from cace_qeq.training.baseline import composition, fitted_energies, force_scale, isolated_energies
+
+NAN = torch.nan
+
+
+def example(numbers, energy, forces=()):
+    labels = SimpleNamespace(
+        energy=torch.tensor([energy], dtype=torch.float64), forces=torch.tensor(forces, dtype=torch.float64)
+    )
+    return SimpleNamespace(batch=SimpleNamespace(numbers=torch.tensor(numbers)), labels=labels)
+
+
+def test_energies_of_the_elements_are_recovered():
+    energies = torch.tensor([-80.0 - 2 * 13.0, -160.0, NAN]).double()
+    examples = [example([1, 1, 8], 0.0), example([8, 8], 0.0), example([1, 8], 0.0)]
+    found = fitted_energies(energies, composition(examples, (1, 8)))
+    torch.testing.assert_close(found, torch.tensor([-13.0, -80.0]).double())
+
+
+def test_collinear_compositions_share_the_energy():
+    # H2O and its dimer do not tell the elements apart; the smallest solution is along (2, 1)
+    found = fitted_energies(
+        torch.tensor([-90.0, -180.0]).double(), torch.tensor([[2.0, 1.0], [4.0, 2.0]]).double()
+    )
+    torch.testing.assert_close(found, torch.tensor([-36.0, -18.0]).double())
+
+
+def test_without_energies_the_baseline_is_zero():
+    assert fitted_energies(torch.tensor([NAN]).double(), torch.ones(1, 1).double()).tolist() == [0.0]
+
+
+def test_isolated_atoms_come_in_the_order_of_the_species():
+    assert isolated_energies({"O": -75.0, "H": -13.6}, (1, 8)).tolist() == [-13.6, -75.0]
+
+
+@pytest.mark.parametrize(
+    ("energies", "message"),
+    [({"H": -13.6}, r"no energy for atomic numbers \[8\]"), ({"Hx": 1.0}, "'Hx' is not")],
+)
+def test_isolated_atoms_must_cover_the_species(energies, message):
+    with pytest.raises(ValueError, match=message):
+        isolated_energies(energies, (1, 8))
+
+
+def test_force_scale_is_the_root_mean_square_of_what_is_labelled():
+    labelled = example([1, 1], 0.0, [[3.0, 0, 0], [0, -3.0, 0]])
+    missing = example([1], 0.0, [[NAN, NAN, NAN]])
+    assert force_scale([labelled, missing]) == pytest.approx(3.0**0.5)
+    assert force_scale([missing]) == 1.0

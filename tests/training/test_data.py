@@ -1,0 +1,114 @@
+import pytest
+import torch
+from ase import Atoms
+from ase.io import read, write
+
+from cace_qeq.config import ModelConfig
+from cace_qeq.model import CACEQEq
+from cace_qeq.structures import GeometrySettings, LabelKeys
+from cace_qeq.training.config import DataConfig
+from cace_qeq.training.data import (
+    batches_of_files,
+    charged,
+    examples_of,
+    filled_batches,
+    read_labelled,
+    read_split,
+    split_off,
+)
+from small_runs import trimers
+
+
+def chains(sizes):
+    """Hydrogen chains of the given lengths."""
+    return [Atoms(f"H{n}", positions=[(i, 0, 0) for i in range(n)]) for n in sizes]
+
+
+@pytest.fixture
+def examples(tmp_path):
+    write(tmp_path / "chains.extxyz", chains([1, 5, 2, 9, 3, 3, 7, 1, 4, 30]))
+    frames = read_labelled([tmp_path / "chains.extxyz"], LabelKeys())
+    return examples_of(frames, GeometrySettings(cutoff=1.5), LabelKeys(), 0.0)
+
+
+@pytest.mark.parametrize("batch_atoms", [1, 8, 20, 1000])
+@pytest.mark.parametrize("seed", [None, 0, 1])
+def test_batches_hold_every_example_once(examples, batch_atoms, seed):
+    generator = None if seed is None else torch.Generator().manual_seed(seed)
+    batches = list(filled_batches(examples, batch_atoms, generator))
+    flat = [example for batch in batches for example in batch]
+    assert sorted(map(id, flat)) == sorted(map(id, examples))
+    assert all(batches)
+    if seed is None:
+        assert [id(example) for example in flat] == [id(example) for example in examples]
+
+
+def test_batches_are_filled_by_atoms(tmp_path):
+    write(tmp_path / "chains.extxyz", chains([3, 4] * 50))
+    frames = read_labelled([tmp_path / "chains.extxyz"], LabelKeys())
+    equal = examples_of(frames, GeometrySettings(cutoff=1.5), LabelKeys(), 0.0)
+    sizes = [sum(e.batch.n_atoms for e in batch) for batch in filled_batches(equal, 40, None)]
+    assert len(sizes) == 9  # 350 atoms
+    assert max(sizes) <= 40 + 4  # one structure may lie across the border
+    assert min(sizes) >= 38 - 4
+
+
+def test_no_examples_make_no_batches():
+    assert list(filled_batches((), 10, None)) == []
+
+
+def test_the_seed_decides_the_split(tmp_path):
+    frames = read_labelled([trimers(tmp_path) / "train.extxyz"], LabelKeys())
+    train, valid = split_off(frames, 0.25, seed=0)
+    assert (len(train), len(valid)) == (9, 3)
+    assert {id(f) for f in train} | {id(f) for f in valid} == {id(f) for f in frames}
+    assert split_off(frames, 0.25, seed=0) == (train, valid)
+    assert split_off(frames, 0.25, seed=1) != (train, valid)
+
+
+def test_a_fraction_that_leaves_nothing_is_refused(tmp_path):
+    frames = read_labelled([trimers(tmp_path) / "train.extxyz"], LabelKeys())
+    with pytest.raises(ValueError, match="leaves none of 1 frames"):
+        split_off(frames[:1], 0.5, seed=0)
+
+
+def test_an_element_without_training_frames_is_named(tmp_path):
+    trimers(tmp_path)
+    write(tmp_path / "gold.extxyz", Atoms("Au2", positions=[(0, 0, 0), (0, 0, 2.5)]))
+    config = DataConfig(
+        train=(tmp_path / "train.extxyz",),
+        valid=(tmp_path / "valid.extxyz",),
+        test=(tmp_path / "gold.extxyz",),
+    )
+    with pytest.raises(ValueError, match=r"gold.extxyz, frame 0: atomic numbers \[79\]"):
+        read_split(config)
+
+
+def test_charges_that_do_not_add_up_are_named(tmp_path):
+    frames = read(trimers(tmp_path) / "train.extxyz", ":")
+    frames[2].info["total_charge"] = -2
+    write(tmp_path / "wrong.extxyz", frames)
+    labelled = read_labelled([tmp_path / "wrong.extxyz"], LabelKeys())
+    with pytest.raises(ValueError, match="wrong.extxyz, frame 2: .*add up"):
+        examples_of(labelled, GeometrySettings(cutoff=4.0), LabelKeys(), None)
+
+
+def test_dipoles_of_periodic_structures_are_no_labels(tmp_path):
+    crystal = Atoms("H", positions=[(0, 0, 0)], cell=[3, 3, 3], pbc=True)
+    crystal.info["REF_dipole"] = [1.0, 0, 0]
+    write(tmp_path / "crystal.extxyz", crystal)
+    (frame,) = read_labelled([tmp_path / "crystal.extxyz"], LabelKeys())
+    assert frame.labels.dipole.isnan().all()
+
+
+def test_a_model_of_charged_structures_asks_for_the_charge(tmp_path):
+    write(tmp_path / "silent.extxyz", Atoms("H2", positions=[(0, 0, 0), (0, 0, 0.7)]))
+    model = CACEQEq(ModelConfig(species=(1,), cutoff=3.0))
+    model.provenance["total_charges"] = [0.0]
+    assert not charged(model)
+    assert len(batches_of_files([tmp_path / "silent.extxyz"], model, LabelKeys(), None)) == 1
+    model.provenance["total_charges"] = [-1.0, 0.0]
+    with pytest.raises(ValueError, match="silent.extxyz, frame 0: .*total charge"):
+        batches_of_files([tmp_path / "silent.extxyz"], model, LabelKeys(), None)
+    (batch,) = batches_of_files([tmp_path / "silent.extxyz"], model, LabelKeys(), -1.0)
+    assert batch.batch.total_charge.tolist() == [-1.0]

@@ -1,0 +1,195 @@
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import ase.io
+import pytest
+import torch
+
+from cace_qeq.checkpoint import load_model, read
+from cace_qeq.training import fit, parse_config
+from cace_qeq.training.config import dump_config
+from cace_qeq.training.reporting import Silent
+from small_runs import small_config, trimers
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return trimers(tmp_path_factory.mktemp("trimers"))
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(folder):
+    return fit(small_config(folder, "uninterrupted", epochs=6))
+
+
+def tensors(path):
+    return read(path)[1]
+
+
+def assert_same_run(one, two):
+    """Same parameters, optimiser and numbers, bit for bit; only times may differ."""
+    for file in ("model", "state"):
+        first, second = tensors(getattr(one, file)), tensors(getattr(two, file))
+        assert first.keys() == second.keys()
+        assert all(torch.equal(first[name], second[name]) for name in first)
+    assert rows(one) == rows(two)
+
+
+def rows(folder):
+    return [
+        {name: value for name, value in row.items() if name != "seconds"}
+        for row in csv.DictReader(folder.log.open())
+    ]
+
+
+class StopAfter(Silent):
+    """Presses Ctrl-C during an epoch."""
+
+    def __init__(self, epoch, step):
+        self.at, self.now, self.step = epoch, 0, step
+
+    def epoch_began(self, epoch, n_epochs, n_steps):
+        self.now, self.steps = epoch, 0
+
+    def stepped(self):
+        self.steps += 1
+        if (self.now, self.steps) == (self.at, self.step):
+            os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_a_run_leaves_its_files(uninterrupted):
+    metrics = json.loads(uninterrupted.folder.metrics.read_text())
+    assert metrics["valid"]["n_structures"] == 4
+    assert metrics["ended"] == uninterrupted.reason == "finished"
+    assert len(rows(uninterrupted.folder)) == 6
+    assert uninterrupted.folder.tensorboard.is_dir()
+    model = load_model(uninterrupted.folder.model)
+    assert model.provenance["metrics"]["valid"] == metrics["valid"]
+    assert uninterrupted.evaluations["valid"].parity.keys() == {"energy", "forces", "charges", "dipole"}
+
+
+def test_training_learns(uninterrupted):
+    first, last = uninterrupted.history[0], uninterrupted.history[-1]
+    assert last["train_loss"] < 0.7 * first["train_loss"]
+
+
+def test_the_best_epoch_is_kept(uninterrupted):
+    best = min(uninterrupted.history, key=lambda row: row["valid_loss"])
+    kept = uninterrupted.evaluations["valid"].metrics
+    assert kept["forces_rmse_mev_per_angstrom"] == pytest.approx(
+        best["forces_rmse_mev_per_angstrom"], rel=1e-9
+    )
+
+
+def test_the_seed_decides_everything(folder, uninterrupted):
+    again = fit(small_config(folder, "again", epochs=6))
+    assert_same_run(again.folder, uninterrupted.folder)
+    other = fit(small_config(folder, "other", epochs=6, seed=1))
+    assert rows(other.folder) != rows(uninterrupted.folder)
+
+
+@pytest.mark.parametrize("at", [(1, 1), (4, 2)], ids=["before any state", "within an epoch"])
+def test_an_interrupted_run_continues_exactly(folder, uninterrupted, at):
+    config = small_config(folder, f"interrupted{at[0]}", epochs=6)
+    outcome = fit(config, reporter=StopAfter(*at))
+    assert outcome.reason == "interrupted"
+    assert len(outcome.history) == at[0] - 1
+    assert outcome.evaluations == {}
+    assert_same_run(fit(config, "resume").folder, uninterrupted.folder)
+
+
+def test_a_killed_run_continues_exactly(folder, tmp_path):
+    values = small_config(folder, "killed", epochs=40)
+    (tmp_path / "config.yaml").write_text(dump_config(values))
+    command = [sys.executable, "-m", "cace_qeq", "train", str(tmp_path / "config.yaml")]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    log = values.training.output / "log.csv"
+    while process.poll() is None and not (log.exists() and len(log.read_text().splitlines()) > 3):
+        time.sleep(0.005)
+    process.kill()
+    assert process.wait() == -signal.SIGKILL
+    resumed = fit(values, "resume")
+    whole = fit(small_config(folder, "whole", epochs=40))
+    assert_same_run(resumed.folder, whole.folder)
+
+
+def test_stages_change_weights_and_look_for_the_best_anew(folder):
+    stages = [
+        {"name": "charges first", "epochs": 2, "weights": {"charges": 1}},
+        {"name": "all", "epochs": 2, "weights": {"energy": 1, "forces": 1}, "learning_rate": 1e-3},
+    ]
+    settings = {"stages": stages, "schedule": "constant", "warmup_epochs": 0}
+    config = small_config(folder, "stages", **settings)
+    history = fit(config).history
+    assert [row["stage"] for row in history] == ["charges first"] * 2 + ["all"] * 2
+    assert [row["learning_rate"] for row in history] == [5e-3, 5e-3, 1e-3, 1e-3]
+    config = small_config(folder, "stages interrupted", **settings)
+    fit(config, reporter=StopAfter(3, 1))
+    assert [row["valid_loss"] for row in fit(config, "resume").history] == [
+        row["valid_loss"] for row in history
+    ]
+
+
+def test_a_plateau_slows_down_and_patience_ends(folder):
+    settings = {
+        "schedule": "plateau",
+        "plateau_patience": 1,
+        "patience": 3,
+        "learning_rate": 0.5,
+        "epochs": 30,
+    }
+    history = fit(small_config(folder, "plateau", **settings)).history
+    assert len(history) < 30
+    best = min(row["valid_loss"] for row in history)
+    assert [row["valid_loss"] for row in history].index(best) == len(history) - 4
+    assert history[-1]["learning_rate"] < history[-4]["learning_rate"]
+
+
+def test_the_time_limit_ends_with_the_best_model(folder):
+    outcome = fit(small_config(folder, "limited", epochs=1000, max_minutes=1e-6))
+    assert outcome.reason == "time limit"
+    assert len(outcome.history) == 1
+    assert outcome.folder.model.exists()
+
+
+def test_validation_may_be_rare(folder):
+    history = fit(small_config(folder, "rare", epochs=5, validate_every=2)).history
+    assert ["valid_loss" in row for row in history] == [False, True, False, True, True]
+
+
+def test_divergence_is_told(folder):
+    with pytest.raises(FloatingPointError, match="lower training.learning_rate"):
+        fit(small_config(folder, "diverged", learning_rate=1e200, warmup_epochs=0))
+
+
+def test_bad_data_leaves_nothing_behind(folder):
+    values = small_config(folder, "nothing").model_dump(mode="json")
+    values["training"]["weights"] = {"stress": 1.0}
+    config = parse_config(values, "test")
+    with pytest.raises(ValueError, match="stress"):
+        fit(config)
+    assert not config.training.output.exists()
+
+
+def test_frames_without_some_labels_contribute_the_others(tmp_path):
+    frames = ase.io.read(trimers(tmp_path) / "train.extxyz", ":")
+    for index, frame in enumerate(frames):
+        for name in [name for name in ("REF_charges", "REF_forces") if index % 2]:
+            del frame.arrays[name]
+    del frames[0].info["REF_energy"]
+    ase.io.write(tmp_path / "train.extxyz", frames)
+    history = fit(small_config(tmp_path, batch_atoms=3)).history
+    assert all(row["train_loss"] == row["train_loss"] for row in history)
+
+
+def test_single_precision_and_isolated_atoms(folder):
+    outcome = fit(small_config(folder, "single", dtype="float32", reference_energies={"Ag": -100.0}))
+    model = load_model(outcome.folder.model)
+    assert model.dtype == torch.float32
+    assert model.reference_energies.tolist() == [-100.0]
+    assert model.provenance["dtype"] == "float32"

@@ -1,0 +1,51 @@
+import pytest
+
+from cace_qeq.training.folder import RunFolder
+from small_runs import small_config
+
+
+@pytest.fixture
+def config(tmp_path):
+    return small_config(tmp_path)
+
+
+@pytest.fixture
+def folder(config):
+    return RunFolder(config.training.output)
+
+
+def test_a_new_folder_may_be_claimed(folder, config):
+    folder.check(config, "new")
+    folder.claim(config, "new")
+    assert folder.config.exists()
+
+
+@pytest.mark.parametrize("file", ["model.safetensors", "thesis.tex"])
+def test_a_folder_that_holds_something_is_refused(folder, config, file):
+    folder.path.mkdir()
+    (folder.path / file).write_text("precious")
+    with pytest.raises(ValueError, match="already holds files; .*--resume.*--overwrite"):
+        folder.check(config, "new")
+
+
+def test_overwriting_removes_the_files_of_a_run_only(folder, config):
+    folder.claim(config, "new")
+    for file in (folder.model, folder.path / "thesis.tex"):
+        file.write_text("words")
+    folder.check(config, "overwrite")
+    folder.claim(config, "overwrite")
+    assert not folder.model.exists()
+    assert (folder.path / "thesis.tex").read_text() == "words"
+
+
+def test_nothing_to_resume(folder, config):
+    with pytest.raises(ValueError, match="holds no run to resume"):
+        folder.check(config, "resume")
+
+
+def test_a_resumed_run_has_the_same_settings(folder, config, tmp_path):
+    folder.claim(config, "new")
+    folder.check(config, "resume")
+    folder.check(small_config(tmp_path, max_minutes=3, threads=1), "resume")
+    with pytest.raises(ValueError, match="other settings: training.epochs, training.seed;"):
+        folder.check(small_config(tmp_path, epochs=7, seed=1), "resume")

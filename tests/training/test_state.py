@@ -1,0 +1,48 @@
+import pytest
+import torch
+from torch import nn
+
+from cace_qeq.files import write_atomically
+from cace_qeq.training.state import Progress, load_state, save_state
+
+
+def network(seed):
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3), nn.Linear(3, 1))
+
+
+def trained(module, optimizer, steps):
+    data = torch.linspace(0, 1, 8).view(4, 2)
+    for _ in range(steps):
+        optimizer.zero_grad()
+        module(data).square().sum().backward()
+        optimizer.step()
+
+
+def test_a_restored_state_continues_bit_for_bit(tmp_path):
+    module, other = network(0), network(1)
+    optimizer, other_optimizer = (torch.optim.AdamW(m.parameters(), lr=0.1) for m in (module, other))
+    trained(module, optimizer, 5)
+    history = [{"epoch": 1, "stage": "joint", "train_loss": 0.1 + 0.2}]
+    saved = Progress(epoch=3, best=0.1, history=history)
+    save_state(tmp_path / "run.safetensors", {"model": module}, optimizer, saved)
+    assert load_state(tmp_path / "run.safetensors", {"model": other}, other_optimizer) == saved
+    trained(module, optimizer, 5)
+    trained(other, other_optimizer, 5)
+    for one, two in zip(module.state_dict().values(), other.state_dict().values(), strict=True):
+        assert torch.equal(one, two)
+
+
+def test_a_state_before_the_first_step(tmp_path):
+    module = network(0)
+    optimizer = torch.optim.AdamW(module.parameters())
+    save_state(tmp_path / "run.safetensors", {"model": module}, optimizer, Progress())
+    assert load_state(tmp_path / "run.safetensors", {"model": module}, optimizer).best == float("inf")
+
+
+def test_a_damaged_state_is_named(tmp_path):
+    module = network(0)
+    write_atomically(tmp_path / "run.safetensors", b"half a file")
+    with pytest.raises(ValueError, match="run.safetensors"):
+        load_state(tmp_path / "run.safetensors", {"model": module}, torch.optim.AdamW(module.parameters()))

@@ -1,0 +1,62 @@
+import pytest
+import torch
+from torch.nn.utils import parameters_to_vector, vector_to_parameters
+
+from cace_qeq.training.config import Weights
+from cace_qeq.training.loss import Loss
+from cace_qeq.training.prepare import prepare
+from cace_qeq.training.step import SharedGradient, clipped
+from small_runs import small_config, trimers
+
+
+class OneOf:
+    """Stands for Fabric in one of several processes whose sums are not taken."""
+
+    device = torch.device("cpu")
+
+    def __init__(self, rank, size):
+        self.global_rank, self.world_size = rank, size
+
+    def all_reduce(self, tensor, reduce_op):
+        return tensor
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory):
+    return prepare(small_config(trimers(tmp_path_factory.mktemp("trimers"), n_train=7)))
+
+
+def gradient(prepared, rank, size):
+    shared = SharedGradient(OneOf(rank, size), prepared.model, prepared.scale)
+    return shared(prepared.train, Loss(Weights(energy=10, forces=1, charges=1)))
+
+
+@pytest.mark.parametrize("size", [2, 3, 9])
+def test_shares_add_up_to_the_joint_batch(prepared, size):
+    """With 9 processes for 7 structures, two have nothing to do."""
+    joint, joint_loss = gradient(prepared, 0, 1)
+    parts = [gradient(prepared, rank, size) for rank in range(size)]
+    total = sum(part for part, _ in parts)
+    assert sum(loss for _, loss in parts) == pytest.approx(joint_loss, rel=1e-12)
+    torch.testing.assert_close(total, joint, rtol=1e-9, atol=1e-9 * float(joint.abs().max()))  # order of sums
+
+
+def test_gradient_is_the_derivative_of_the_loss(prepared):
+    joint, _ = gradient(prepared, 0, 1)
+    direction, step = torch.sign(joint), 1e-6
+    parameters = SharedGradient(OneOf(0, 1), prepared.model, prepared.scale).parameters
+    start = parameters_to_vector(parameters).detach()
+    losses = []
+    for sign in (1, -1):
+        vector_to_parameters(start + sign * step * direction, parameters)
+        losses.append(gradient(prepared, 0, 1)[1])
+    vector_to_parameters(start, parameters)
+    slope = (losses[0] - losses[1]) / (2 * step)
+    assert slope == pytest.approx(float((joint * direction).sum()), rel=1e-6)  # error of the difference
+
+
+def test_clipping_shortens_and_keeps_the_direction():
+    long, short = torch.tensor([30.0, 40.0]), torch.tensor([0.3, 0.4])
+    torch.testing.assert_close(clipped(long, 5.0), torch.tensor([3.0, 4.0]))
+    torch.testing.assert_close(clipped(short, 5.0), short)
+    assert clipped(torch.zeros(2), 5.0).tolist() == [0.0, 0.0]
