@@ -75,8 +75,8 @@ def _predict(model: CACEQEq, batch: AtomicBatch, keep_graph: bool) -> Prediction
 def stress(batch: AtomicBatch, by_strain: Tensor) -> Tensor:
     """dE/dstrain/V, symmetric.  (structure, 3, 3)"""
     periodic = batch.pbc.all(dim=1).view(-1, 1, 1)
-    volumes = torch.where(periodic, batch.volumes.view(-1, 1, 1), torch.nan)
-    return (by_strain + by_strain.transpose(1, 2)) / (2 * volumes)
+    volumes = torch.where(periodic, batch.volumes.view(-1, 1, 1), 1.0)  # a NaN would reach the gradients
+    return torch.where(periodic, (by_strain + by_strain.transpose(1, 2)) / (2 * volumes), torch.nan)
 
 
 def dipole(batch: AtomicBatch, energies: Energies) -> Tensor:

@@ -1,5 +1,7 @@
 import pytest
 import torch
+from ase import Atoms
+from ase.io import read, write
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
 from cace_qeq.training.config import Weights
@@ -53,6 +55,19 @@ def test_gradient_is_the_derivative_of_the_loss(prepared):
     vector_to_parameters(start, parameters)
     slope = (losses[0] - losses[1]) / (2 * step)
     assert slope == pytest.approx(float((joint * direction).sum()), rel=1e-6)  # error of the difference
+
+
+def test_molecules_beside_crystals_leave_the_gradient_finite(tmp_path):
+    """The stress of a molecule is NaN and must not reach the gradient."""
+    crystal = Atoms("Ag", positions=[(0, 0, 0)], cell=[3, 3, 3.1], pbc=True, info={"total_charge": 0})
+    crystal.info |= {"REF_stress": [0.1] * 6, "REF_energy": -100.0}
+    molecules = read(trimers(tmp_path) / "train.extxyz", ":2")
+    write(tmp_path / "train.extxyz", [crystal, *molecules])
+    weights = {"energy": 1, "forces": 1, "stress": 1, "charges": 1, "dipole": 1}
+    prepared = prepare(small_config(tmp_path, weights=weights))
+    shared = SharedGradient(OneOf(0, 1), prepared.model, prepared.scale)
+    vector, _ = shared(prepared.train, Loss(Weights(**weights)))
+    assert vector.isfinite().all()
 
 
 def test_clipping_shortens_and_keeps_the_direction():
