@@ -23,7 +23,7 @@ class Prediction:
     stress                (structure, 3, 3)  eV/Å³   +dE/dstrain/V, NaN without a 3-D periodic cell
     charges               (atom,)            e       NaN for a model without charges
     electronegativities   (atom,)            eV/e    likewise
-    dipole                (structure, 3)     e Å     about the centre of mass; NaN likewise or with any periodicity
+    dipole                (structure, 3)     e Å     about the centre of mass; NaN likewise, or if periodic
     short_range_energy    (structure,)       eV      reference energies included
     electrostatic_energy  (structure,)       eV
     """
