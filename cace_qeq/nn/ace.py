@@ -1,6 +1,7 @@
 """Learned Cartesian atomic cluster expansion: densities, mixing per degree, invariants, messages."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -22,7 +23,7 @@ class ExpansionSettings:
     channels: int
     l_max: int
     body_order: int
-    couplings: str
+    couplings: Literal["complete", "paths"]
 
 
 @dataclass(frozen=True)
@@ -114,21 +115,20 @@ class CartesianACE(nn.Module):
         super().__init__()
         self.settings = settings
         self.embedding = nn.Parameter(torch.randn(settings.n_species, settings.species_channels))
-        self.layers = nn.ModuleList([ACELayer(settings, settings.species_channels)])
         self.messages = nn.ModuleList()
-        for _ in range(layers - 1):
-            self.messages.append(mlp(self.n_features, [2 * message_channels], message_channels))
-            self.layers.append(ACELayer(settings, settings.species_channels + message_channels))
-
-    @property
-    def n_features(self) -> int:
-        return self.settings.species_channels + sum(layer.n_features for layer in self.layers)
+        self.layers = nn.ModuleList()
+        self.n_features = settings.species_channels
+        for index in range(layers):
+            sent = message_channels if index > 0 else 0
+            self.messages.append(mlp(self.n_features, [2 * sent], sent) if sent else NoMessage())
+            layer = ACELayer(settings, settings.species_channels + sent)
+            self.layers.append(layer)
+            self.n_features += layer.n_features
 
     def forward(self, around: Environments, species: Tensor) -> Tensor:
         """species (atom,) -> (atom, feature)"""
-        elements = self.embedding[species]
-        features = torch.cat([elements, self.layers[0](around, elements, species)], dim=1)
-        for message, layer in zip(self.messages, self.layers[1:], strict=True):
+        elements = features = self.embedding[species]
+        for message, layer in zip(self.messages, self.layers, strict=True):
             channels = torch.cat([elements, message(features)], dim=1)
             features = torch.cat([features, layer(around, channels, species)], dim=1)
         return features
@@ -136,10 +136,17 @@ class CartesianACE(nn.Module):
     @torch.no_grad()
     def calibrate(self, around: Environments, species: Tensor) -> None:
         """Standardise the features of every round on these environments, first to last."""
-        elements = channels = self.embedding[species]
-        features = elements
-        for index, layer in enumerate(self.layers):
-            if index > 0:
-                channels = torch.cat([elements, self.messages[index - 1](features)], dim=1)
+        elements = features = self.embedding[species]
+        for message, layer in zip(self.messages, self.layers, strict=True):
+            assert isinstance(layer, ACELayer)
+            channels = torch.cat([elements, message(features)], dim=1)
             layer.calibrate(around, channels, species)
             features = torch.cat([features, layer(around, channels, species)], dim=1)
+
+
+class NoMessage(nn.Module):
+    """Before the first round there is nothing to send."""
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(atom, feature) -> (atom, 0)"""
+        return features[:, :0]
