@@ -75,4 +75,4 @@ def read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
         with safe_open(path, framework="pt") as file:
             return file.metadata() or {}, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except SafetensorError as error:
-        raise CheckpointError(f"{path} is damaged or not a safetensors file: {error}; restore it from a copy.") from error
+        raise CheckpointError(f"{path} is damaged or not a safetensors file ({error}); restore a copy.") from error

@@ -10,8 +10,9 @@ from cace_qeq.nn.charges import (
     FixedWidths,
     LearnedWidths,
     covalent_widths,
+    initial_stiffness,
 )
-from cace_qeq.nn.elements import chemical_hardness
+from cace_qeq.nn.elements import chemical_hardness, mulliken_electronegativity
 from cace_qeq.units import COULOMB
 
 SPECIES = [1, 11, 17]
@@ -50,8 +51,13 @@ def test_learned_widths_start_at_the_tabulated_ones_and_stay_within_a_factor_of_
     assert torch.allclose(learned(ATOMS), 2 * fixed(ATOMS))
 
 
-def test_electronegativity_is_double_and_depends_on_the_environment():
-    head = Electronegativity(SPECIES, 5, [4])
-    low, high = head(torch.zeros(4, 5), ATOMS), head(torch.ones(4, 5), ATOMS)
-    assert low.dtype == torch.float64
-    assert (low != high).all()
+def test_electronegativity_starts_at_the_free_atoms_and_follows_the_environment():
+    stiffness = [initial_stiffness(z, width) for z, width in zip(SPECIES, WIDTHS, strict=True)]
+    head = Electronegativity(SPECIES, stiffness, 5, [4])
+    own = torch.tensor(stiffness, dtype=torch.float64)[ATOMS]
+    start = head(torch.ones(4, 5), ATOMS, own)
+    assert start.dtype == torch.float64
+    assert start.tolist() == pytest.approx([mulliken_electronegativity(SPECIES[s]) for s in ATOMS], rel=1e-6)
+    with torch.no_grad():
+        head.environment.linear.weight.fill_(1.0)
+    assert (head(torch.ones(4, 5), ATOMS, own) > start + 1).all()
