@@ -4,6 +4,7 @@ import sys
 
 import typer
 from rich.console import Console
+from rich.text import Text
 
 from cace_qeq.cli.evaluate import evaluate
 from cace_qeq.cli.md import md
@@ -28,7 +29,6 @@ def main() -> None:
     try:
         app()
     except (ValueError, OSError, FloatingPointError) as error:
-        Console(stderr=True).print(
-            "[bold red]error:[/]", str(error), style="red", markup=True, soft_wrap=True
-        )
+        message = Text(f"error: {error}", style="red")  # as Text, since paths and lists may look like markup
+        Console(stderr=True).print(message, soft_wrap=True)
         sys.exit(1)

@@ -36,10 +36,11 @@ def refit_reference_energies(model: CACEQEq, examples: Sequence[Example]) -> Non
     """
     with torch.no_grad():
         batches = [joined(part) for part in filled_batches(examples, ATOMS_AT_ONCE, None)]
-        explained = torch.cat([model(batch.batch).total for batch in batches])
+        device = model.reference_energies.device
+        explained = torch.cat([model(batch.batch.to(device)).total.cpu() for batch in batches])
     labels = torch.cat([example.labels.energy for example in examples])
     change = fitted_energies(labels - explained, composition(examples, model.config.species))
-    model.set_reference_energies(model.reference_energies + change)
+    model.set_reference_energies(model.reference_energies + change.to(device))
 
 
 def force_scale(examples: Sequence[Example]) -> float:

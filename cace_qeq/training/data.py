@@ -80,9 +80,7 @@ def read_split(config: DataConfig) -> Split:
 def read_labelled(paths: Sequence[Path], keys: LabelKeys) -> tuple[Frame, ...]:
     """All frames of some files, in order."""
     return tuple(
-        Frame(atoms, defined_labels(atoms, labels_of(atoms, keys)))
-        for path in paths
-        for atoms in read_frames(path)
+        Frame(atoms, defined_labels(atoms, labels_of(atoms, keys))) for path in paths for atoms in read_frames(path)
     )
 
 
@@ -93,9 +91,7 @@ def defined_labels(atoms: Atoms, labels: Labels) -> Labels:
     return replace(labels, dipole=torch.full_like(labels.dipole, torch.nan))
 
 
-def split_off(
-    frames: tuple[Frame, ...], fraction: float, seed: int
-) -> tuple[tuple[Frame, ...], tuple[Frame, ...]]:
+def split_off(frames: tuple[Frame, ...], fraction: float, seed: int) -> tuple[tuple[Frame, ...], tuple[Frame, ...]]:
     """Training frames, and the random `fraction` of them that is set aside, both in file order."""
     n_aside = max(1, round(fraction * len(frames)))
     if n_aside >= len(frames):
@@ -125,9 +121,7 @@ def examples_of(
     return tuple(example_of(frame, geometry, keys, default_charge) for frame in frames)
 
 
-def example_of(
-    frame: Frame, geometry: GeometrySettings, keys: LabelKeys, default_charge: float | None
-) -> Example:
+def example_of(frame: Frame, geometry: GeometrySettings, keys: LabelKeys, default_charge: float | None) -> Example:
     charge = total_charge_of(frame.atoms, keys, default_charge)
     check_charge_sum(frame.atoms, frame.labels, charge)
     return Example(to_batch(frame.atoms, geometry, charge), frame.labels)
@@ -157,9 +151,7 @@ def filled_batches(
     batch: list[Example] = []
     for index in order:
         n_atoms = examples[index].batch.n_atoms
-        place = int(
-            (seen + n_atoms / 2) * n_batches / total
-        )  # the batch that holds the middle of this example
+        place = int((seen + n_atoms / 2) * n_batches / total)  # the batch that holds the middle of this example
         if batch and place > current:
             yield batch
             batch = []

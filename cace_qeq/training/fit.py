@@ -45,6 +45,8 @@ def fit(config: TrainConfig, start: Start = "new", reporter: Reporter | None = N
     folder = RunFolder(config.training.output)
     folder.check(config, start)
     prepared = prepare(config)
+    if start == "resume":
+        refuse_other_files(folder, prepared)
     reporter.prepared(prepared.summary)
     folder.claim(config, start)
     fabric = fabric_of(config.training)
@@ -57,6 +59,18 @@ def fit(config: TrainConfig, start: Start = "new", reporter: Reporter | None = N
     return Outcome(folder, reason, history, evaluations)
 
 
+def refuse_other_files(folder: RunFolder, prepared: Prepared) -> None:
+    """Raise ValueError if the data files have changed since the run began."""
+    if not folder.model.exists():
+        return
+    before = load_model(folder.model).provenance.get("files")
+    if before != prepared.model.provenance["files"]:
+        raise ValueError(
+            f"the data files are not those that the run in {folder.path} was trained on; "
+            "put them back, or start again with --overwrite."
+        )
+
+
 def fabric_of(config: TrainingConfig) -> Fabric:
     """Devices and processes. Workers are spawned, so that the command itself runs only once."""
     accelerator = {"auto": "auto", "cpu": "cpu", "cuda": "gpu"}[config.device]
@@ -64,9 +78,7 @@ def fabric_of(config: TrainingConfig) -> Fabric:
     return Fabric(accelerator=accelerator, devices=config.processes, strategy=strategy)
 
 
-def train_as_one_of_many(
-    fabric: Fabric, config: TrainConfig, reporter: Reporter
-) -> tuple[str, list[dict[str, Any]]]:
+def train_as_one_of_many(fabric: Fabric, config: TrainConfig, reporter: Reporter) -> tuple[str, list[dict[str, Any]]]:
     """What each spawned process does; it reads the data for itself."""
     outcome = train(fabric, config, prepare(config), reporter if fabric.is_global_zero else Silent())
     fabric.barrier()  # without it, the first to leave tears the process group down under the others
@@ -85,9 +97,7 @@ def train(
     return reason, trainer.progress.history
 
 
-def finish(
-    folder: RunFolder, prepared: Prepared, reason: str, history: list[dict[str, Any]]
-) -> dict[str, Evaluation]:
+def finish(folder: RunFolder, prepared: Prepared, reason: str, history: list[dict[str, Any]]) -> dict[str, Evaluation]:
     """Errors of the best model, written beside it and into it."""
     model = load_model(folder.model)
     sets = {"valid": prepared.valid, "test": prepared.test}

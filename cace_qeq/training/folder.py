@@ -60,9 +60,7 @@ class RunFolder:
             )
         if start == "resume":
             if not self.config.exists():
-                raise ValueError(
-                    f"{self.path} holds no run to resume (no config.yaml); start it without --resume."
-                )
+                raise ValueError(f"{self.path} holds no run to resume (no config.yaml); start it without --resume.")
             refuse_changes(load_config(self.config), config, self.config)
 
     def claim(self, config: TrainConfig, start: Start) -> None:

@@ -40,9 +40,7 @@ class Comparison:
         return self.predicted - self.reference
 
 
-def compare(
-    prediction: Prediction, labels: Labels, batch: AtomicBatch, force_scale: float
-) -> tuple[Comparison, ...]:
+def compare(prediction: Prediction, labels: Labels, batch: AtomicBatch, force_scale: float) -> tuple[Comparison, ...]:
     """A comparison for each of PROPERTIES, empty where nothing is labelled.
 
     force_scale  eV/Å  s, root mean square force of the training set

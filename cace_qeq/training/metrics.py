@@ -44,9 +44,7 @@ class Tally:
         for row, comparison in zip(self.sums, comparisons, strict=True):
             error = comparison.error.detach()
             penalty = loss.penalties(comparison).detach().sum()
-            row += torch.stack(
-                [error.new_tensor(len(error)), error.abs().sum(), error.square().sum(), penalty]
-            ).cpu()
+            row += torch.stack([error.new_tensor(len(error)), error.abs().sum(), error.square().sum(), penalty]).cpu()
 
     def loss(self, loss: Loss) -> float:
         """The loss of everything added, as if it had been one batch."""
@@ -79,9 +77,7 @@ class Evaluation:
     parity: dict[str, Parity]
 
 
-def evaluate(
-    model: CACEQEq, batches: Iterable[Example], on_batch: Callable[[], None] = lambda: None
-) -> Evaluation:
+def evaluate(model: CACEQEq, batches: Iterable[Example], on_batch: Callable[[], None] = lambda: None) -> Evaluation:
     """Predict batches on the model's device and compare with their labels.
 
     on_batch  called after each batch, e.g. to move a progress bar

@@ -85,17 +85,13 @@ def prepare(config: TrainConfig) -> Prepared:
     model_config = model_config_of(config.model, species_of(split.train))
     default_charge, notes = default_charge_of(split, keys, config.data)
     model = initial_model(model_config, config)
-    sets = [
-        examples_of(f, model.geometry, keys, default_charge) for f in (split.train, split.valid, split.test)
-    ]
+    sets = [examples_of(f, model.geometry, keys, default_charge) for f in (split.train, split.valid, split.test)]
     train, valid, test = sets
     rows = label_rows(split, (train, valid), keys, config.training.all_stages)
     check_weights(rows, config.training.all_stages, model_config)
     scale = set_baseline(model, train, config)
     model.provenance = provenance_of(config, sets)
-    batches = [
-        tuple(joined(b) for b in filled_batches(s, config.training.batch_atoms, None)) for s in sets[1:]
-    ]
+    batches = [tuple(joined(b) for b in filled_batches(s, config.training.batch_atoms, None)) for s in sets[1:]]
     return Prepared(model, train, batches[0], batches[1], scale, summary_of(model, rows, sets, notes))
 
 
@@ -138,9 +134,7 @@ def set_baseline(model: CACEQEq, train: Sequence[Example], config: TrainConfig) 
     return scale
 
 
-def default_charge_of(
-    split: Split, keys: LabelKeys, config: DataConfig
-) -> tuple[float | None, tuple[str, ...]]:
+def default_charge_of(split: Split, keys: LabelKeys, config: DataConfig) -> tuple[float | None, tuple[str, ...]]:
     """Total charge of frames that state none, with a note about it; None if every frame must state it."""
     if config.default_total_charge is not None:
         return config.default_total_charge, ()
@@ -150,7 +144,8 @@ def default_charge_of(
     if silent:
         raise ValueError(
             f"{place(silent[0].atoms)}: no total charge, as in {len(silent)} of {len(split.everything)} "
-            "frames, while others state one; add total_charge=<e> to its comment line, or set data.default_total_charge."
+            "frames, while others state one; add total_charge=<e> to its comment line, or set "
+            "data.default_total_charge."
         )
     return None, ()
 
@@ -209,9 +204,7 @@ def summary_of(
     return Summary(
         rows=rows,
         frames={name: len(examples) for name, examples in zip(names, sets, strict=True)},
-        atoms={
-            name: sum(e.batch.n_atoms for e in examples) for name, examples in zip(names, sets, strict=True)
-        },
+        atoms={name: sum(e.batch.n_atoms for e in examples) for name, examples in zip(names, sets, strict=True)},
         species=model.config.species,
         n_parameters=sum(parameter.numel() for parameter in model.parameters()),
         notes=notes,

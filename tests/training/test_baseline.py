@@ -24,9 +24,7 @@ def test_energies_of_the_elements_are_recovered():
 
 def test_collinear_compositions_share_the_energy():
     # H2O and its dimer do not tell the elements apart; the smallest solution is along (2, 1)
-    found = fitted_energies(
-        torch.tensor([-90.0, -180.0]).double(), torch.tensor([[2.0, 1.0], [4.0, 2.0]]).double()
-    )
+    found = fitted_energies(torch.tensor([-90.0, -180.0]).double(), torch.tensor([[2.0, 1.0], [4.0, 2.0]]).double())
     torch.testing.assert_close(found, torch.tensor([-36.0, -18.0]).double())
 
 

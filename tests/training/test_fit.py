@@ -42,8 +42,7 @@ def assert_same_run(one, two):
 
 def rows(folder):
     return [
-        {name: value for name, value in row.items() if name != "seconds"}
-        for row in csv.DictReader(folder.log.open())
+        {name: value for name, value in row.items() if name != "seconds"} for row in csv.DictReader(folder.log.open())
     ]
 
 
@@ -81,9 +80,7 @@ def test_training_learns(uninterrupted):
 def test_the_best_epoch_is_kept(uninterrupted):
     best = min(uninterrupted.history, key=lambda row: row["valid_loss"])
     kept = uninterrupted.evaluations["valid"].metrics
-    assert kept["forces_rmse_mev_per_angstrom"] == pytest.approx(
-        best["forces_rmse_mev_per_angstrom"], rel=1e-9
-    )
+    assert kept["forces_rmse_mev_per_angstrom"] == pytest.approx(best["forces_rmse_mev_per_angstrom"], rel=1e-9)
 
 
 def test_the_seed_decides_everything(folder, uninterrupted):
@@ -130,9 +127,7 @@ def test_stages_change_weights_and_look_for_the_best_anew(folder):
     assert [row["learning_rate"] for row in history] == [5e-3, 5e-3, 1e-3, 1e-3]
     config = small_config(folder, "stages interrupted", **settings)
     fit(config, reporter=StopAfter(3, 1))
-    assert [row["valid_loss"] for row in fit(config, "resume").history] == [
-        row["valid_loss"] for row in history
-    ]
+    assert [row["valid_loss"] for row in fit(config, "resume").history] == [row["valid_loss"] for row in history]
 
 
 def test_a_plateau_slows_down_and_patience_ends(folder):

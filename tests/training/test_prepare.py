@@ -75,9 +75,7 @@ def test_without_any_total_charge_all_are_neutral(tmp_path):
     trimers(tmp_path)
     for name, count in (("train", 12), ("valid", 4)):
         silent(tmp_path / f"{name}.extxyz", range(count))
-    prepared = prepare(
-        configured(tmp_path, training__weights={"forces": 1}, data__keys={"charges": "absent"})
-    )
+    prepared = prepare(configured(tmp_path, training__weights={"forces": 1}, data__keys={"charges": "absent"}))
     assert prepared.summary.notes
     assert prepared.model.provenance["total_charges"] == [0.0]
 
@@ -85,9 +83,7 @@ def test_without_any_total_charge_all_are_neutral(tmp_path):
 def test_the_seed_alone_decides_the_parameters(tmp_path):
     trimers(tmp_path)
     state = torch.random.get_rng_state()
-    first, again, other = (
-        prepare(configured(tmp_path, training__seed=seed)).model.state_dict() for seed in (0, 0, 1)
-    )
+    first, again, other = (prepare(configured(tmp_path, training__seed=seed)).model.state_dict() for seed in (0, 0, 1))
     assert torch.equal(torch.random.get_rng_state(), state)
     assert all(torch.equal(first[name], again[name]) for name in first)
     assert not all(torch.equal(first[name], other[name]) for name in first)

@@ -1,0 +1,97 @@
+import json
+
+import pytest
+import torch
+from ase.io import read, write
+from typer.testing import CliRunner
+
+from cace_qeq.checkpoint import load_model, save_model
+from cace_qeq.cli import app
+from cace_qeq.config import ModelConfig
+from cace_qeq.model import CACEQEq
+from cace_qeq.prediction import predict
+from cace_qeq.structures import LabelKeys, collate, to_batch
+from small_runs import trimers
+
+run = CliRunner().invoke
+PROPERTIES = {
+    "energy": "mev_per_atom",
+    "forces": "mev_per_angstrom",
+    "stress": "mev_per_angstrom3",
+    "charges": "me",
+    "dipole": "e_angstrom",
+}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A model and frames."""
+    folder = trimers(tmp_path_factory.mktemp("evaluate"))
+    model = CACEQEq(ModelConfig(species=(47,), cutoff=5.0, channels=4, layers=1)).double()
+    model.provenance["total_charges"] = [-1.0, 1.0]
+    save_model(model, folder / "model.safetensors")
+    return folder
+
+
+def evaluate(folder, *arguments):
+    return run(app, ["evaluate", str(folder / "model.safetensors"), *map(str, arguments)])
+
+
+def test_errors_by_hand(folder, tmp_path):
+    result = evaluate(folder, folder / "valid.extxyz", "--json", tmp_path / "errors.json")
+    assert result.exit_code == 0, result.output
+    errors = json.loads((tmp_path / "errors.json").read_text())
+    names = {f"{name}_{kind}_{unit}" for name, unit in PROPERTIES.items() for kind in ("rmse", "mae")}
+    assert set(errors) == names | {"n_structures", "n_atoms"}
+    assert (errors["n_structures"], errors["n_atoms"]) == (4, 12)
+    assert errors["stress_rmse_mev_per_angstrom3"] is None
+    frames = read(folder / "valid.extxyz", ":")
+    model = load_model(folder / "model.safetensors")
+    batch = collate([to_batch(frame, model.geometry, frame.info["total_charge"]) for frame in frames])
+    prediction = predict(model, batch)
+    energies = torch.tensor([frame.info["REF_energy"] for frame in frames])
+    charges = torch.cat([torch.tensor(frame.arrays["REF_charges"]) for frame in frames])
+    per_atom = (prediction.energy - energies) / 3
+    assert errors["energy_rmse_mev_per_atom"] == pytest.approx(1000 * float(per_atom.square().mean().sqrt()))
+    assert errors["charges_mae_me"] == pytest.approx(1000 * float((prediction.charges - charges).abs().mean()))
+
+
+def test_plots_and_several_files(folder, tmp_path):
+    result = evaluate(folder, folder / "valid.extxyz", folder / "train.extxyz", "--plots", tmp_path / "plots")
+    assert result.exit_code == 0, result.output
+    assert (tmp_path / "plots" / "parity.png").exists()
+    assert "16 structures, 48 atoms" in result.output
+
+
+def test_keys_of_another_name(folder, tmp_path):
+    frames = read(folder / "valid.extxyz", ":")
+    for frame in frames:
+        frame.info["E0"] = frame.info.pop("REF_energy")
+    write(tmp_path / "named.extxyz", frames)
+    plain, named = tmp_path / "plain.json", tmp_path / "named.json"
+    evaluate(folder, folder / "valid.extxyz", "--json", plain)
+    evaluate(folder, tmp_path / "named.extxyz", "--json", named, "--keys", "energy=E0")
+    assert json.loads(named.read_text()) == json.loads(plain.read_text())
+    mistyped = evaluate(folder, tmp_path / "named.extxyz", "--keys", "enrgy=E0")
+    assert "did you mean 'energy'" in str(mistyped.exception)
+
+
+def test_a_missing_total_charge_is_an_error_unless_given(folder, tmp_path):
+    frames = read(folder / "valid.extxyz", ":")
+    frames = [frame for frame in frames if frame.info.pop("total_charge") == 1]
+    write(tmp_path / "silent.extxyz", frames)
+    assert "frame 0" in str(evaluate(folder, tmp_path / "silent.extxyz").exception)
+    given = evaluate(folder, tmp_path / "silent.extxyz", "--default-total-charge", "1")
+    assert given.exit_code == 0, given.output
+
+
+def test_label_keys_are_those_of_the_frames():
+    assert set(LabelKeys.__dataclass_fields__) == {*PROPERTIES, "total_charge"}
+
+
+@pytest.mark.parametrize("content", [b"", b"not a model"])
+def test_a_damaged_model_is_named(tmp_path, folder, content):
+    (tmp_path / "model.safetensors").write_bytes(content)
+    result = run(app, ["evaluate", str(tmp_path / "model.safetensors"), str(folder / "valid.extxyz")])
+    assert "model.safetensors" in str(result.exception)
+    assert isinstance(result.exception, ValueError)

@@ -1,0 +1,24 @@
+import subprocess
+import sys
+
+import pytest
+
+from cace_qeq.cli import main
+
+
+def test_wrong_input_is_one_message(monkeypatch, capsys, tmp_path):
+    missing = tmp_path / "[47] missing.yaml"
+    monkeypatch.setattr(sys, "argv", ["cace-qeq", "train", str(missing)])
+    with pytest.raises(SystemExit) as ending:
+        main()
+    error = capsys.readouterr().err
+    assert ending.value.code == 1
+    assert error.startswith("error: ")
+    assert str(missing) in error
+    assert "Traceback" not in error
+
+
+def test_the_module_is_the_command():
+    shown = subprocess.run([sys.executable, "-m", "cace_qeq", "--help"], capture_output=True, text=True, check=True)
+    for command in ("train", "evaluate", "md", "relax"):
+        assert command in shown.stdout

@@ -1,0 +1,65 @@
+import os
+import signal
+
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from cace_qeq.cli import app
+from small_runs import small_values, trimers
+
+run = CliRunner().invoke
+
+
+@pytest.fixture
+def config(tmp_path):
+    path = trimers(tmp_path) / "config.yaml"
+    path.write_text(yaml.safe_dump(small_values(tmp_path)))
+    return path
+
+
+def test_training_writes_everything(config, tmp_path):
+    result = run(app, ["train", str(config), "training.epochs=2", f"data.test={tmp_path / 'valid.extxyz'}"])
+    assert result.exit_code == 0, result.output
+    assert {file.name for file in (tmp_path / "run").iterdir()} == {
+        "config.yaml", "learning_curve.png", "log.csv", "metrics.json", "model.safetensors", "parity.png",
+        "state", "tensorboard",
+    }  # fmt: skip
+    assert "REF_energy (12)" in result.output
+    assert "epoch 2 (joint)" in result.output
+    assert "meV/Å" in result.output
+
+
+def test_the_written_configuration_repeats_the_run(config, tmp_path):
+    assert run(app, ["train", str(config), "training.epochs=1"]).exit_code == 0
+    again = run(app, ["train", str(tmp_path / "run" / "config.yaml"), "--resume"])
+    assert again.exit_code == 0, again.output
+
+
+def test_another_run_is_not_written_over(config, tmp_path):
+    assert run(app, ["train", str(config)]).exit_code == 0
+    before = (tmp_path / "run" / "model.safetensors").read_bytes()
+    refused = run(app, ["train", str(config)])
+    assert isinstance(refused.exception, ValueError)
+    assert "--overwrite" in str(refused.exception)
+    assert (tmp_path / "run" / "model.safetensors").read_bytes() == before
+    assert run(app, ["train", str(config), "--overwrite"]).exit_code == 0
+
+
+def test_changed_data_are_not_resumed(config, tmp_path):
+    assert run(app, ["train", str(config)]).exit_code == 0
+    with (tmp_path / "train.extxyz").open("a") as file:
+        file.write((tmp_path / "valid.extxyz").read_text())
+    assert "data files are not those" in str(run(app, ["train", str(config), "--resume"]).exception)
+
+
+def test_resume_and_overwrite_exclude_each_other(config):
+    assert "exclude each other" in str(run(app, ["train", str(config), "--resume", "--overwrite"]).exception)
+
+
+def test_ctrl_c_tells_how_to_go_on(config, monkeypatch):
+    began = "cace_qeq.cli.progress.RichReporter.epoch_began"
+    monkeypatch.setattr(began, lambda *_: os.kill(os.getpid(), signal.SIGINT))
+    result = run(app, ["train", str(config), "training.seed=1"])
+    assert result.exit_code == 130
+    assert f"cace-qeq train {config} training.seed=1 --resume" in result.output
