@@ -100,7 +100,7 @@ class CACEQEqCalculator(Calculator):
             results = results_of(predict(self.model, batch), atoms.pbc)
             refuse_infinite(atoms, results)
         except ValueError:
-            to_batch(atoms, self.model.geometry, total_charge)  # tells which atoms have met inside a kept list
+            to_batch(atoms, self.model.geometry, total_charge)  # tells which atoms have met in a kept list
             raise
         return results
 
@@ -121,9 +121,9 @@ def written_charges(atoms: Atoms) -> tuple[Any, ...]:
 
 
 def refuse_unknown_elements(atoms: Atoms, species: Sequence[int]) -> None:
-    unknown = ~np.isin(atoms.numbers, species)
-    if unknown.any():
-        atom = int(np.argmax(unknown))
+    unknown = set(atoms.numbers.tolist()) - set(species)
+    if unknown:
+        atom = next(index for index, number in enumerate(atoms.numbers) if number in unknown)
         known = ", ".join(chemical_symbols[number] for number in species)
         raise ValueError(
             f"{place(atoms)}: atom {atom} is {chemical_symbols[atoms.numbers[atom]]}, but the model knows "

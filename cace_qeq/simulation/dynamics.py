@@ -121,10 +121,10 @@ class Run:
         self.reporter.began(step)
         for current in range(step + 1, self.settings.n_steps + 1):
             self.dynamics.step()  # type: ignore[attr-defined]
-            self.reporter.stepped(current)
             if current % self.settings.interval == 0 or current == self.settings.n_steps:
                 self.record(current)
                 reseed(self.noise, self.settings.seed, current)
+            self.reporter.stepped(current)
         return summarize(self.samples, len(self.atoms), self.settings.ensemble)
 
     def record(self, step: int) -> None:

@@ -134,7 +134,7 @@ def row(one: Sample) -> str:
 
 def read_log(path: Path, last_step: int) -> list[Sample]:
     """The samples up to a step; a row that was cut off while it was written is left out."""
-    with path.open(newline="") as file:
-        rows = [cells for cells in list(csv.reader(file))[1:] if len(cells) == len(HEADER.split(","))]
+    whole_lines = path.read_text().rpartition("\n")[0].splitlines()
+    rows = list(csv.reader(whole_lines))[1:]
     samples = [Sample(int(cells[0]), *(float(cell or "nan") for cell in cells[1:])) for cells in rows]
     return [one for one in samples if one.step <= last_step]

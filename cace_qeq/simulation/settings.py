@@ -37,7 +37,7 @@ class DynamicsSettings(Settings):
 class RelaxationSettings(Settings):
     """Search for the nearest minimum of the energy.
 
-    largest_force  eV/Å, below which the structure is relaxed; with the cell also of eV/Å for its strain
+    largest_force  eV/Å, below which the structure is relaxed; with the cell also eV per atom of strain
     n_steps        after which the search gives up
     optimizer      "bfgs", "lbfgs" (less memory, for many atoms) or "fire" (robust far from the minimum)
     cell           "fixed", or "relaxed" against the pressure

@@ -1,0 +1,106 @@
+"""The ensembles, on systems whose statistics are known in closed form."""
+
+import numpy as np
+import pytest
+from ase import Atoms, units
+from ase.calculators.calculator import Calculator, all_changes
+
+from cace_qeq.simulation import DynamicsSettings, run_dynamics
+from cace_qeq.simulation.integrators import integrator, reseed
+
+
+class NoForces(Calculator):
+    """An ideal gas."""
+
+    implemented_properties = ("energy", "free_energy", "forces", "stress")
+
+    def calculate(self, atoms=None, properties=(), system_changes=all_changes):
+        super().calculate(atoms, properties, system_changes)
+        forces = np.zeros((len(atoms), 3))
+        self.results = {"energy": 0.0, "free_energy": 0.0, "forces": forces, "stress": np.zeros(6)}
+
+
+class Springs(NoForces):
+    """Independent harmonic oscillators, 1 eV/Å²."""
+
+    def calculate(self, atoms=None, properties=(), system_changes=all_changes):
+        super().calculate(atoms, properties, system_changes)
+        energy = (atoms.positions**2).sum() / 2
+        self.results |= {"energy": energy, "free_energy": energy, "forces": -atoms.positions}
+
+
+def gas(n_atoms: int, calculator: Calculator) -> Atoms:
+    atoms = Atoms(f"Ar{n_atoms}", np.zeros((n_atoms, 3)), cell=10 * np.eye(3), pbc=True)
+    atoms.calc = calculator
+    return atoms
+
+
+def states(atoms: Atoms, settings: DynamicsSettings):
+    """The atoms at each step, after a tenth of the steps for equilibration."""
+    noise = np.random.default_rng(settings.seed)
+    dynamics = integrator(atoms, settings, noise)
+    for step in range(settings.n_steps):
+        dynamics.step()
+        if step > settings.n_steps / 10:
+            yield atoms
+
+
+def test_langevin_oscillators_are_canonical():
+    """⟨x²⟩ = kT / k and ⟨p²⟩ = m kT, over 300 directions; 3 % is some four errors of correlated samples."""
+    settings = DynamicsSettings(n_steps=1500, ensemble="nvt", timestep=5, temperature=500, friction=20)
+    squares = np.array(
+        [
+            ((atoms.positions**2).mean(), (atoms.get_momenta() ** 2).mean() / atoms.get_masses()[0])
+            for atoms in states(gas(100, Springs()), settings)
+        ]
+    )
+    thermal = units.kB * settings.temperature
+    np.testing.assert_allclose(squares.mean(axis=0), thermal, rtol=0.03)
+
+
+@pytest.mark.parametrize("cell", ["isotropic", "flexible"])
+def test_ideal_gas_law(cell):
+    """The volume has a gamma distribution: mean (N + 1) kT / P, relative width (N + 1)^-1/2.
+
+    Eight seeds stray by up to 3 % from the mean and 9 % from the width.
+    """
+    settings = DynamicsSettings(
+        n_steps=6000, ensemble="npt", timestep=20, temperature=300, pressure=1000, friction=5,
+        barostat_time=300, cell=cell,
+    )  # fmt: skip
+    atoms = gas(30, NoForces())
+    expected = (len(atoms) + 1) * units.kB * settings.temperature / (settings.pressure * units.bar)
+    atoms.set_cell(np.eye(3) * expected ** (1 / 3))
+    volumes = [one.get_volume() for one in states(atoms, settings)]
+    assert np.mean(volumes) == pytest.approx(expected, rel=0.1)
+    assert np.std(volumes) / np.mean(volumes) == pytest.approx((len(atoms) + 1) ** -0.5, rel=0.3)
+
+
+def test_an_isotropic_barostat_keeps_the_shape():
+    atoms = gas(10, NoForces())
+    shape = atoms.cell.cellpar()[3:], atoms.cell.lengths() / atoms.cell.lengths()[0]
+    settings = DynamicsSettings(n_steps=50, ensemble="npt", timestep=10, pressure=5000)
+    *_, last = states(atoms, settings)
+    np.testing.assert_allclose(last.cell.cellpar()[3:], shape[0])
+    np.testing.assert_allclose(last.cell.lengths() / last.cell.lengths()[0], shape[1])
+    assert last.get_volume() != pytest.approx(1000, rel=1e-6)
+
+
+def test_noise_is_a_function_of_seed_and_step():
+    noise = np.random.default_rng(99)
+    reseed(noise, seed=1, step=20)
+    first = noise.normal(size=3)
+    reseed(noise, seed=1, step=20)
+    assert np.array_equal(noise.normal(size=3), first)
+    for seed, step in ((1, 21), (2, 20), (0, 0)):
+        reseed(noise, seed, step)
+        assert not np.allclose(noise.normal(size=3), first)
+
+
+@pytest.mark.parametrize("pbc", [False, (True, True, False)])
+def test_pressure_needs_a_crystal(pbc, tmp_path):
+    atoms = gas(3, NoForces())
+    atoms.pbc = pbc
+    with pytest.raises(ValueError, match="npt needs a cell"):
+        run_dynamics(atoms, DynamicsSettings(n_steps=1, ensemble="npt"), tmp_path / "a.extxyz")
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,71 @@
+"""Samples on disk and in summary."""
+
+import numpy as np
+import pytest
+
+from cace_qeq.simulation import Sample, read_log
+from cace_qeq.simulation.record import row, summarize, write_log
+
+
+def samples(n=11, slope=0.0, ripple=0.0, ensemble_volume=np.nan):
+    """Every 100 fs; total energy 8 eV plus slope in eV/ps plus a ripple."""
+    return [
+        Sample(
+            step=10 * k,
+            time=100.0 * k,
+            potential_energy=-1.0 / 3,
+            kinetic_energy=2.0,
+            total_energy=8.0 + slope * 0.1 * k + ripple * (-1) ** k,
+            temperature=300.0 + k,
+            volume=ensemble_volume,
+            pressure=np.nan,
+            dipole=0.5,
+            lowest_charge=-0.25,
+            highest_charge=0.75,
+        )
+        for k in range(n)
+    ]
+
+
+def test_drift_is_the_slope_per_atom():
+    summary = summarize(samples(slope=0.04), n_atoms=4, ensemble="nve")
+    assert summary.energy_drift == pytest.approx(0.01, rel=1e-9)  # eV/atom/ps
+    assert summary.energy_fluctuation == pytest.approx(0, abs=1e-12)
+    assert (summary.n_steps, summary.time, summary.temperature) == (100, 1.0, 305.0)
+
+
+def test_fluctuation_is_what_the_line_leaves():
+    summary = summarize(samples(n=1001, slope=0.04, ripple=0.2), n_atoms=4, ensemble="nve")
+    assert summary.energy_drift == pytest.approx(0.01, rel=1e-3)
+    assert summary.energy_fluctuation == pytest.approx(0.05, rel=1e-3)
+
+
+@pytest.mark.parametrize(("n", "ensemble"), [(11, "nvt"), (11, "npt"), (2, "nve"), (1, "nve")])
+def test_no_drift_where_it_means_nothing(n, ensemble):
+    assert np.isnan(summarize(samples(n), n_atoms=4, ensemble=ensemble).energy_drift)
+
+
+def test_logs_come_back(tmp_path):
+    write_log(tmp_path / "md.csv", samples())
+    with (tmp_path / "md.csv").open("a") as file:
+        file.write(row(samples(12)[-1]))
+    again = read_log(tmp_path / "md.csv", last_step=10**6)
+    assert len(again) == 12
+    for one, other in zip(again, samples(12), strict=True):
+        np.testing.assert_allclose(list(vars(one).values()), list(vars(other).values()), rtol=1e-11)
+
+
+def test_rows_beyond_a_step_and_rows_cut_off_are_left_out(tmp_path):
+    write_log(tmp_path / "md.csv", samples())
+    assert [one.step for one in read_log(tmp_path / "md.csv", last_step=30)] == [0, 10, 20, 30]
+    text = (tmp_path / "md.csv").read_text()
+    for missing in (1, 2, 30):
+        (tmp_path / "md.csv").write_text(text[:-missing])
+        assert [one.step for one in read_log(tmp_path / "md.csv", last_step=100)][-1] == 90
+
+
+def test_the_header_names_units(tmp_path):
+    write_log(tmp_path / "md.csv", [])
+    header = (tmp_path / "md.csv").read_text().strip().split(",")
+    assert len(header) == len(Sample.__annotations__)
+    assert all(column.startswith(name) for column, name in zip(header, Sample.__annotations__, strict=True))

@@ -1,0 +1,72 @@
+"""Frames as text: exact numbers, whole frames."""
+
+import io
+
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.calculators.singlepoint import SinglePointCalculator
+from ase.io import read
+
+from cace_qeq.simulation.trajectory import append, frame_text, tail
+
+RNG = np.random.default_rng(0)
+
+
+def moving(periodic: bool = True) -> Atoms:
+    atoms = Atoms("OCl2", RNG.normal(scale=1e3, size=(3, 3)) * [1, 1e-6, 1e-12], momenta=RNG.normal(size=(3, 3)))
+    if periodic:
+        atoms.set_cell(RNG.normal(size=(3, 3)))
+        atoms.pbc = True
+    results = {
+        "energy": RNG.normal(),
+        "forces": RNG.normal(size=(3, 3)),
+        "charges": RNG.normal(size=3),
+        "stress": RNG.normal(size=6),
+    }
+    atoms.calc = SinglePointCalculator(atoms, **results)
+    return atoms
+
+
+@pytest.mark.parametrize("periodic", [True, False])
+def test_ase_reads_what_is_written(periodic):
+    atoms = moving(periodic)
+    again = read(io.StringIO(frame_text(atoms, {"step": 7})), format="extxyz")
+    assert again.get_chemical_symbols() == atoms.get_chemical_symbols()
+    assert np.array_equal(again.positions, atoms.positions)
+    assert np.array_equal(again.get_momenta(), atoms.get_momenta())
+    assert np.array_equal(again.cell.array, atoms.cell.array)
+    assert np.array_equal(again.pbc, atoms.pbc)
+    assert again.info == {"step": 7}
+    assert again.get_potential_energy() == atoms.get_potential_energy()
+    np.testing.assert_allclose(again.get_stress(), atoms.get_stress(), rtol=1e-15)
+    np.testing.assert_allclose(again.get_forces(), atoms.get_forces(), atol=1e-10)
+    np.testing.assert_allclose(again.get_charges(), atoms.get_charges(), atol=1e-10)
+
+
+@pytest.mark.parametrize("key", ["charge", "total_charge"])
+def test_the_total_charge_is_kept_and_nothing_else(key):
+    atoms = moving()
+    atoms.info.update({key: -2, "REF_energy": 5.0, "remark": object()})
+    assert read(io.StringIO(frame_text(atoms, {})), format="extxyz").info == {key: -2}
+
+
+def test_the_tail_is_the_last_whole_frame(tmp_path):
+    path = tmp_path / "md.extxyz"
+    texts = [frame_text(moving(), {"step": step}) for step in range(3)]
+    for text in texts:
+        append(path, text)
+    assert path.read_text() == "".join(texts)
+    assert tail(path).atoms.info["step"] == 2
+    assert tail(path).end == path.stat().st_size
+    whole = len("".join(texts[:2]))
+    for extra in range(len(texts[2])):
+        path.write_text("".join(texts)[: whole + extra])
+        assert tail(path).end == whole
+    assert tail(path).atoms.info["step"] == 1
+
+
+def test_no_frame_no_tail(tmp_path):
+    (tmp_path / "md.extxyz").write_text(frame_text(moving(), {})[:-10])
+    with pytest.raises(ValueError, match="no complete frame"):
+        tail(tmp_path / "md.extxyz")

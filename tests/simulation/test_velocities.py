@@ -1,0 +1,80 @@
+"""Thermal velocities: their temperature, and what does not move."""
+
+import numpy as np
+import pytest
+from ase import Atoms, units
+from ase.build import bulk, molecule
+from ase.constraints import FixAtoms
+
+from cace_qeq.simulation.velocities import draw_velocities, free_motions
+
+N_DRAWS = 400
+
+
+def copper() -> Atoms:
+    return bulk("Cu", cubic=True)
+
+
+@pytest.mark.parametrize(
+    ("atoms", "motions"),
+    [
+        (Atoms("Ar"), 1),  # none is free, and nothing is divided by zero
+        (molecule("N2"), 1),
+        (molecule("CO2"), 4),
+        (molecule("H2O"), 3),
+        (molecule("CH4"), 9),
+        (copper(), 9),
+    ],
+    ids=lambda value: str(value.symbols) if isinstance(value, Atoms) else str(value),
+)
+def test_free_motions_are_counted_and_share_the_temperature(atoms, motions):
+    assert free_motions(atoms, "nve") == motions
+    assert free_motions(atoms, "nvt") == 3 * len(atoms)
+    kinetic = []
+    for seed in range(N_DRAWS):
+        draw_velocities(atoms, 300.0, seed)
+        kinetic.append(atoms.get_kinetic_energy())
+    expected = motions / 2 * units.kB * 300 * (len(atoms) > 1)
+    # chi-squared: relative standard error of the mean √(2 / motions / draws); four of them
+    assert np.mean(kinetic) == pytest.approx(expected, rel=4 * (2 / motions / N_DRAWS) ** 0.5, abs=1e-12)
+
+
+@pytest.mark.parametrize("name", ["N2", "CO2", "H2O", "CH3CH2OH"])
+def test_a_molecule_neither_drifts_nor_turns(name):
+    atoms = molecule(name)
+    atoms.rotate(30, (1, 2, 3))
+    atoms.positions += [3.0, -1.0, 2.0]
+    draw_velocities(atoms, 300.0, seed=1)
+    np.testing.assert_allclose(atoms.get_momenta().sum(axis=0), 0, atol=1e-12)
+    np.testing.assert_allclose(atoms.get_angular_momentum(), 0, atol=1e-11)
+    assert atoms.get_kinetic_energy() > 0
+
+
+def test_a_crystal_does_not_drift():
+    atoms = copper()
+    draw_velocities(atoms, 300.0, seed=1)
+    np.testing.assert_allclose(atoms.get_momenta().sum(axis=0), 0, atol=1e-12)
+    assert np.abs(atoms.get_angular_momentum()).max() > 0.1
+
+
+def test_the_seed_decides():
+    first, same, other = molecule("H2O"), molecule("H2O"), molecule("H2O")
+    draw_velocities(first, 300.0, seed=1)
+    draw_velocities(same, 300.0, seed=1)
+    draw_velocities(other, 300.0, seed=2)
+    assert np.array_equal(first.get_momenta(), same.get_momenta())
+    assert not np.allclose(first.get_momenta(), other.get_momenta())
+
+
+def test_nothing_global_is_touched():
+    state = np.random.get_state()[1].copy()
+    draw_velocities(molecule("H2O"), 300.0, seed=1)
+    assert np.array_equal(np.random.get_state()[1], state)
+
+
+def test_constrained_atoms_rest():
+    atoms = copper()
+    atoms.set_constraint(FixAtoms([0, 2]))
+    draw_velocities(atoms, 300.0, seed=1)
+    assert not atoms.get_momenta()[[0, 2]].any()
+    assert free_motions(atoms, "nve") == free_motions(atoms, "nvt") == 6
