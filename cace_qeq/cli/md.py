@@ -121,12 +121,14 @@ def md(
 def length(picoseconds: float | None, steps: int | None, timestep: float) -> int:
     """Steps of the run.
 
-    Raises ValueError if it is given twice.
+    Raises ValueError if it is given twice, or in picoseconds without a time step.
     """
     if picoseconds is not None and steps is not None:
         raise ValueError("--steps and --picoseconds both say how long the run is; give one.")
     if steps is not None:
         return steps
+    if not timestep > 0:
+        raise ValueError(f"--timestep is {timestep:g} fs, expected more than zero.")
     return round((PICOSECONDS if picoseconds is None else picoseconds) * 1000 / timestep)
 
 

@@ -1,0 +1,52 @@
+"""`cace-qeq relax`, as it is typed."""
+
+import numpy as np
+import pytest
+from ase.io import read, write
+from typer.testing import CliRunner
+
+from cace_qeq.checkpoint import save_model
+from cace_qeq.cli import app
+from small_models import cluster, crystal, trained_model
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    save_model(trained_model(), "model.safetensors")
+    write("cluster.xyz", cluster(), format="extxyz")
+    write("crystal.xyz", crystal(), format="extxyz")
+    return tmp_path
+
+
+def relax(*arguments: str):
+    return CliRunner().invoke(app, ["relax", "model.safetensors", *arguments])
+
+
+def test_converged(folder):
+    result = relax("cluster.xyz", "--charge", "1")
+    assert result.exit_code == 0, result.output
+    assert "Converged after" in result.output
+    relaxed = read("relaxed.extxyz")
+    assert np.linalg.norm(relaxed.get_forces(), axis=1).max() < 0.01
+    assert relaxed.get_charges().sum() == pytest.approx(1, abs=1e-8)
+
+
+def test_not_converged_is_exit_code_one_and_a_file(folder):
+    result = relax("cluster.xyz", "--steps", "2", "--optimizer", "fire")
+    assert result.exit_code == 1
+    assert "Not converged after 2 steps" in result.output
+    assert len(read("relaxed.extxyz")) == 8
+
+
+def test_the_cell(folder):
+    result = relax("crystal.xyz", "--cell", "--out", "cell.extxyz", "--fmax", "0.05")
+    assert result.exit_code == 0, result.output
+    assert "largest stress" in result.output
+    assert read("cell.extxyz").get_volume() != pytest.approx(crystal().get_volume(), rel=1e-3)
+
+
+def test_nothing_is_written_over(folder):
+    (folder / "relaxed.extxyz").write_text("precious")
+    assert isinstance(relax("cluster.xyz").exception, FileExistsError)
+    assert (folder / "relaxed.extxyz").read_text() == "precious"
