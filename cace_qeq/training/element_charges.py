@@ -6,12 +6,15 @@ hundreds of epochs, a quasi-Newton method (torch's L-BFGS) in a second.
 """
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import cast
 
 import torch
 from torch import Tensor
 
 from cace_qeq.model import CACEQEq
+from cace_qeq.nn.charges import ChargeHeads
+from cace_qeq.structures import AtomicBatch
 from cace_qeq.training.data import Example, joined
 
 PRIOR = 1e-6  # e², keeps parameters that the charges do not decide near their start
@@ -27,14 +30,15 @@ def fit_element_charges(model: CACEQEq, examples: Sequence[Example]) -> None:
     known = sample.labels.charges.isfinite()
     if model.charge_heads is None or not known.any():
         return
-    fitted = copy.deepcopy(model).double()
-    parameters = element_parameters(fitted)
+    fitted = copy.deepcopy(model).double().requires_grad_(False)
+    parameters = [parameter.requires_grad_(True) for parameter in element_parameters(fitted)]
     start = [parameter.detach().clone() for parameter in parameters]
+    charges = charges_by_elements(fitted, sample.batch)
     optimizer = torch.optim.LBFGS(parameters, max_iter=ITERATIONS, line_search_fn="strong_wolfe")
 
     def loss() -> Tensor:
         optimizer.zero_grad()
-        error = (fitted(sample.batch).charges - sample.labels.charges)[known].square().mean()
+        error = (charges() - sample.labels.charges)[known].square().mean()
         prior = sum(((now - then) ** 2).sum() for now, then in zip(parameters, start, strict=True))
         total = error + PRIOR * prior
         total.backward()
@@ -44,6 +48,13 @@ def fit_element_charges(model: CACEQEq, examples: Sequence[Example]) -> None:
     with torch.no_grad():
         for parameter, value in zip(element_parameters(model), parameters, strict=True):
             parameter.copy_(value)
+
+
+def charges_by_elements(model: CACEQEq, batch: AtomicBatch) -> Callable[[], Tensor]:
+    """Charges for the element parameters of the moment; the environments are worked out once."""
+    heads, species = cast(ChargeHeads, model.charge_heads), model.species(batch.numbers)
+    features = model.representation(model.environments(batch), species)
+    return lambda: model.equilibrium(batch, heads(features, species)).charges
 
 
 def element_parameters(model: CACEQEq) -> list[Tensor]:
