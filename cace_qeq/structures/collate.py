@@ -20,7 +20,7 @@ def collate(batches: Sequence[AtomicBatch]) -> AtomicBatch:
         positions=torch.cat([b.positions for b in batches]),
         numbers=torch.cat([b.numbers for b in batches]),
         masses=torch.cat([b.masses for b in batches]),
-        structure=torch.cat([b.structure + first for b, first in zip(batches, first_structure, strict=True)]),
+        structure=torch.cat([b.structure for b in batches]) + repeated(first_structure, [b.n_atoms for b in batches]),
         cells=torch.cat([b.cells for b in batches]),
         pbc=torch.cat([b.pbc for b in batches]),
         total_charge=torch.cat([b.total_charge for b in batches]),
@@ -35,37 +35,45 @@ def collate_labels(labels: Sequence[Labels]) -> Labels:
 
 
 def collate_neighbors(tables: Sequence[Neighbors], first_atom: Sequence[int]) -> Neighbors:
-    n_atoms, longest = sum(len(t.index) for t in tables), max(t.index.shape[1] for t in tables)
-    index = torch.arange(n_atoms).unsqueeze(1).repeat(1, longest)
-    shift = torch.zeros(n_atoms, longest, 3, dtype=torch.int64)
-    mask = torch.zeros(n_atoms, longest, dtype=torch.bool)
-    for table, first in zip(tables, first_atom, strict=True):
-        rows, columns = table.index.shape
-        block = (slice(first, first + rows), slice(columns))
-        index[block] = table.index + first
-        shift[block] = table.shift
-        mask[block] = table.mask
-    return Neighbors(index, shift, mask)
+    longest = max(table.index.shape[1] for table in tables)
+    mask = torch.cat([widened(table.mask, longest) for table in tables])
+    senders = torch.cat([widened(table.index, longest) for table in tables])
+    senders += repeated(first_atom, [len(table.index) for table in tables]).unsqueeze(1)
+    receivers = torch.arange(len(mask)).unsqueeze(1)
+    return Neighbors(
+        index=torch.where(mask, senders, receivers),
+        shift=torch.cat([widened(table.shift, longest) for table in tables]),
+        mask=mask,
+    )
+
+
+def widened(rows: Tensor, longest: int) -> Tensor:
+    """(atom, slot, ...) with zeros appended to `longest` slots."""
+    missing = longest - rows.shape[1]
+    return rows if missing == 0 else torch.cat([rows, rows.new_zeros(len(rows), missing, *rows.shape[2:])], dim=1)
 
 
 def collate_ewald(terms: Sequence[EwaldTerms], first_atom: Sequence[int]) -> EwaldTerms:
     pairs = [part.pairs for part in terms]
+    first = repeated(first_atom, [len(p.center) for p in pairs])
     joined = Pairs(
-        center=torch.cat([p.center + first for p, first in zip(pairs, first_atom, strict=True)]),
-        neighbor=torch.cat([p.neighbor + first for p, first in zip(pairs, first_atom, strict=True)]),
+        center=torch.cat([p.center for p in pairs]) + first,
+        neighbor=torch.cat([p.neighbor for p in pairs]) + first,
         shift=torch.cat([p.shift for p in pairs]),
     )
     split = torch.cat([part.split for part in terms])
     return EwaldTerms(joined, padded_triplets([part.triplets for part in terms]), split)
 
 
+def repeated(values: Sequence[int], times: Sequence[int]) -> Tensor:
+    """Each value as often as it says; one call is faster than one addition per structure."""
+    return torch.repeat_interleave(torch.tensor(values), torch.tensor(times))
+
+
 def padded_triplets(triplets: Sequence[Tensor]) -> Tensor:
     """(structure, k, 3), rows of zeros where a structure has fewer."""
     longest = max(block.shape[1] for block in triplets)
-    padded = torch.zeros(sum(len(block) for block in triplets), longest, 3, dtype=torch.int64)
-    for block, first in zip(triplets, starts([len(block) for block in triplets]), strict=True):
-        padded[first : first + len(block), : block.shape[1]] = block
-    return padded
+    return torch.cat([widened(block, longest) for block in triplets])
 
 
 def starts(sizes: Sequence[int]) -> list[int]:
