@@ -7,20 +7,26 @@ import torch
 from ase import Atoms
 from numpy.typing import NDArray
 
-from cace_qeq.lattice import plan_ewald
+from cace_qeq.lattice import EwaldPlan, plan_ewald
 from cace_qeq.structures.batch import AtomicBatch, EwaldTerms, GeometrySettings, Neighbors, Pairs
 from cace_qeq.structures.convert.frames import check_atoms, place
 from cace_qeq.structures.neighbors import neighbor_pairs, padded_table
 
+Floats = NDArray[np.float64]
 CLOSEST = 1e-3  # Å; nearer atoms are a mistake in the file
+LARGEST_STRETCH = 1.02  # of a cell that keeps its k vectors; costs less than half a digit of the Ewald accuracy
 
 
 @dataclass(frozen=True)
 class Tables:
-    """The integers of a structure."""
+    """The integers of a structure.
+
+    cutoff  Å, the largest within which they hold every pair, the skin aside
+    """
 
     neighbors: Neighbors
     ewald: EwaldTerms
+    cutoff: float
 
 
 def to_batch(atoms: Atoms, settings: GeometrySettings, total_charge: float) -> AtomicBatch:
@@ -39,7 +45,9 @@ class NeighborCache:
 
     settings  what the model needs
     skin      Å, by which the tables reach further; they are made anew when an atom has moved by more than
-              half of it, or when anything but positions has changed
+              half of it, earlier if the cell shrinks, and when anything else has changed
+
+    Along a path of cells the Ewald sums keep their integers, so that the energy has no steps.
     """
 
     def __init__(self, settings: GeometrySettings, skin: float = 0.5):
@@ -52,10 +60,24 @@ class NeighborCache:
 
     def batch(self, atoms: Atoms, total_charge: float) -> AtomicBatch:
         """As `to_batch`, apart from neighbours beyond the cutoff."""
-        if self._tables is None or self._origin is None or not self._origin.near(atoms, self.skin / 2):
+        if self._tables is None or self._origin is None or not self._covers(atoms):
             self._tables = tables_of(atoms, self.settings, self.skin)
             self._origin = Origin.of(atoms)
         return assembled(atoms, total_charge, self._tables)
+
+    def _covers(self, atoms: Atoms) -> bool:
+        """Whether no pair has come within a cutoff that the tables do not hold.
+
+        A cell that is deformed by F and atoms that moved by u beside that leave |d F + u_b - u_a| of a distance |d|.
+        """
+        assert self._origin is not None and self._tables is not None
+        deformation = self._origin.deformation(atoms)
+        if deformation is None:
+            return False
+        stretches = np.linalg.svd(deformation, compute_uv=False)
+        moved = self._origin.largest_move(atoms, deformation)
+        lost = self._tables.cutoff * (1 - stretches[-1]) + 2 * moved
+        return bool(lost <= self.skin * stretches[-1] and stretches[0] <= LARGEST_STRETCH)
 
 
 @dataclass(frozen=True)
@@ -71,17 +93,20 @@ class Origin:
     def of(cls, atoms: Atoms) -> "Origin":
         return cls(atoms.positions.copy(), atoms.numbers.copy(), atoms.cell.array.copy(), atoms.pbc.copy())
 
-    def near(self, atoms: Atoms, distance: float) -> bool:
-        """Whether no atom has moved further and all else is the same; not so for NaN."""
-        same = (
-            np.array_equal(self.numbers, atoms.numbers)
-            and np.array_equal(self.cell, atoms.cell.array)
-            and np.array_equal(self.pbc, atoms.pbc)
-        )
-        if not same:
-            return False
-        moved = atoms.positions - self.positions
-        return bool(np.einsum("ax,ax->a", moved, moved).max() <= distance**2)
+    def deformation(self, atoms: Atoms) -> Floats | None:
+        """(3, 3), by which the cell differs; None if more does. Open directions have to keep their vectors."""
+        if not (np.array_equal(self.numbers, atoms.numbers) and np.array_equal(self.pbc, atoms.pbc)):
+            return None
+        if np.array_equal(self.cell, atoms.cell.array):
+            return np.eye(3)
+        if self.pbc.all() and np.isfinite(atoms.cell.array).all():
+            return np.linalg.solve(self.cell, atoms.cell.array)
+        return None
+
+    def largest_move(self, atoms: Atoms, deformation: Floats) -> float:
+        """Å, of an atom beside the deformation; NaN if a position is"""
+        moves = atoms.positions - self.positions @ deformation
+        return float(np.sqrt(np.einsum("ax,ax->a", moves, moves).max()))
 
 
 def tables_of(atoms: Atoms, settings: GeometrySettings, skin: float) -> Tables:
@@ -89,26 +114,32 @@ def tables_of(atoms: Atoms, settings: GeometrySettings, skin: float) -> Tables:
     check_atoms(atoms)
     pairs = pairs_of(atoms, settings.cutoff + skin)
     refuse_coincident(atoms, pairs)
-    return Tables(padded_table(pairs, len(atoms)), ewald_terms(atoms, settings, skin))
+    table, plan = padded_table(pairs, len(atoms)), ewald_plan(atoms, settings)
+    if plan is None:
+        return Tables(table, without_ewald(), settings.cutoff)
+    return Tables(table, ewald_terms(atoms, plan, skin), max(settings.cutoff, plan.cutoff))
 
 
 def pairs_of(atoms: Atoms, cutoff: float) -> Pairs:
     return neighbor_pairs(atoms.positions, atoms.cell.array, atoms.pbc, cutoff)
 
 
-def ewald_terms(atoms: Atoms, settings: GeometrySettings, skin: float) -> EwaldTerms:
-    """Filled for a structure with charges that is periodic in all directions.
+def ewald_plan(atoms: Atoms, settings: GeometrySettings) -> EwaldPlan | None:
+    """For a structure with charges that is periodic in all directions.
 
     raises  ValueError for charges and periodicity in one or two directions
     """
     if settings.largest_width == 0 or not atoms.pbc.any():
-        return without_ewald()
+        return None
     if not atoms.pbc.all():
         raise ValueError(
             f"{place(atoms)}: pbc is {atoms.pbc.tolist()}, expected all or none, since charges in slabs and "
             'wires are not supported yet; set pbc="T T T" with enough vacuum, or use energy="none".'
         )
-    plan = plan_ewald(atoms.cell.array, len(atoms), settings.largest_width, settings.accuracy)
+    return plan_ewald(atoms.cell.array, len(atoms), settings.largest_width, settings.accuracy)
+
+
+def ewald_terms(atoms: Atoms, plan: EwaldPlan, skin: float) -> EwaldTerms:
     pairs = pairs_of(atoms, plan.cutoff + skin)
     split = torch.tensor([plan.split], dtype=torch.float64)
     return EwaldTerms(pairs, torch.from_numpy(plan.triplets).unsqueeze(0), split)

@@ -137,6 +137,36 @@ def test_kept_tables_hold_every_pair_until_the_skin_is_used_up(make):
         assert ewald_bonds(batch) >= bonds_of(moved, plan.cutoff)
 
 
+@pytest.mark.parametrize("strain", [0.004, 0.0, -0.015])
+@pytest.mark.parametrize("seed", range(3))
+def test_kept_tables_hold_every_pair_of_a_deformed_cell(strain, seed):
+    """As long as they are kept: compression brings images nearer, and the cell's share of the skin is gone."""
+    atoms, cache = zoo.crystal(), NeighborCache(SETTINGS, SKIN)
+    first = cache.batch(atoms, 0.0)
+    rng = np.random.default_rng(seed)
+    skew = strain * np.eye(3) + rng.normal(scale=0.004, size=(3, 3))
+    atoms.set_cell(atoms.cell.array @ (np.eye(3) + skew), scale_atoms=True)
+    moved = shaken(atoms, 0.1 * SKIN, seed)
+    batch = cache.batch(moved, 0.0)
+    assert batch.neighbors is first.neighbors
+    np.testing.assert_array_equal(batch.cells[0], moved.cell.array)
+    assert environment_bonds(batch) >= bonds_of(moved, SETTINGS.cutoff)
+    plan = plan_ewald(zoo.crystal().cell.array, len(atoms), SETTINGS.largest_width, SETTINGS.accuracy)
+    assert ewald_bonds(batch) >= bonds_of(moved, plan.cutoff)
+
+
+def test_tables_are_made_anew_before_compression_uses_the_skin_up():
+    atoms, cache = zoo.crystal(), NeighborCache(SETTINGS, SKIN)
+    previous, kept = cache.batch(atoms, 0.0), 0
+    for _ in range(60):
+        atoms.set_cell(0.997 * atoms.cell.array, scale_atoms=True)
+        batch = cache.batch(atoms, 0.0)
+        assert environment_bonds(batch) >= bonds_of(atoms, SETTINGS.cutoff)
+        kept += batch.neighbors is previous.neighbors
+        previous = batch
+    assert 0 < kept < 60
+
+
 def test_tables_are_kept_as_atoms_move_back_and_forth():
     atoms, cache = zoo.water(), NeighborCache(SETTINGS, SKIN)
     first = cache.batch(atoms, 0.0)
@@ -149,7 +179,7 @@ def move_far(atoms: Atoms) -> None:
 
 
 def change_cell(atoms: Atoms) -> None:
-    atoms.set_cell(1.0001 * atoms.cell.array, scale_atoms=True)
+    atoms.set_cell(1.05 * atoms.cell.array, scale_atoms=True)
 
 
 def open_boundary(atoms: Atoms) -> None:
