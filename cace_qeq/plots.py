@@ -34,13 +34,28 @@ def plot_parity(values: Mapping[str, tuple[ArrayLike, ArrayLike]], path: str | P
 
     raises  ValueError for no property, or two arrays that differ in length
     """
-    if not values:
+    plot_parity_of_sets({title: values}, path)
+
+
+def plot_parity_of_sets(
+    sets: Mapping[str, Mapping[str, tuple[ArrayLike, ArrayLike]]], path: str | Path
+) -> None:
+    """The same for several sets of structures with scales of their own, one row each, by title.
+
+    raises  ValueError for no property, or two arrays that differ in length
+    """
+    widest = max((len(values) for values in sets.values()), default=0)
+    if not widest:
         raise ValueError("a parity plot needs at least one property with labels and predictions")
-    figure = Figure(figsize=(PANEL * len(values), PANEL + 0.2), layout="constrained")
-    panels = figure.subplots(1, len(values), squeeze=False)[0]
-    for axes, (name, (reference, predicted)) in zip(panels, values.items(), strict=True):
-        draw_parity(axes, name, np.asarray(reference, dtype=float), np.asarray(predicted, dtype=float))
-    figure.suptitle(title)
+    figure = Figure(figsize=(PANEL * widest, (PANEL + 0.2) * len(sets)), layout="constrained")
+    rows = figure.subfigures(len(sets), 1, squeeze=False)[:, 0]
+    for row, (title, values) in zip(rows, sets.items(), strict=True):
+        row.suptitle(title)
+        panels = row.subplots(1, widest, squeeze=False)[0]
+        for axes, (name, (reference, predicted)) in zip(panels, values.items(), strict=False):
+            draw_parity(axes, name, np.asarray(reference, dtype=float), np.asarray(predicted, dtype=float))
+        for axes in panels[len(values) :]:
+            axes.set_axis_off()
     save(figure, path)
 
 
@@ -119,6 +134,24 @@ def mark_stages(axes: Axes, history: Sequence[Mapping[str, Any]]) -> None:
     for before, after in zip(history, history[1:], strict=False):
         if before["stage"] != after["stage"]:
             axes.axvline(before["epoch"] + 0.5, color="0.7", linewidth=0.8, linestyle="--")
+
+
+def plot_over_time(
+    panels: Mapping[str, Mapping[str, tuple[ArrayLike, ArrayLike]]], path: str | Path
+) -> None:
+    """Quantities of simulations over time, one panel each.
+
+    panels  label of the vertical axis, to runs by name, to (time, values); fs
+    """
+    figure = Figure(figsize=(2 * PANEL, 0.75 * PANEL * len(panels)), layout="constrained")
+    rows = figure.subplots(len(panels), 1, squeeze=False, sharex=True)[:, 0]
+    for axes, (label, runs) in zip(rows, panels.items(), strict=True):
+        for name, (time, values) in runs.items():
+            axes.plot(time, values, label=name, linewidth=1.2)
+        axes.set_ylabel(label)
+    rows[-1].set_xlabel("time (fs)")
+    rows[0].legend(frameon=False, ncols=2, loc="lower right", bbox_to_anchor=(1.0, 1.0))
+    save(figure, path)
 
 
 def save(figure: Figure, path: str | Path) -> None:

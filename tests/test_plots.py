@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from cace_qeq.plots import density, plot_learning_curve, plot_parity
+from cace_qeq.plots import density, plot_learning_curve, plot_over_time, plot_parity, plot_parity_of_sets
 
 
 def test_density_counts_every_point_once():
@@ -41,3 +41,17 @@ def test_learning_curve_with_stages_and_gaps(tmp_path):
 def test_learning_curve_refuses_an_empty_history(tmp_path):
     with pytest.raises(ValueError, match="at least one finished epoch"):
         plot_learning_curve([], tmp_path / "curve.png")
+
+
+def test_parity_of_sets_with_different_properties(tmp_path):
+    one = {"energy": ([0.0, 1.0], [0.1, 0.9]), "forces": ([0.0, 1.0], [0.1, 0.9])}
+    plot_parity_of_sets({"both": one, "energies": {"energy": one["energy"]}}, tmp_path / "parity.svg")
+    assert (tmp_path / "parity.svg").read_text().count('id="axes_') == 4
+
+
+def test_quantities_over_time_have_a_line_for_each_run(tmp_path):
+    run = ([0.0, 5.0, 10.0], [60.0, 62.0, 61.0])
+    plot_over_time({"angle (°)": {"Ag3+": run, "Ag3-": run}, "charge (e)": {"Ag3+": run}}, tmp_path / "time.svg")
+    text = (tmp_path / "time.svg").read_text()
+    assert text.count('id="axes_') == 2
+    assert "angle (°)" in text
