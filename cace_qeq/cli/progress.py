@@ -40,6 +40,8 @@ class RichReporter:
             f"{summary.frames[name]} {name} ({summary.atoms[name]} atoms)" for name in summary.frames
         )
         console.print(f"Frames: {sizes}. Atomic numbers: {list(summary.species)}.", highlight=False)
+        charges = ", ".join(f"{charge:+g}" if charge else "0" for charge in summary.total_charges)
+        console.print(f"Total charges of the training frames: {charges} e.", highlight=False)
         console.print(f"Parameters: {summary.n_parameters}.", highlight=False)
         for note in summary.notes:
             console.print(f"[yellow]{note}")

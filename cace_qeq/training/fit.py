@@ -1,6 +1,7 @@
 """A training run from its configuration to a model file and its errors."""
 
 import json
+import signal
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -12,6 +13,7 @@ from cace_qeq.checkpoint import load_model, save_model
 from cace_qeq.files import write_atomically
 from cace_qeq.training.config import TrainConfig, TrainingConfig
 from cace_qeq.training.folder import RunFolder, Start
+from cace_qeq.training.interrupt import StopRequest
 from cace_qeq.training.metrics import Evaluation, evaluate
 from cace_qeq.training.prepare import Prepared, prepare
 from cace_qeq.training.reporting import Reporter, Silent
@@ -44,16 +46,18 @@ def fit(config: TrainConfig, start: Start = "new", reporter: Reporter | None = N
     reporter = reporter or Silent()
     folder = RunFolder(config.training.output)
     folder.check(config, start)
+    fabric = fabric_of(config.training)
     prepared = prepare(config)
     if start == "resume":
         refuse_other_files(folder, prepared)
     reporter.prepared(prepared.summary)
     folder.claim(config, start)
-    fabric = fabric_of(config.training)
     if config.training.processes == 1:
         reason, history = train(fabric, config, prepared, reporter)
     else:
-        reason, history = fabric.launch(partial(train_as_one_of_many, config=config, reporter=reporter))
+        work = partial(train_as_one_of_many, config=config, reporter=reporter)
+        with StopRequest([signal.SIGINT]):  # a terminal's Ctrl-C reaches every process; this one waits for them
+            reason, history = fabric.launch(work)
     reporter.ended(reason)
     evaluations = {} if reason == "interrupted" else finish(folder, prepared, reason, history)
     return Outcome(folder, reason, history, evaluations)
@@ -72,7 +76,15 @@ def refuse_other_files(folder: RunFolder, prepared: Prepared) -> None:
 
 
 def fabric_of(config: TrainingConfig) -> Fabric:
-    """Devices and processes. Workers are spawned, so that the command itself runs only once."""
+    """Devices and processes. Workers are spawned, so that the command itself runs only once.
+
+    raises  ValueError for a device that is not there
+    """
+    if config.device == "cuda" and torch.cuda.device_count() < config.processes:
+        raise ValueError(
+            f"training.device is cuda for {config.processes} processes, but torch finds {torch.cuda.device_count()} "
+            "CUDA devices; choose cpu or auto, or fewer processes."
+        )
     accelerator = {"auto": "auto", "cpu": "cpu", "cuda": "gpu"}[config.device]
     strategy = "auto" if config.processes == 1 else "ddp_spawn"
     return Fabric(accelerator=accelerator, devices=config.processes, strategy=strategy)

@@ -2,19 +2,21 @@
 
 import signal
 import threading
+from collections.abc import Sequence
 from types import FrameType, TracebackType
 
 
 class StopRequest:
-    """While entered, the first SIGINT or SIGTERM sets `requested`; a second one acts as usual."""
+    """While entered, the first of the signals sets `requested`; a second one acts as usual."""
 
-    def __init__(self) -> None:
+    def __init__(self, signals: Sequence[int] = (signal.SIGINT, signal.SIGTERM)) -> None:
         self.requested = False
+        self.signals = signals
         self._before: dict[int, signal._HANDLER] = {}
 
     def __enter__(self) -> "StopRequest":
         if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
+            for number in self.signals:
                 self._before[number] = signal.signal(number, self._request)
         return self
 

@@ -56,6 +56,7 @@ class Summary:
     frames: dict[str, int]
     atoms: dict[str, int]
     species: tuple[int, ...]
+    total_charges: tuple[float, ...]
     n_parameters: int
     notes: tuple[str, ...]
 
@@ -206,6 +207,7 @@ def summary_of(
         frames={name: len(examples) for name, examples in zip(names, sets, strict=True)},
         atoms={name: sum(e.batch.n_atoms for e in examples) for name, examples in zip(names, sets, strict=True)},
         species=model.config.species,
+        total_charges=tuple(model.provenance["total_charges"]),
         n_parameters=sum(parameter.numel() for parameter in model.parameters()),
         notes=notes,
     )

@@ -1,6 +1,8 @@
+from pathlib import Path
+
 import pytest
 
-from cace_qeq.training.config import dump_config, load_config, parse_config
+from cace_qeq.training.config import TrainingConfig, dump_config, load_config, parse_config
 
 MINIMAL = {"data": {"train": "train.extxyz"}, "model": {"cutoff": 4.0}, "training": {"output": "run"}}
 
@@ -66,6 +68,11 @@ def test_broken_yaml_names_the_file(tmp_path):
     (tmp_path / "config.yaml").write_text("data: [")
     with pytest.raises(ValueError, match="config.yaml: not valid YAML"):
         load_config(tmp_path / "config.yaml")
+
+
+def test_every_setting_is_documented():
+    page = (Path(__file__).parents[2] / "docs" / "howto" / "train.md").read_text()
+    assert [name for name in TrainingConfig.model_fields if f"`{name}`" not in page] == []
 
 
 def test_without_stages_there_is_one():

@@ -162,6 +162,12 @@ def test_divergence_is_told(folder):
         fit(small_config(folder, "diverged", learning_rate=1e200, warmup_epochs=0))
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_a_device_that_is_not_there_is_told(folder):
+    with pytest.raises(ValueError, match="torch finds 0 CUDA devices; choose cpu"):
+        fit(small_config(folder, "nowhere", device="cuda"))
+
+
 def test_bad_data_leaves_nothing_behind(folder):
     values = small_config(folder, "nothing").model_dump(mode="json")
     values["training"]["weights"] = {"stress": 1.0}

@@ -29,6 +29,10 @@ def test_the_table_counts_labels_by_key(tmp_path):
     assert rows["stress"].keys == {}
 
 
+def test_the_summary_tells_total_charges(tmp_path):
+    assert prepare(configured(trimers(tmp_path))).summary.total_charges == (-1.0, 1.0)
+
+
 def test_a_weight_without_labels_is_refused(tmp_path):
     config = configured(trimers(tmp_path), training__weights={"stress": 1, "forces": 1})
     with pytest.raises(ValueError, match="weights.stress is 1.0, but no training frame has a label"):
