@@ -19,7 +19,8 @@ FLOORS = [
     {"config"},
     {"model"},
     {"prediction", "checkpoint"},
-    {"training", "calculator", "interfaces", "simulation", "plots", "quickstart"},
+    {"training", "calculator", "interfaces", "simulation", "plots"},
+    {"quickstart"},
     {"cli"},
     {"__main__"},
 ]

@@ -8,6 +8,7 @@ from rich.text import Text
 
 from cace_qeq.cli.evaluate import evaluate
 from cace_qeq.cli.md import md
+from cace_qeq.cli.quickstart import quickstart
 from cace_qeq.cli.relax import relax
 from cace_qeq.cli.train import train
 
@@ -22,6 +23,7 @@ app.command()(train)
 app.command()(evaluate)
 app.command()(md)
 app.command()(relax)
+app.command()(quickstart)
 
 
 def main() -> None:

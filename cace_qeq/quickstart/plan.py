@@ -1,0 +1,68 @@
+"""What the quickstart does: the data, the model, the training, and where the simulations start."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from cace_qeq.datasets import dataset
+from cace_qeq.simulation import DynamicsSettings, RelaxationSettings
+from cace_qeq.structures import Atoms
+from cace_qeq.training import TrainConfig, parse_config
+
+TITLES = {"ag3": "Silver trimers Ag3+ and Ag3-", "nacl_cluster": "Sodium chloride clusters Na9Cl8+ and Na8Cl8+"}
+MODEL: dict[str, Any] = {"preset": "XS", "cutoff": 5.0}
+TRAINING: dict[str, Any] = {
+    "epochs": 60,
+    "batch_atoms": 200,
+    "learning_rate": 0.01,
+    "weights": {"energy": 10, "forces": 1, "charges": 5},
+    "validate_every": 5,
+}
+MOST_THREADS = 2  # the tensors of so small a model are not worth more
+START_ANGLE, START_BOND = 110.0, 2.7  # degrees, Å; neither of the two shapes that the ions end in
+RELAXATION = RelaxationSettings(largest_force=0.001)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A quickstart; by default the one of the command line.
+
+    out       folder that receives everything
+    sets      folders with train, valid and test.extxyz, by name
+    model     the model section of a training configuration
+    training  the training section
+    n_steps   of the dynamics, 0.5 fs each
+    """
+
+    out: Path
+    sets: dict[str, Path] = field(default_factory=lambda: {name: dataset(name) for name in TITLES})
+    model: dict[str, Any] = field(default_factory=lambda: MODEL)
+    training: dict[str, Any] = field(default_factory=lambda: TRAINING)
+    n_steps: int = 2000
+
+    @property
+    def config(self) -> TrainConfig:
+        """The training configuration, as `cace-qeq train` would read it from a file."""
+        data = {
+            split: [str(folder / f"{split}.extxyz") for folder in self.sets.values()]
+            for split in ("train", "valid", "test")
+        }
+        threads = min(MOST_THREADS, torch.get_num_threads())
+        training = {"output": str(self.out), "threads": threads, **self.training}
+        return parse_config({"data": data, "model": self.model, "training": training}, "quickstart")
+
+    @property
+    def dynamics(self) -> DynamicsSettings:
+        """Constant energy; the seed gives both ions the same velocities."""
+        return DynamicsSettings(n_steps=self.n_steps, ensemble="nve", timestep=0.5, temperature=300.0, seed=1)
+
+
+def bent_trimer(total_charge: int) -> Atoms:
+    """Three silver atoms, bent; only the stated total charge (e) differs between calls."""
+    angle = np.deg2rad(START_ANGLE)
+    end = [START_BOND * np.cos(angle), START_BOND * np.sin(angle), 0.0]
+    positions = [[START_BOND, 0.0, 0.0], [0.0, 0.0, 0.0], end]
+    return Atoms("Ag3", positions, info={"charge": total_charge})
