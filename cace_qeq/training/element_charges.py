@@ -1,8 +1,9 @@
 """Electronegativity, hardness and width of each element from the labelled charges, before the network learns.
 
 These few parameters decide which atoms exchange charge at all: in NaCl clusters sodium turns rigid
-(J of 100 eV/e² and more) while chlorine stays soft. Gradient steps beside the network's find that only after
-hundreds of epochs, a quasi-Newton method (torch's L-BFGS) in a second.
+(J above 50 eV/e²) while chlorine stays soft. A quasi-Newton method (torch's L-BFGS) finds that in a second;
+gradient steps beside the network's do not: after 15 epochs charges were off by 20 me with this start, by 40
+without.
 """
 
 import copy
