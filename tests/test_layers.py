@@ -109,7 +109,7 @@ def own_offence(module: str, name: str) -> str | None:
     if unknown:
         return f"{unknown.pop()!r} stands on no floor; give it one here and in docs/architecture.md"
     if here != there and FLOOR[there] >= FLOOR[here]:
-        return f"floor {FLOOR[here]} may not know floor {FLOOR[there]}"
+        return f"{there} does not stand below {here}"
     return None
 
 
