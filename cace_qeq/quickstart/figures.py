@@ -39,5 +39,5 @@ def curves(results: Results) -> dict[str, dict[str, tuple[Sequence[float], Seque
     motions = {ion.name: ion.motion for ion in results.ions}
     return {
         "widest angle (°)": {name: (motion.time, motion.angle) for name, motion in motions.items()},
-        "charge there (e)": {name: (motion.time, motion.middle_charge) for name, motion in motions.items()},
+        "charge at that angle (e)": {name: (motion.time, motion.middle_charge) for name, motion in motions.items()},
     }

@@ -12,7 +12,7 @@ from cace_qeq.simulation import DynamicsSettings, RelaxationSettings
 from cace_qeq.structures import Atoms
 from cace_qeq.training import TrainConfig, parse_config
 
-TITLES = {"ag3": "Silver trimers Ag3+ and Ag3-", "nacl_cluster": "Sodium chloride clusters Na9Cl8+ and Na8Cl8+"}
+TITLES = {"ag3": "Silver trimers", "nacl_cluster": "Sodium chloride clusters"}
 MODEL: dict[str, Any] = {"preset": "XS", "cutoff": 5.0}
 TRAINING: dict[str, Any] = {
     "epochs": 60,
