@@ -6,7 +6,7 @@ from html import escape
 from string import Template
 
 from cace_qeq.quickstart.drawing import drawn
-from cace_qeq.quickstart.plan import START_ANGLE, START_BOND, TITLES
+from cace_qeq.quickstart.plan import REPEATS, START_ANGLE, START_BOND, TITLES
 from cace_qeq.quickstart.results import Ion, Results, motion_metrics
 from cace_qeq.quickstart.shapes import REFERENCE, REFERENCE_STRAIGHT
 from cace_qeq.quickstart.template import PAGE
@@ -111,16 +111,18 @@ def error_cells(metrics: Metrics) -> list[str]:
 
 
 def training_sentence(results: Results) -> str:
-    frames = results.provenance["frames"]
+    training = results.training
+    frames = training.frames
+    again = "".join(f" ({TITLES[name].lower()} {times} times)" for name, times in REPEATS.items())
     return (
-        f"{results.training['parameters']} parameters, {results.training['epochs']} epochs over "
-        f"{frames['train']} training frames in {results.seconds['training']:.0f} s; the best of them was chosen "
-        f"on {frames['valid']} validation frames, and the errors below come from {frames['test']} further frames."
+        f"{training.parameters} parameters, {training.epochs} epochs over {frames['train']} training frames{again} in "
+        f"{results.seconds['training']:.0f} s; the best of them was chosen on {frames['valid']} validation frames, "
+        f"and the errors below come from {frames['test']} further frames."
     )
 
 
 def versions(results: Results) -> str:
-    numbers = results.provenance["versions"]
+    numbers = results.training.versions
     return ", ".join(f"{name} {numbers[name]}" for name in ("cace_qeq", "torch", "python") if name in numbers)
 
 

@@ -1,6 +1,6 @@
 """What a quickstart finds, and the same as plain numbers for metrics.json."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -65,22 +65,34 @@ class Ion:
 
 
 @dataclass(frozen=True)
+class Training:
+    """What was trained on what.
+
+    frames    different ones, of "train", "valid" and "test"
+    versions  of the packages that took part
+    """
+
+    parameters: int
+    epochs: int
+    frames: dict[str, int]
+    versions: dict[str, str]
+
+
+@dataclass(frozen=True)
 class Results:
     """A whole quickstart.
 
     joint       errors on all validation and on all test frames, "valid" and "test"
     sets        errors on test frames by the name of the set
     ions        positive, then negative
-    provenance  of the model
-    training    number of parameters, epochs and the like
+    training
     seconds     wall time by part, and of the processor
     """
 
     joint: dict[str, Evaluation]
     sets: dict[str, SetErrors]
     ions: tuple[Ion, ...]
-    provenance: dict[str, Any]
-    training: dict[str, int]
+    training: Training
     seconds: dict[str, float]
 
 
@@ -91,7 +103,7 @@ def metrics(results: Results) -> dict[str, Any]:
         "sets": {name: set_metrics(errors) for name, errors in results.sets.items()},
         "relaxed": {ion.name: relaxed_metrics(ion) for ion in results.ions},
         "dynamics": {ion.name: motion_metrics(ion.motion) for ion in results.ions},
-        "training": results.training,
+        "training": asdict(results.training),
         "seconds": results.seconds,
     }
 

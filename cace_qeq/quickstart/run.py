@@ -8,12 +8,14 @@ from typing import Protocol
 
 from cace_qeq.checkpoint import load_model
 from cace_qeq.files import write_atomically
+from cace_qeq.model import CACEQEq
 from cace_qeq.quickstart.errors import errors_of_set
 from cace_qeq.quickstart.figures import DYNAMICS, draw
 from cace_qeq.quickstart.ions import FILES, DynamicsWatcher, simulate_ions
 from cace_qeq.quickstart.plan import Plan
 from cace_qeq.quickstart.report import report
-from cace_qeq.quickstart.results import Results, metrics
+from cace_qeq.quickstart.results import Results, Training, metrics
+from cace_qeq.structures import read_frames
 from cace_qeq.training import Outcome, Reporter, Start, fit
 
 REPORT = "report.html"
@@ -57,10 +59,21 @@ def quickstart(plan: Plan, start: Start, narrator: Narrator) -> Results:
     ions = simulate_ions(model, plan, narrator)
     watch.lap("simulation")
     seconds = {**watch.seconds, "processor": time.process_time() - processor}
-    size = {"parameters": sum(p.numel() for p in model.parameters()), "epochs": outcome.history[-1]["epoch"]}
-    results = Results(outcome.evaluations, sets, ions, model.provenance, size, seconds)
+    results = Results(outcome.evaluations, sets, ions, summary(plan, model, outcome), seconds)
     write(results, outcome)
     return results
+
+
+def summary(plan: Plan, model: CACEQEq, outcome: Outcome) -> Training:
+    """What was trained on what."""
+    return Training(
+        parameters=sum(parameter.numel() for parameter in model.parameters()),
+        epochs=outcome.history[-1]["epoch"],
+        frames={
+            split: sum(len(read_frames(path)) for path in plan.files(split)) for split in ("train", "valid", "test")
+        },
+        versions=model.provenance["versions"],
+    )
 
 
 def make_room(out: Path, start: Start) -> None:

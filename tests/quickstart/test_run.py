@@ -65,7 +65,10 @@ def test_every_file_is_there_and_nothing_temporary(finished):
 def test_metrics_are_finite_numbers_by_set_charge_and_ion(finished):
     plan, _, _ = finished
     found = json.loads((plan.out / "metrics.json").read_text())
+    versions = found["training"].pop("versions")
+    assert {"torch", "ase"} <= set(versions)
     assert all(np.isfinite(number) for number in numbers(found))
+    assert found["training"]["frames"] == {"train": 80, "valid": 8, "test": 12}
     assert set(found["sets"]) == {"ag3", "nacl_cluster"}
     assert set(found["sets"]["ag3"]["by_total_charge"]) == {"+1", "-1"}
     assert found["sets"]["ag3"]["by_total_charge"]["+1"]["n_structures"] == 3
