@@ -89,11 +89,12 @@ class Trainer:
         """A new stage has weights of its own, so that its best model is looked for anew."""
         stage = next(index for index, end in enumerate(self.stage_ends) if self.progress.epoch < end)
         if stage != self.progress.stage:
+            energies_enter = self.stage.weights.energy == 0 < self.config.all_stages[stage].weights.energy
             self.progress.stage, self.progress.best = stage, float("inf")
             self.progress.stale, self.progress.slowdown = 0, 1.0
-            if self.config.reference_energies == "least_squares" and self.stage.weights.energy:
-                for model in (self.model, self.average.model):
-                    refit_reference_energies(model, self.data.train)
+            if self.config.reference_energies == "least_squares" and energies_enter:
+                refit_reference_energies(self.model, self.data.train)
+                self.average.model.set_reference_energies(self.model.reference_energies)  # one zero for both
 
     def step(self, examples: list[Example], epochs_done: float) -> float:
         """One step of the optimiser and of the average; returns the loss."""

@@ -115,6 +115,23 @@ def test_a_killed_run_continues_exactly(folder, tmp_path):
     assert_same_run(resumed.folder, whole.folder)
 
 
+def test_reference_energies_are_fitted_when_energies_enter_and_shared_with_the_average(folder):
+    """Each with its own fit, the averaged model was a constant energy off from the trained one for good."""
+    stages = [
+        {"name": "charges", "epochs": 1, "weights": {"charges": 10}},
+        {"name": "forces", "epochs": 1, "weights": {"energy": 10, "forces": 1}},
+        {"name": "energies", "epochs": 1, "weights": {"energy": 100, "forces": 1}},
+    ]
+    found = []
+    for n_stages in (1, 2, 3):
+        outcome = fit(small_config(folder, f"references {n_stages}", stages=stages[:n_stages], schedule="constant"))
+        state = tensors(outcome.folder.state)
+        assert torch.equal(state["model/reference_energies"], state["average/reference_energies"])
+        found.append(state["model/reference_energies"])
+    assert not torch.equal(found[0], found[1])
+    assert torch.equal(found[1], found[2])
+
+
 def test_stages_change_weights_and_look_for_the_best_anew(folder):
     stages = [
         {"name": "charges first", "epochs": 2, "weights": {"charges": 1}},
