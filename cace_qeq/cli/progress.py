@@ -84,6 +84,7 @@ class Display:
         self.progress.advance(self.task, 1 / self.n_steps)
 
     def line(self, record: dict[str, Any]) -> None:
+        self.progress.update(self.task, completed=record["epoch"])  # steps add up to it but for rounding
         parts = [f"epoch {record['epoch']} ({record['stage']})", f"loss {record['train_loss']:.4g}"]
         if "valid_loss" in record:
             parts.append(f"validation {record['valid_loss']:.4g}")

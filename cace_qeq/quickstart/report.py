@@ -44,9 +44,14 @@ def report(results: Results, pictures: Mapping[str, bytes]) -> str:
 def sentence(ion: Ion) -> str:
     """What became of an ion."""
     return (
-        f"With total charge {ion.total_charge:+d} e it relaxes to {article(ion.relaxed.name)} with a widest angle "
-        f"of <b>{ion.relaxed.angle:.1f}°</b> (reference {ion.reference.angle:.1f}°)."
+        f"With total charge {signed(ion.total_charge, '+d')} e it relaxes to {article(ion.relaxed.name)} "
+        f"with a widest angle of <b>{ion.relaxed.angle:.1f}°</b> (reference {ion.reference.angle:.1f}°)."
     )
+
+
+def signed(number: float, style: str) -> str:
+    """With a minus as wide as a plus."""
+    return format(number, style).replace("-", "−")
 
 
 def article(noun: str) -> str:
@@ -58,7 +63,7 @@ def figures(ion: Ion) -> str:
     return (
         f'<figure>{drawn(ion.start)}<span class="arrow">→</span>{drawn(ion.relaxed)}<figcaption>'
         f"{markup(ion)}: {ion.start.angle:.0f}° → {ion.relaxed.angle:.1f}°, "
-        f"{ion.energy_change:+.3f} eV. Numbers in the atoms: charges in e.</figcaption></figure>"
+        f"{signed(ion.energy_change, '+.3f')} eV. Numbers in the atoms: charges in e.</figcaption></figure>"
     )
 
 
@@ -74,8 +79,8 @@ def shape_table(ions: Sequence[Ion]) -> str:
             ("reference", ion.reference, ion.reference_energy_change),
         ):
             distances = ", ".join(f"{distance:.3f}" for distance in shape.distances)
-            charges = ", ".join(f"{charge:+.3f}" for charge in shape.charges)
-            rows.append([markup(ion), source, f"{shape.angle:.1f}", distances, charges, f"{change:+.4f}"])
+            charges = ", ".join(signed(charge, "+.3f") for charge in shape.charges)
+            rows.append([markup(ion), source, f"{shape.angle:.1f}", distances, charges, signed(change, "+.4f")])
     head = ("ion", "", "widest angle (°)", "distances (Å)", "charges (e)", "energy from the start (eV)")
     return table(head, rows)
 
@@ -86,8 +91,8 @@ def motion_table(ions: Sequence[Ion]) -> str:
         found = motion_metrics(ion.motion)
         spread = f"{found['smallest_angle_degrees']:.0f} to {found['largest_angle_degrees']:.0f}"
         mean, warmth = found["mean_angle_degrees"], found["temperature_k"]
-        drift = found["energy_drift_ev_per_atom_per_ps"]
-        rows.append([markup(ion), f"{mean:.0f}", spread, f"{warmth:.0f}", f"{drift:.1e}"])
+        drift = signed(found["energy_drift_ev_per_atom_per_ps"], ".1e")
+        rows.append([markup(ion), f"{mean:.0f}", spread, f"{warmth:.0f}", drift])
     head = ("ion", "mean angle (°)", "range (°)", "mean temperature (K)", "energy drift (eV/atom/ps)")
     return table(head, rows)
 
@@ -98,10 +103,11 @@ def error_table(results: Results) -> str:
     for name, errors in results.sets.items():
         title = escape(TITLES.get(name, name))
         rows.append([f"<b>{title}</b>", *error_cells(errors.whole.metrics)])
-        rows += [
-            [f"total charge {charge:+g} e", *error_cells(each.metrics)]
-            for charge, each in errors.by_total_charge.items()
-        ]
+        if len(errors.by_total_charge) > 1:
+            rows += [
+                [f"total charge {signed(charge, '+g')} e", *error_cells(each.metrics)]
+                for charge, each in errors.by_total_charge.items()
+            ]
     return table(("test frames", "frames", *ERRORS.values()), rows)
 
 
@@ -113,7 +119,7 @@ def error_cells(metrics: Metrics) -> list[str]:
 def training_sentence(results: Results) -> str:
     training = results.training
     frames = training.frames
-    again = "".join(f" ({TITLES[name].lower()} {times} times)" for name, times in REPEATS.items())
+    again = "".join(f" ({TITLES[name].lower()} {times} times per epoch)" for name, times in REPEATS.items())
     return (
         f"{training.parameters} parameters, {training.epochs} epochs over {frames['train']} training frames{again} in "
         f"{results.seconds['training']:.0f} s; the best of them was chosen on {frames['valid']} validation frames, "

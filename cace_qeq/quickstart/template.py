@@ -35,7 +35,8 @@ minimising the energy under the given total charge, and the energy follows from 
 
 <h2>In motion</h2>
 <p>Molecular dynamics at constant energy, 0.5 fs per step, in double precision. Both ions leave the same bent triangle
-with the same velocities (drawn at 300 K); what each gains on its way down to its minimum turns into motion.</p>
+with the same velocities (drawn at 300 K); the energy that each gains on its way towards its minimum stays with it as
+motion, so it swings about the shape above instead of resting in it.</p>
 $dynamics
 $motions
 <p>The energy drift is the slope of the total energy: it shows that forces are exact derivatives of the energy.</p>
@@ -44,12 +45,15 @@ $motions
 <p>A Cartesian atomic cluster expansion with charge equilibration, on two sets that ship with the package: silver
 trimers, each geometry labelled once with total charge +1 and once with −1, and sodium chloride clusters with total
 charge +1, in which a far sodium atom that is there or not changes the charges. Labels: energies, forces and atomic
-charges of GFN1-xTB; the model was not trained on dipoles. $training</p>
+charges of GFN1-xTB. $training</p>
+
 <h2>Errors on frames it has not seen</h2>
-<p>Root mean square errors.</p>
+<p>Root mean square errors. Dipoles were not trained on: the model's are those of its atomic charges alone, while the
+reference's also hold the polarisation inside of each atom.</p>
 $errors
 <p>Predicted against reference values; on the grey line they would agree.</p>
 $parity
+
 <h2>How it learned</h2>
 $learning_curve
 <p>Loss and errors over the epochs, as measured on validation frames along the way.</p>
