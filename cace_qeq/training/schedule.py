@@ -5,12 +5,13 @@ import math
 from cace_qeq.training.config import TrainingConfig
 
 
-def learning_rate_factor(config: TrainingConfig, epochs_done: float, total_epochs: int) -> float:
-    """Warm-up, times the cosine if the schedule is one.
+def learning_rate_factor(config: TrainingConfig, epochs_done: float, total_epochs: int, stage_began: int = 0) -> float:
+    """Warm-up at the start of every stage, times the cosine over all of them if the schedule is one.
 
     epochs_done  may be fractional: it grows with every step
+    stage_began  epochs done when the stage began
     """
-    warmup = min(1.0, epochs_done / config.warmup_epochs) if config.warmup_epochs else 1.0
+    warmup = min(1.0, (epochs_done - stage_began) / config.warmup_epochs) if config.warmup_epochs else 1.0
     if config.schedule != "cosine":
         return warmup
     floor = config.final_learning_rate

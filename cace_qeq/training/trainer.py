@@ -50,6 +50,11 @@ class Trainer:
         return self.stage_ends[-1]
 
     @property
+    def stage_began(self) -> int:
+        """Epoch of the schedule at which the current stage begins."""
+        return self.stage_ends[self.progress.stage] - self.stage.epochs
+
+    @property
     def loss(self) -> Loss:
         return Loss.of(self.config, self.stage.weights)
 
@@ -86,12 +91,17 @@ class Trainer:
         return True
 
     def enter_stage(self) -> None:
-        """A new stage has weights of its own, so that its best model is looked for anew."""
+        """A new stage has weights of its own, so that its best model is looked for anew.
+
+        The optimiser forgets: its step sizes fit gradients of the old weights. Kept, they threw a model of
+        dipeptides from 73 to 118 meV/Å when the energy weight rose thirtyfold.
+        """
         stage = next(index for index, end in enumerate(self.stage_ends) if self.progress.epoch < end)
         if stage != self.progress.stage:
             energies_enter = self.stage.weights.energy == 0 < self.config.all_stages[stage].weights.energy
             self.progress.stage, self.progress.best = stage, float("inf")
             self.progress.stale, self.progress.slowdown = 0, 1.0
+            self.optimizer.state.clear()
             if self.config.reference_energies == "least_squares" and energies_enter:
                 refit_reference_energies(self.model, self.data.train)
                 self.average.model.set_reference_energies(self.model.reference_energies)  # one zero for both
@@ -99,7 +109,7 @@ class Trainer:
     def step(self, examples: list[Example], epochs_done: float) -> float:
         """One step of the optimiser and of the average; returns the loss."""
         rate = self.stage.learning_rate or self.config.learning_rate
-        rate *= learning_rate_factor(self.config, epochs_done, self.n_epochs) * self.progress.slowdown
+        rate *= learning_rate_factor(self.config, epochs_done, self.n_epochs, self.stage_began) * self.progress.slowdown
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         gradient, loss = self.gradient(examples, self.loss)

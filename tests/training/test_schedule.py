@@ -22,3 +22,10 @@ def test_cosine_falls_to_its_floor():
 
 def test_no_warm_up():
     assert factor(0, schedule="plateau", warmup_epochs=0) == 1
+
+
+def test_every_stage_warms_up_on_the_common_cosine():
+    settings = TrainingConfig(output="run", schedule="cosine", warmup_epochs=4)
+    late = [learning_rate_factor(settings, epochs, 100, stage_began=60) for epochs in (61, 62, 64, 70)]
+    plain = [learning_rate_factor(settings, epochs, 100) for epochs in (61, 62, 64, 70)]
+    assert late == pytest.approx([0.25 * plain[0], 0.5 * plain[1], plain[2], plain[3]])
