@@ -171,6 +171,7 @@ def expansion(config: ModelConfig) -> ExpansionSettings:
         config.l_max,
         config.body_order,
         config.couplings,
+        config.compression,
     )
 
 

@@ -24,6 +24,7 @@ class ExpansionSettings:
     l_max: int
     body_order: int
     couplings: Literal["complete", "paths"]
+    compression: Literal["asinh", "none"]
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,7 @@ class ACELayer(nn.Module):
         self.couplings = Couplings(settings.l_max, settings.body_order, settings.couplings)
         self.mixing = nn.Parameter(torch.randn(n_degrees, n_in, settings.channels) / n_in**0.5)
         self.receiver = nn.Parameter(1 + 0.3 * torch.randn(settings.n_species, n_degrees, settings.channels))
+        self.compressed = settings.compression == "asinh"
         self.sizes = [degrees(settings.l_max).count(degree) for degree in range(n_degrees)]
         self.n_features = self.couplings.n_invariants * settings.channels
         self.register_buffer("shift", torch.zeros(self.n_features))
@@ -89,7 +91,8 @@ class ACELayer(nn.Module):
     def forward(self, around: Environments, channels: Tensor, species: Tensor) -> Tensor:
         """-> (atom, feature)"""
         invariants = self.couplings(self.moments(around, channels, species))
-        return (invariants.flatten(1) - self.shift) / self.scale
+        standardised = (invariants.flatten(1) - self.shift) / self.scale
+        return torch.asinh(standardised) if self.compressed else standardised
 
     @torch.no_grad()
     def calibrate(self, around: Environments, channels: Tensor, species: Tensor) -> None:

@@ -51,6 +51,7 @@ def cace_layer(case: dict) -> ACELayer:
         case["l_max"],
         case["nu_max"],
         "paths",
+        "none",
     )
     layer = ACELayer(settings, n_embedding).double()
     split = mixing.view(n_degrees, n_radial, n_mixed, n_embedding, n_embedding)
@@ -67,7 +68,7 @@ def test_layer_reproduces_cace(case):
     species = torch.tensor([case["species"].index(number) for number in case["numbers"]])
     layer = cace_layer(case)
     displacements, senders = all_displacements(case)
-    settings = ExpansionSettings(1, case["cutoff"], case["n_bessel"], 1, 1, case["l_max"], 1, "paths")
+    settings = ExpansionSettings(1, case["cutoff"], case["n_bessel"], 1, 1, case["l_max"], 1, "paths", "none")
     around = environments(displacements, senders, settings)
     channels = double(case["sender_embedding"])[species]
 

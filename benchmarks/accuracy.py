@@ -1,0 +1,149 @@
+"""Accuracy of trained models on held-out frames, with charges and without, and the drift of their dynamics.
+
+    python benchmarks/accuracy.py ag3 nacl_cluster carbon_chain dipeptides
+
+trains what benchmarks/configs/NAME.yaml says (runs/ keeps the state: started again, it goes on where it was),
+trains the same model blind to charge where that is the question, and writes results/accuracy_NAME.json.
+Paths in the configurations are relative to the checkout, which is where to start it.
+"""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+import typer
+from ase import Atoms
+from ase.optimize import BFGS
+from record import write_result
+from rich.console import Console
+
+from cace_qeq import CACEQEqCalculator, load_model, predict
+from cace_qeq.cli.progress import RichReporter
+from cace_qeq.simulation import DynamicsSettings, run_dynamics
+from cace_qeq.structures import LabelKeys, collate, read_frames, to_batch, total_charge_of
+from cace_qeq.training import TrainConfig, batches_of_files, evaluate, fit, load_config, parse_config
+
+CONFIGS = Path(__file__).parent / "configs"
+FAR_HYDROGEN = 10  # in the carbon chains, the hydrogen at the end that is not protonated
+PICOSECONDS = 5.0
+
+
+@dataclass(frozen=True)
+class Case:
+    """What is asked of a set beyond its errors."""
+
+    blind: bool = False
+    dynamics: bool = False
+
+
+CASES = {
+    "ag3": Case(blind=True, dynamics=True),
+    "nacl_cluster": Case(blind=True, dynamics=True),
+    "carbon_chain": Case(dynamics=True),
+    "nacl_crystal": Case(dynamics=True),
+    "dipeptides": Case(),
+}
+
+
+def main(names: Annotated[list[str], typer.Argument(help=f"Any of {', '.join(CASES)}.")]) -> None:
+    """Train, evaluate, and write one result for each name."""
+    for name in names:
+        result = measured(name, CASES[name])
+        Console().print(f"{name}: {write_result(f'accuracy_{name}', result)}")
+
+
+def measured(name: str, case: Case) -> dict[str, Any]:
+    config = load_config(CONFIGS / f"{name}.yaml")
+    result: dict[str, Any] = {"config": f"benchmarks/configs/{name}.yaml", "equilibrated": trained(config)}
+    if case.blind:
+        blind = trained(blinded(config))
+        result["blind"] = blind
+        result["blind_over_equilibrated"] = {
+            key: blind[key] / result["equilibrated"][key]
+            for key in ("energy_rmse_mev_per_atom", "forces_rmse_mev_per_angstrom")
+        }
+    if name == "carbon_chain":
+        result["far_hydrogen"] = far_hydrogen(config)
+    if case.dynamics:
+        result["dynamics"] = drifts(config)
+    return result
+
+
+def trained(config: TrainConfig) -> dict[str, Any]:
+    """Errors on the test frames (validation frames where a set has no others), time and size."""
+    folder = config.training.output
+    outcome = fit(config, "resume" if folder.exists() else "new", RichReporter())
+    model = load_model(outcome.folder.model)
+    held_out = config.data.test or config.data.valid
+    assert isinstance(held_out, tuple), "a benchmark needs fixed validation frames"
+    errors = evaluate(model, batches_of_files(list(held_out), model, LabelKeys(), None)).metrics
+    return {
+        **errors,
+        "set": "test" if config.data.test else "valid",
+        "minutes": sum(record["seconds"] for record in outcome.history) / 60,
+        "epochs": len(outcome.history),
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+    }
+
+
+def blinded(config: TrainConfig) -> TrainConfig:
+    """The same without charges, so without any knowledge of the total charge."""
+    values = config.model_dump(mode="json")
+    values["model"] |= {"energy": "none"}
+    values["model"].pop("environment_hardness", None)
+    values["training"]["output"] += "_blind"
+    stages = [stage for stage in values["training"]["stages"] if stage["weights"]["forces"]]
+    for stage in stages:
+        stage["weights"] |= {"charges": 0, "dipole": 0}
+    values["training"]["stages"] = stages
+    return parse_config(values, "the blinded configuration")
+
+
+def far_hydrogen(config: TrainConfig) -> dict[str, dict[str, float]]:
+    """Mean charge of the hydrogen far from the proton, by total charge: reference, prediction, RMSE (e)."""
+    model = load_model(config.training.output / "model.safetensors")
+    found: dict[str, dict[str, float]] = {}
+    for path in config.data.test:
+        frames = read_frames(path)
+        for charge in sorted({total_charge_of(atoms, LabelKeys(), None) for atoms in frames}):
+            chosen = [atoms for atoms in frames if total_charge_of(atoms, LabelKeys(), None) == charge]
+            reference = torch.tensor([atoms.arrays["REF_charges"][FAR_HYDROGEN] for atoms in chosen])
+            batch = collate([to_batch(atoms, model.geometry, charge) for atoms in chosen])
+            predicted = predict(model, batch).charges.view(len(chosen), -1)[:, FAR_HYDROGEN]
+            found[f"{charge:+g}"] = {
+                "reference": reference.mean().item(),
+                "predicted": predicted.mean().item(),
+                "rmse": (predicted - reference).square().mean().sqrt().item(),
+            }
+    return found
+
+
+def drifts(config: TrainConfig) -> dict[str, Any]:
+    """NVE runs from the relaxed first test frame of each kind, 300 K, 0.5 fs, float64."""
+    calculator = CACEQEqCalculator(config.training.output / "model.safetensors", dtype=torch.float64)
+    settings = DynamicsSettings(n_steps=round(PICOSECONDS / 0.5e-3), timestep=0.5, temperature=300.0)
+    found = {}
+    for kind, atoms in kinds(config).items():
+        atoms.calc = calculator
+        BFGS(atoms, logfile=None).run(fmax=0.05, steps=300)
+        trajectory = config.training.output / f"nve_{kind}.extxyz"
+        for old in (trajectory, trajectory.with_suffix(".csv")):
+            old.unlink(missing_ok=True)
+        found[kind] = asdict(run_dynamics(atoms, settings, trajectory))
+    return found
+
+
+def kinds(config: TrainConfig) -> dict[str, Atoms]:
+    """The first test frame of each composition and total charge, e.g. "Ag3+1"."""
+    found: dict[str, Atoms] = {}
+    for path in config.data.test:
+        for frame in read_frames(path):
+            charge = total_charge_of(frame, LabelKeys(), None)
+            atoms = Atoms(frame.numbers, frame.positions, cell=frame.cell, pbc=frame.pbc, info={"charge": charge})
+            found.setdefault(f"{frame.get_chemical_formula()}{charge:+g}", atoms)
+    return found
+
+
+if __name__ == "__main__":
+    typer.run(main)

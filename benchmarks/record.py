@@ -1,0 +1,40 @@
+"""What every benchmark result says about where it was measured."""
+
+import json
+import platform
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from cace_qeq.files import write_atomically
+from cace_qeq.training.provenance import commit, installed_versions
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def machine() -> dict[str, Any]:
+    """Processor, threads, versions and commit."""
+    return {
+        "processor": processor(),
+        "threads": torch.get_num_threads(),
+        "python": platform.python_version(),
+        "versions": installed_versions(),
+        "commit": commit(),
+    }
+
+
+def processor() -> str:
+    """The name that Linux gives, elsewhere what Python knows."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
+
+
+def write_result(name: str, content: dict[str, Any]) -> Path:
+    """results/NAME.json, replaced whole."""
+    path = RESULTS / f"{name}.json"
+    write_atomically(path, (json.dumps({**content, "machine": machine()}, indent=2) + "\n").encode())
+    return path
