@@ -1,11 +1,21 @@
 import os
 import signal
+from collections.abc import Iterator
 
 import pytest
 
 from cace_qeq.training.interrupt import StopRequest
 
 
+@pytest.fixture
+def usual_handler() -> Iterator[None]:
+    """Python's own: whoever starts the tests in the background may have told them to ignore Ctrl-C."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("usual_handler")
 def test_the_first_interrupt_asks_and_the_second_interrupts():
     with StopRequest() as stop:
         assert not stop.requested
