@@ -90,7 +90,7 @@ def trained(config: TrainConfig) -> dict[str, Any]:
 def blinded(config: TrainConfig) -> TrainConfig:
     """The same without charges, so without any knowledge of the total charge."""
     values = config.model_dump(mode="json")
-    values["model"] |= {"energy": "none"}
+    values["model"] |= {"energy": "none", "charge_feedback": "none"}
     values["model"].pop("environment_hardness", None)
     values["training"]["output"] += "_blind"
     stages = [stage for stage in values["training"]["stages"] if stage["weights"]["forces"]]
