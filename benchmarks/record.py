@@ -1,6 +1,7 @@
 """What every benchmark result says about where it was measured."""
 
 import json
+import math
 import platform
 from pathlib import Path
 from typing import Any
@@ -36,5 +37,13 @@ def processor() -> str:
 def write_result(name: str, content: dict[str, Any]) -> Path:
     """results/NAME.json, replaced whole."""
     path = RESULTS / f"{name}.json"
-    write_atomically(path, (json.dumps({**content, "machine": machine()}, indent=2) + "\n").encode())
+    text = json.dumps(without_nan({**content, "machine": machine()}), indent=2, allow_nan=False)
+    write_atomically(path, f"{text}\n".encode())
     return path
+
+
+def without_nan(content: Any) -> Any:
+    """null instead of NaN, which JSON does not know."""
+    if isinstance(content, dict):
+        return {key: without_nan(value) for key, value in content.items()}
+    return None if isinstance(content, float) and math.isnan(content) else content
