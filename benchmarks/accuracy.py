@@ -55,12 +55,12 @@ def main(names: Annotated[list[str], typer.Argument(help=f"Any of {', '.join(CAS
 
 def measured(name: str, case: Case) -> dict[str, Any]:
     config = load_config(CONFIGS / f"{name}.yaml")
-    result: dict[str, Any] = {"config": f"benchmarks/configs/{name}.yaml", "equilibrated": trained(config)}
+    result: dict[str, Any] = {"config": f"benchmarks/configs/{name}.yaml", "with_charges": trained(config)}
     if case.blind:
         blind = trained(blinded(config))
         result["blind"] = blind
-        result["blind_over_equilibrated"] = {
-            key: blind[key] / result["equilibrated"][key]
+        result["blind_over_with_charges"] = {
+            key: blind[key] / result["with_charges"][key]
             for key in ("energy_rmse_mev_per_atom", "forces_rmse_mev_per_angstrom")
         }
     if name == "carbon_chain":
