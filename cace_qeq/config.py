@@ -31,7 +31,7 @@ class ModelConfig(Settings):
     body_order            ν, densities in the largest product
     couplings             "complete": all independent invariants; "paths": CACE's subset
     compression           "none": invariants keep their polynomial growth; "asinh": they grow like a logarithm beyond
-                          their spread in the training set (no gain on Ag3: 24 against 13 meV/Å)
+                          their spread in the training set
     hidden                widths of the readouts' hidden layers
     charge_feedback       "none", "readout" or "embedding": how charges enter the short-range energy
     environment_hardness  hardness depends on the environment too, within ± 50 %

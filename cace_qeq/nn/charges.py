@@ -26,7 +26,7 @@ class Electronegativity(nn.Module):
 
     p is an offset per element, at first that of the free atom's Mulliken electronegativity, plus the
     environment's part. Charges follow from p and hardness nearly independently, where χ itself would have to
-    grow with the hardness. On NaCl clusters: 40 instead of 50 me after 15 epochs.
+    grow with the hardness.
     """
 
     def __init__(self, species: Sequence[int], stiffness: Sequence[float], n_features: int, hidden: Sequence[int]):

@@ -129,7 +129,10 @@ def test_madelung_constants(cell, positions, distance, madelung):
     ids=["sc", "bcc", "fcc"],
 )
 def test_wigner_crystals_in_a_neutralising_background(cell, density, constant, digits):
-    """bcc and fcc from Baiko et al., doi 10.1103/PhysRevE.64.057402; older tables end in ..860 and ..753."""
+    """bcc and fcc attributed to Baiko et al., doi 10.1103/PhysRevE.64.057402 (not checked against the paper).
+
+    Older tables end in ..860 and ..753.
+    """
     energy = lattice_energy(point_charges(cell, [[0, 0, 0]]), [1.0])
     radius = CUBE * (3 / (4 * math.pi * density)) ** (1 / 3)
     assert -2 * energy * radius / COULOMB == pytest.approx(constant, abs=digits)
