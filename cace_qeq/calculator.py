@@ -20,6 +20,7 @@ from cace_qeq.structures import LabelKeys, NeighborCache, place, to_batch, total
 from cace_qeq.structures.convert.lookup import ALIASES
 
 ENERGIES = ("energy", "free_energy", "energies", "short_range_energy", "electrostatic_energy")
+SMALLEST_HEIGHT = 1e-3  # Å, of a slab's cell; a lower one has no volume to divide by
 CHARGES = ("charges", "electronegativities", "dipole")
 
 
@@ -34,7 +35,8 @@ class CACEQEqCalculator(Calculator):
     The total charge is atoms.info["charge"] or ["total_charge"]; without either it is 0 if the model has
     never seen another. `results` holds, beside ASE's properties, "short_range_energy" and
     "electrostatic_energy" (eV, their sum is "energy") and "electronegativities" (eV/e). "stress" needs three
-    periodic directions, "dipole" (about the centre of mass) none; models without charges have no charges.
+    periodic directions, or two and a cell with volume: then it is "surface_stress" (eV/Å², (3, 3), slabs only)
+    per height of that cell. "dipole" (about the centre of mass) needs none; models without charges have no charges.
 
     Raises ValueError for an element that the model does not know, a total charge that is missing, not a
     number or given twice differently, and positions that are not finite or coincide.
@@ -53,7 +55,7 @@ class CACEQEqCalculator(Calculator):
         self.model = frozen_copy(model, device, dtype)
         self.device = torch.device(device)
         self.neighbors = NeighborCache(self.model.geometry, skin)
-        self.implemented_properties = [*ENERGIES, "forces", "stress"]
+        self.implemented_properties = [*ENERGIES, "forces", "stress", "surface_stress"]
         if self.has_charges:
             self.implemented_properties += CHARGES
 
@@ -97,7 +99,7 @@ class CACEQEqCalculator(Calculator):
     def evaluated(self, atoms: Atoms, total_charge: float) -> dict[str, Any]:
         batch = self.neighbors.batch(atoms, total_charge).to(self.device)
         try:
-            results = results_of(predict(self.model, batch), atoms.pbc)
+            results = results_of(predict(self.model, batch), atoms)
             refuse_infinite(atoms, results)
         except ValueError:
             to_batch(atoms, self.model.geometry, total_charge)  # tells which atoms have met in a kept list
@@ -131,7 +133,7 @@ def refuse_unknown_elements(atoms: Atoms, species: Sequence[int]) -> None:
         )
 
 
-def results_of(prediction: Prediction, pbc: NDArray[np.bool_]) -> dict[str, Any]:
+def results_of(prediction: Prediction, atoms: Atoms) -> dict[str, Any]:
     """A prediction for one structure under ASE's names and in its conventions."""
     values = {
         "energy": prediction.energy.item(),
@@ -143,11 +145,23 @@ def results_of(prediction: Prediction, pbc: NDArray[np.bool_]) -> dict[str, Any]
         "short_range_energy": prediction.short_range_energy.item(),
         "electrostatic_energy": prediction.electrostatic_energy.item(),
     }
-    if pbc.all():
+    if atoms.pbc.all():
         values["stress"] = full_3x3_to_voigt_6_stress(array(prediction.stress[0]))
-    if not pbc.any():
+    if atoms.pbc.sum() == 2:
+        values.update(slab_results(prediction, atoms))
+    if not atoms.pbc.any():
         values["dipole"] = array(prediction.dipole[0])
     return values
+
+
+def slab_results(prediction: Prediction, atoms: Atoms) -> dict[str, Any]:
+    """Stress per area, and as ASE's filters want it: per volume of the cell, if the open direction has a vector."""
+    surface = array(prediction.surface_stress[0])
+    vectors = atoms.cell.array[atoms.pbc]
+    area, volume = np.linalg.norm(np.cross(*vectors)), abs(np.linalg.det(atoms.cell.array))
+    if volume < SMALLEST_HEIGHT * area:
+        return {"surface_stress": surface}
+    return {"surface_stress": surface, "stress": full_3x3_to_voigt_6_stress(surface * area / volume)}
 
 
 def refuse_infinite(atoms: Atoms, results: dict[str, Any]) -> None:

@@ -17,11 +17,13 @@ class EwaldPlan:
     split     η, Å                width of the screening Gaussians
     cutoff    Å                   real-space cutoff; covers η and the widest pair of charges
     triplets  (k, 3)  int64       reciprocal vectors n₁b₁ + n₂b₂ + n₃b₃, one of each pair ±k, without 0
+    height    Å                   of the cell that a slab is summed in, along its open direction; 0 unless a slab
     """
 
     split: float
     cutoff: float
     triplets: NDArray[np.int64]
+    height: float = 0.0
 
 
 def plan_ewald(cell: NDArray[np.float64], n_atoms: int, largest_width: float, accuracy: float) -> EwaldPlan:

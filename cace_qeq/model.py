@@ -25,6 +25,7 @@ from cace_qeq.nn.feedback import EmbeddingFeedback, NoFeedback, ReadoutFeedback
 from cace_qeq.nn.heads import Readout
 from cace_qeq.nn.precision import KeepsDoubleBuffers
 from cace_qeq.nn.species import SpeciesIndex
+from cace_qeq.slab import closed_cells
 from cace_qeq.structures.batch import AtomicBatch, GeometrySettings
 
 
@@ -204,19 +205,21 @@ def charge_feedback(config: ModelConfig, n_features: int) -> NoFeedback:
 def charge_geometry(batch: AtomicBatch) -> ChargeGeometry:
     """The batch as the electrostatics room sees it.
 
-    Raises ValueError for structures that are periodic in one or two directions.
+    Raises ValueError for periodicity in one direction, and slabs whose batch was made for a model without charges.
     """
-    periodic = batch.pbc.all(dim=1)
-    if (batch.pbc.any(dim=1) & ~periodic).any():
-        raise ValueError(
-            "charge equilibration needs structures that are periodic in all three directions or in none; "
-            'use energy="none", or three periodic directions with vacuum.'
-        )
     pairs, ewald = batch.ewald.pairs, batch.ewald
+    n_periodic = batch.pbc.sum(dim=1)
+    if ((n_periodic == 1) | (n_periodic == 2) & (ewald.height == 0)).any():
+        raise ValueError(
+            "charge equilibration needs structures that are periodic in none, two or three directions, and batches "
+            'made with the geometry of the model; for wires set pbc="T T T" with enough vacuum, or energy="none".'
+        )
+    cells, normal = closed_cells(batch.cells, batch.pbc, ewald.height)
     return ChargeGeometry(
         positions=batch.positions,
-        cells=batch.cells,
-        periodic=periodic,
+        cells=cells,
+        periodic=batch.pbc.any(dim=1),
+        normal=normal,
         structure=batch.structure,
         center=pairs.center,
         neighbor=pairs.neighbor,

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from cace_qeq.model import CACEQEq, Energies
+from cace_qeq.slab import closed_cells
 from cace_qeq.structures.batch import AtomicBatch
 
 
@@ -21,6 +22,7 @@ class Prediction:
     atom_energies         (atom,)            eV      sum to the energy
     forces                (atom, 3)          eV/Å
     stress                (structure, 3, 3)  eV/Å³   +dE/dstrain/V, NaN without a 3-D periodic cell
+    surface_stress        (structure, 3, 3)  eV/Å²   +dE/dstrain/A in the plane of a slab, NaN for all else
     charges               (atom,)            e       NaN for a model without charges
     electronegativities   (atom,)            eV/e    likewise
     dipole                (structure, 3)     e Å     about the centre of mass; NaN likewise, or if periodic
@@ -32,6 +34,7 @@ class Prediction:
     atom_energies: Tensor
     forces: Tensor
     stress: Tensor
+    surface_stress: Tensor
     charges: Tensor
     electronegativities: Tensor
     dipole: Tensor
@@ -64,6 +67,7 @@ def _predict(model: CACEQEq, batch: AtomicBatch, keep_graph: bool) -> Prediction
         atom_energies=energies.short_range + energies.atom_electrostatic,
         forces=-by_position,
         stress=stress(batch, by_strain),
+        surface_stress=surface_stress(batch, by_strain),
         charges=energies.charges,
         electronegativities=energies.electronegativity,
         dipole=dipole(batch, energies),
@@ -77,6 +81,18 @@ def stress(batch: AtomicBatch, by_strain: Tensor) -> Tensor:
     periodic = batch.pbc.all(dim=1).view(-1, 1, 1)
     volumes = torch.where(periodic, batch.volumes.view(-1, 1, 1), 1.0)  # a NaN would reach the gradients
     return torch.where(periodic, (by_strain + by_strain.transpose(1, 2)) / (2 * volumes), torch.nan)
+
+
+def surface_stress(batch: AtomicBatch, by_strain: Tensor) -> Tensor:
+    """dE/dstrain/A of slabs with nothing across the plane, symmetric.  (structure, 3, 3)"""
+    slabs = batch.pbc.sum(dim=1) == 2
+    cells, normal = closed_cells(batch.cells, batch.pbc, slabs.to(batch.cells.dtype))
+    rows = slabs.nonzero().flatten()
+    across = normal[rows].unsqueeze(2) * normal[rows].unsqueeze(1)
+    plane = torch.eye(3, dtype=cells.dtype, device=cells.device) - across
+    area = torch.linalg.det(cells[rows]).abs().view(-1, 1, 1)  # of cells 1 Å high
+    symmetric = (by_strain + by_strain.transpose(1, 2))[rows] / 2
+    return torch.full_like(by_strain, torch.nan).index_copy(0, rows, plane @ symmetric @ plane / area)
 
 
 def dipole(batch: AtomicBatch, energies: Energies) -> Tensor:

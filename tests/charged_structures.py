@@ -9,13 +9,14 @@ from torch import Tensor
 from cace_qeq.electrostatics import ChargeGeometry, ChargeParameters, Equilibrium, equilibrate
 from cace_qeq.electrostatics.images import image_pairs
 from cace_qeq.lattice import EwaldPlan, optimal_split, plan_ewald_with_split
+from cace_qeq.slab import closed_cells, plan_slab
 
 ACCURACY = 1e-13
 
 
 @dataclass(frozen=True)
 class ChargedStructure:
-    """Positions (atom, 3), cell (3, 3) or zeros for a molecule, parameters (atom,), total charge."""
+    """Positions (atom, 3), cell (3, 3) with zeros in open directions, parameters (atom,), total charge."""
 
     positions: Tensor
     cell: Tensor
@@ -27,6 +28,10 @@ class ChargedStructure:
     @property
     def periodic(self) -> bool:
         return bool(self.cell.any())
+
+    @property
+    def pbc(self) -> Tensor:
+        return self.cell.any(dim=1)
 
     @property
     def parameters(self) -> ChargeParameters:
@@ -62,19 +67,32 @@ def crystal(n_atoms: int = 6, total_charge: float = 0.0, seed: int = 0) -> Charg
     return with_random_parameters(scattered(n_atoms, cell, seed), cell, total_charge, seed)
 
 
+def slab(n_atoms: int = 5, total_charge: float = 0.0, seed: int = 0) -> ChargedStructure:
+    """Periodic in the first and the last direction, neither along an axis."""
+    box = crystal(n_atoms, total_charge, seed)
+    return replace(box, cell=box.cell * torch.tensor([[1.0], [0.0], [1.0]], dtype=torch.float64))
+
+
 def geometry_of(structure: ChargedStructure, split_factor: float = 1.0) -> ChargeGeometry:
     """Brute-force geometry, with the Ewald split multiplied by a factor."""
     positions, cell = structure.positions, structure.cell
     empty = torch.zeros(0, 3, dtype=torch.int64)
     plan, pairs = EwaldPlan(1.0, 0.0, empty.numpy()), (empty[:, 0], empty[:, 0], empty)
+    if structure.pbc.sum() == 2:
+        plan = plan_slab(
+            cell.numpy(), structure.pbc.numpy(), positions.numpy(), float(structure.width.max()), ACCURACY
+        )
+    cells, normal = closed_cells(cell.unsqueeze(0), structure.pbc.unsqueeze(0), torch.tensor([plan.height]))
     if structure.periodic:
+        cell = cells[0]
         split = split_factor * optimal_split(float(torch.linalg.det(cell).abs()), len(positions))
         plan = plan_ewald_with_split(cell.numpy(), split, float(structure.width.max()), ACCURACY)
         pairs = image_pairs(positions, cell, plan.cutoff)
     return ChargeGeometry(
         positions=positions,
-        cells=cell.unsqueeze(0),
+        cells=cells,
         periodic=torch.tensor([structure.periodic]),
+        normal=normal,
         structure=torch.zeros(len(positions), dtype=torch.int64),
         center=pairs[0],
         neighbor=pairs[1],
@@ -96,6 +114,7 @@ def joined(geometries: list[ChargeGeometry]) -> ChargeGeometry:
         positions=torch.cat([geometry.positions for geometry in geometries]),
         cells=torch.cat([geometry.cells for geometry in geometries]),
         periodic=torch.cat([geometry.periodic for geometry in geometries]),
+        normal=torch.cat([geometry.normal for geometry in geometries]),
         structure=torch.cat([geometry.structure + index for index, geometry in enumerate(geometries)]),
         center=torch.cat([geometry.center + int(offset) for geometry, offset in places]),
         neighbor=torch.cat([geometry.neighbor + int(offset) for geometry, offset in places]),

@@ -7,6 +7,7 @@ from ase import Atoms
 from ase.build import molecule
 from ase.calculators.calculator import PropertyNotImplementedError
 from ase.calculators.fd import calculate_numerical_forces, calculate_numerical_stress
+from ase.stress import full_3x3_to_voigt_6_stress
 
 import zoo
 from cace_qeq.calculator import CACEQEqCalculator
@@ -276,10 +277,23 @@ def test_a_cell_without_volume():
         atoms.get_potential_energy()
 
 
-def test_a_slab_needs_a_model_without_charges():
+def test_stress_of_a_slab_is_per_volume_of_a_cell_that_has_one():
     atoms = salt()
     atoms.pbc = [True, True, False]
-    with pytest.raises(ValueError, match="pbc"):
+    surface = atoms.calc.get_property("surface_stress", atoms)
+    height = atoms.cell.lengths()[2]  # of a cube
+    np.testing.assert_allclose(full_3x3_to_voigt_6_stress(surface) / height, atoms.get_stress(), rtol=1e-12)
+    assert np.abs(surface).max() > 1e-3
+    atoms.cell[2] = 0.0
+    np.testing.assert_allclose(atoms.calc.get_property("surface_stress", atoms), surface, rtol=1e-12)
+    with pytest.raises(PropertyNotImplementedError):
+        atoms.get_stress()
+
+
+def test_charges_in_a_wire_are_refused():
+    atoms = salt()
+    atoms.pbc = [True, False, False]
+    with pytest.raises(ValueError, match="wires are not supported"):
         atoms.get_potential_energy()
     atoms.calc = CACEQEqCalculator(untrained_model(crystal(), energy="none"))
     atoms.get_forces()

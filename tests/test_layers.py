@@ -14,6 +14,7 @@ SOURCE = Path(__file__).resolve().parent.parent / "cace_qeq"
 
 FLOORS = [
     {"units", "lattice", "strict", "files", "datasets"},
+    {"slab"},
     {"structures", "features", "electrostatics"},
     {"nn"},
     {"config"},

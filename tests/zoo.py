@@ -141,6 +141,10 @@ def slab() -> Atoms:
     return charged(displaced(atoms, seed=13), 0)
 
 
+def charged_slab() -> Atoms:
+    return charged(slab(), 1)
+
+
 def wire() -> Atoms:
     """Periodic in its second direction."""
     atoms = Atoms("CHC", [[0, 0, 0], [1.1, 0.2, 0.1], [0, 1.3, 0.2]], pbc=[False, True, False])
@@ -185,6 +189,6 @@ CRYSTALS: Zoo = {
     "primitive_metal": primitive_metal,
     "one_atom_cell": one_atom_cell,
 }
-MIXED: Zoo = {"slab": slab, "wire": wire}
-CHARGEABLE: Zoo = MOLECULES | CRYSTALS
-EVERYTHING: Zoo = CHARGEABLE | MIXED
+SLABS: Zoo = {"slab": slab, "charged_slab": charged_slab}
+CHARGEABLE: Zoo = MOLECULES | CRYSTALS | SLABS
+EVERYTHING: Zoo = CHARGEABLE | {"wire": wire}

@@ -9,11 +9,13 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class ChargeGeometry:
-    """Structures of any sizes, one after the other, open or periodic. Floats are float64.
+    """Structures of any sizes, one after the other: open, periodic, or slabs. Floats are float64.
 
     positions  (atom, 3)          Å
-    cells      (structure, 3, 3)  Å, rows are lattice vectors; ignored for open structures
-    periodic   (structure,)       bool, in all three directions or in none
+    cells      (structure, 3, 3)  Å, rows are lattice vectors, those of slabs closed by a vector along the normal
+                                  (`slab.closed_cells`); ignored for open structures
+    periodic   (structure,)       bool, crystals and slabs
+    normal     (structure, 3)     unit vector along the open direction of slabs, zeros for all else
     structure  (atom,)            int64, ascending
     center     (pair,)            int64, ascending; real-space Ewald pairs of the periodic structures, each in
     neighbor   (pair,)            int64  both directions, images of an atom with itself included
@@ -27,6 +29,7 @@ class ChargeGeometry:
     positions: Tensor
     cells: Tensor
     periodic: Tensor
+    normal: Tensor
     structure: Tensor
     center: Tensor
     neighbor: Tensor
@@ -37,6 +40,11 @@ class ChargeGeometry:
     @property
     def n_structures(self) -> int:
         return self.cells.shape[0]
+
+    @cached_property
+    def slab(self) -> Tensor:
+        """(structure,)  bool"""
+        return self.normal.detach().any(dim=1)
 
     @cached_property
     def sizes(self) -> Tensor:

@@ -78,6 +78,22 @@ def background_interaction(
     return 2 * math.pi * COULOMB * (squared_width - split**2) / volume
 
 
+def slab_interaction(squared_height: Tensor, volume: Tensor, cell_height: Tensor) -> Tensor:
+    """What a slab's images along its open direction, and their background, add to a pair: to be subtracted.
+
+    The sum of these images at zero wave vector in the plane is 2π k_e / A (L/6 - |z| + z²/L), that of the slab
+    alone is -2π k_e |z| / A: the difference is 2π k_e / V (z² + L²/6).
+
+    squared_height  Å², z² of the pair along the normal
+    volume          Å³, A L of the closed cell
+    cell_height     Å, L
+    returns         eV/e²
+
+    Yeh & Berkowitz, doi 10.1063/1.479595; charged slabs: Ballenegger et al., doi 10.1063/1.3216473.
+    """
+    return 2 * math.pi * COULOMB / volume * (squared_height + cell_height**2 / 6)
+
+
 class _ErrorFunctionOverDistance(torch.autograd.Function):
     """f = erf(r / (√2 γ)) / r of x = r² and s = γ².
 

@@ -1,4 +1,4 @@
-"""The Coulomb matrix of Gaussian charges, open or periodic in three dimensions."""
+"""The Coulomb matrix of Gaussian charges, open, periodic, or of slabs."""
 
 import math
 from typing import Any, get_args
@@ -14,6 +14,7 @@ from cace_qeq.electrostatics.kernels import (
     reciprocal_amplitude,
     screened_gaussian_coulomb,
     self_interaction,
+    slab_interaction,
     split_self_interaction,
 )
 
@@ -23,7 +24,7 @@ def coulomb_matrix(geometry: ChargeGeometry, width: Tensor, background: Backgrou
 
     geometry    structures
     width       (atom,)            Å, σ
-    background  of charged periodic structures
+    background  of charged crystals; a slab needs none
     returns     (structure, N, N)  eV/e², N the largest number of atoms, zeros in padding
 
     Differentiable to any order with respect to positions, cells and widths.
@@ -33,7 +34,9 @@ def coulomb_matrix(geometry: ChargeGeometry, width: Tensor, background: Backgrou
         raise ValueError(f"background is {background!r}, expected one of {get_args(Background)}")
     widths = geometry.padded(width, 1.0)
     matrix = torch.diag_embed(self_interaction(widths) * geometry.occupied)
-    isolated, repeated = (rows.nonzero().flatten() for rows in (~geometry.periodic, geometry.periodic))
+    isolated, repeated, slabs = (
+        rows.nonzero().flatten() for rows in (~geometry.periodic, geometry.periodic, geometry.slab)
+    )
     if len(isolated):
         matrix = matrix.index_add(0, isolated, _open_pairs(geometry, widths, isolated))
     if len(repeated):
@@ -41,6 +44,8 @@ def coulomb_matrix(geometry: ChargeGeometry, width: Tensor, background: Backgrou
         matrix = matrix.index_add(0, repeated, _constant_terms(geometry, widths, repeated, background))
         half = _real_space_half(geometry, width)
         matrix = matrix + half + half.transpose(1, 2)
+    if len(slabs):
+        matrix = matrix.index_add(0, slabs, -_images_of_slabs(geometry, slabs))
     return matrix
 
 
@@ -103,13 +108,24 @@ def _reciprocal_sum(geometry: ChargeGeometry, rows: Tensor) -> Tensor:
 def _constant_terms(geometry: ChargeGeometry, widths: Tensor, rows: Tensor, background: Background) -> Tensor:
     """(row, N, N)  what does not depend on positions: background, and the reciprocal sum's self term."""
     occupied = geometry.occupied.index_select(0, rows).to(widths.dtype)
-    variance = widths.index_select(0, rows).square()
+    variance = widths.index_select(0, rows).square() * ~geometry.slab.index_select(0, rows).unsqueeze(1)
     volume = torch.linalg.det(geometry.cells.index_select(0, rows)).abs().view(-1, 1, 1)
     split = geometry.split.index_select(0, rows).view(-1, 1, 1)
     squared_width = variance.unsqueeze(1) + variance.unsqueeze(2)
     uniform = background_interaction(volume, split, squared_width, background)
     own = torch.diag_embed(split_self_interaction(split.squeeze(2)) * occupied)
     return uniform * occupied.unsqueeze(1) * occupied.unsqueeze(2) - own
+
+
+def _images_of_slabs(geometry: ChargeGeometry, rows: Tensor) -> Tensor:
+    """(row, N, N)  what the reciprocal sum holds of the images along the open direction."""
+    cells, normal = geometry.cells.index_select(0, rows), geometry.normal.index_select(0, rows).unsqueeze(2)
+    occupied = geometry.occupied.index_select(0, rows).to(cells.dtype)
+    height = geometry.padded(geometry.positions, 0.0).index_select(0, rows) @ normal
+    squared = (height - height.transpose(1, 2)).square()
+    cell_height = (cells @ normal).norm(dim=1, keepdim=True)  # the other vectors lie in the plane
+    images = slab_interaction(squared, torch.linalg.det(cells).abs().view(-1, 1, 1), cell_height)
+    return images * occupied.unsqueeze(1) * occupied.unsqueeze(2)
 
 
 class _Wave(torch.autograd.Function):

@@ -55,16 +55,18 @@ class Pairs:
 
 @dataclass(frozen=True)
 class EwaldTerms:
-    """Integers of the Ewald sums of the periodic structures; empty without any.
+    """Integers of the Ewald sums of crystals and slabs; empty without any.
 
     pairs     real-space pairs, images of an atom with itself included
     triplets  (structure, k, 3)  int64  reciprocal vectors, rows of zeros are padding
     split     (structure,)       Å      η; 1 for structures that are not periodic
+    height    (structure,)       Å      of the cell that a slab is summed in; 0 unless a slab
     """
 
     pairs: Pairs
     triplets: Tensor
     split: Tensor
+    height: Tensor
 
 
 @dataclass(frozen=True)

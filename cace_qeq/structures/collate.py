@@ -62,7 +62,8 @@ def collate_ewald(terms: Sequence[EwaldTerms], first_atom: Sequence[int]) -> Ewa
         shift=torch.cat([p.shift for p in pairs]),
     )
     split = torch.cat([part.split for part in terms])
-    return EwaldTerms(joined, padded_triplets([part.triplets for part in terms]), split)
+    height = torch.cat([part.height for part in terms])
+    return EwaldTerms(joined, padded_triplets([part.triplets for part in terms]), split, height)
 
 
 def repeated(values: Sequence[int], times: Sequence[int]) -> Tensor:

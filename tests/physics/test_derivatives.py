@@ -61,8 +61,8 @@ def random_direction(shape: tuple[int, ...], seed: int) -> Tensor:
 @pytest.mark.parametrize("name", zoo.EVERYTHING)
 def test_forces(model, name):
     atoms = zoo.EVERYTHING[name]()
-    if name in zoo.MIXED and model.config.energy != "none":
-        with pytest.raises(ValueError, match="slabs and wires"):
+    if name == "wire" and model.config.energy != "none":
+        with pytest.raises(ValueError, match="wires are not supported"):
             batch_of(atoms, model)
         return
     batch = batch_of(atoms, model)
@@ -88,6 +88,26 @@ def test_stress(model, name):
     expected = derivative(energy, STEP) / batch.volumes.item()
     stress = predict(model, batch).stress
     assert (stress * direction).sum().item() == pytest.approx(expected, rel=1e-6, abs=1e-9)
+
+
+@pytest.mark.parametrize("make", [zoo.slab, zoo.charged_slab])
+def test_surface_stress(model, make):
+    batch = batch_of(make(), model)
+    first, second = batch.cells[0, :2]
+    normal = torch.linalg.cross(first, second)
+    area, normal = normal.norm(), normal / normal.norm()
+    plane = torch.eye(3, dtype=torch.float64) - torch.outer(normal, normal)
+    direction = random_direction((1, 3, 3), seed=2)
+    direction = plane @ (direction + direction.transpose(1, 2)) @ plane / 2
+
+    def energy(step: float) -> float:
+        return predict(model, batch.strained(step * direction)).energy.item()
+
+    expected = derivative(energy, STEP) / area.item()
+    found = predict(model, batch)
+    assert (found.surface_stress * direction).sum().item() == pytest.approx(expected, rel=1e-6, abs=1e-9)
+    assert (found.surface_stress @ normal).abs().max() < 1e-14
+    assert found.stress.isnan().all()
 
 
 def test_gradient_of_a_loss_on_forces_and_charges(model):

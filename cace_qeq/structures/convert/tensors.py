@@ -8,6 +8,7 @@ from ase import Atoms
 from numpy.typing import NDArray
 
 from cace_qeq.lattice import EwaldPlan, plan_ewald
+from cace_qeq.slab import plan_slab
 from cace_qeq.structures.batch import AtomicBatch, EwaldTerms, GeometrySettings, Neighbors, Pairs
 from cace_qeq.structures.convert.frames import check_atoms, place
 from cace_qeq.structures.neighbors import neighbor_pairs, padded_table
@@ -35,7 +36,7 @@ def to_batch(atoms: Atoms, settings: GeometrySettings, total_charge: float) -> A
     total_charge  e
 
     raises  ValueError naming the frame: what `check_atoms` refuses, two atoms at one place, periodicity in
-            one or two directions for a model with charges
+            one direction for a model with charges
     """
     return assembled(atoms, total_charge, tables_of(atoms, settings, skin=0.0))
 
@@ -125,29 +126,32 @@ def pairs_of(atoms: Atoms, cutoff: float) -> Pairs:
 
 
 def ewald_plan(atoms: Atoms, settings: GeometrySettings) -> EwaldPlan | None:
-    """For a structure with charges that is periodic in all directions.
+    """For a structure with charges that is a crystal or a slab.
 
-    raises  ValueError for charges and periodicity in one or two directions
+    raises  ValueError for charges and periodicity in one direction
     """
     if settings.largest_width == 0 or not atoms.pbc.any():
         return None
-    if not atoms.pbc.all():
+    if atoms.pbc.sum() == 1:
         raise ValueError(
-            f"{place(atoms)}: pbc is {atoms.pbc.tolist()}, expected all or none, since charges in slabs and "
-            'wires are not supported yet; set pbc="T T T" with enough vacuum, or use energy="none".'
+            f"{place(atoms)}: pbc is {atoms.pbc.tolist()}, expected none, two or three periodic directions, since "
+            'charges in wires are not supported; set pbc="T T T" with enough vacuum, or use energy="none".'
         )
+    if not atoms.pbc.all():
+        return plan_slab(atoms.cell.array, atoms.pbc, atoms.positions, settings.largest_width, settings.accuracy)
     return plan_ewald(atoms.cell.array, len(atoms), settings.largest_width, settings.accuracy)
 
 
 def ewald_terms(atoms: Atoms, plan: EwaldPlan, skin: float) -> EwaldTerms:
     pairs = pairs_of(atoms, plan.cutoff + skin)
-    split = torch.tensor([plan.split], dtype=torch.float64)
-    return EwaldTerms(pairs, torch.from_numpy(plan.triplets).unsqueeze(0), split)
+    split, height = torch.tensor([[plan.split], [plan.height]], dtype=torch.float64)
+    return EwaldTerms(pairs, torch.from_numpy(plan.triplets).unsqueeze(0), split, height)
 
 
 def without_ewald() -> EwaldTerms:
     index, vectors = torch.zeros(0, dtype=torch.int64), torch.zeros(0, 3, dtype=torch.int64)
-    return EwaldTerms(Pairs(index, index, vectors), vectors.unsqueeze(0), torch.ones(1, dtype=torch.float64))
+    split, height = torch.tensor([[1.0], [0.0]], dtype=torch.float64)
+    return EwaldTerms(Pairs(index, index, vectors), vectors.unsqueeze(0), split, height)
 
 
 def refuse_coincident(atoms: Atoms, pairs: Pairs) -> None:

@@ -12,6 +12,7 @@ from brute_force import bonds_of
 from cace_qeq.lattice import plan_ewald
 from cace_qeq.model import CACEQEq, ModelConfig
 from cace_qeq.prediction import predict
+from cace_qeq.slab import plan_slab
 from cace_qeq.structures import AtomicBatch, GeometrySettings, NeighborCache, to_batch
 
 SETTINGS = GeometrySettings(cutoff=3.5, largest_width=0.7, accuracy=1e-6)
@@ -98,10 +99,19 @@ def test_ewald_terms_are_empty_elsewhere(make, settings):
     assert (terms.pairs.center.shape, terms.pairs.shift.shape) == ((0,), (0, 3))
 
 
-@pytest.mark.parametrize("make", [zoo.slab, zoo.wire], ids=["slab", "wire"])
-def test_charges_need_all_or_no_periodic_directions(make):
+def test_ewald_terms_of_slabs_follow_the_plan():
+    atoms = zoo.slab()
+    batch = to_batch(atoms, SETTINGS, 0.0)
+    plan = plan_slab(atoms.cell.array, atoms.pbc, atoms.positions, SETTINGS.largest_width, SETTINGS.accuracy)
+    assert batch.ewald.split.tolist() == [plan.split]
+    assert batch.ewald.height.tolist() == [plan.height]
+    assert batch.ewald.triplets[0].tolist() == plan.triplets.tolist()
+    assert ewald_bonds(batch) == bonds_of(atoms, plan.cutoff)
+
+
+def test_charges_in_wires_are_refused():
     with pytest.raises(ValueError, match='vacuum, or use energy="none"'):
-        to_batch(make(), SETTINGS, 0.0)
+        to_batch(zoo.wire(), SETTINGS, 0.0)
 
 
 @pytest.mark.parametrize("make", [zoo.ethanol, zoo.water_box, zoo.slab], ids=["molecule", "crystal", "slab"])
