@@ -33,6 +33,8 @@ class ModelConfig(Settings):
     compression           "none": invariants keep their polynomial growth; "asinh": they grow like a logarithm beyond
                           their spread in the training set
     hidden                widths of the readouts' hidden layers
+    repulsion             "screened": nuclei repel each other at short distance, with strength and range learned for
+                          each pair of elements; for structures more compressed than the training data
     charge_feedback       "none", "readout" or "embedding": how charges enter the short-range energy
     environment_hardness  hardness depends on the environment too, within ± 50 %
     widths                Å, Gaussian width of each element in the order of `species`; covalent radii by default
@@ -54,6 +56,7 @@ class ModelConfig(Settings):
     couplings: Literal["complete", "paths"] = "complete"
     compression: Literal["none", "asinh"] = "none"
     hidden: tuple[int, ...] = (64, 32)
+    repulsion: Literal["none", "screened"] = "none"
     charge_feedback: Literal["none", "readout", "embedding"] = "none"
     environment_hardness: bool = False
     widths: tuple[float, ...] | None = None

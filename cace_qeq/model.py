@@ -24,6 +24,7 @@ from cace_qeq.nn.charges import (
 from cace_qeq.nn.feedback import EmbeddingFeedback, NoFeedback, ReadoutFeedback
 from cace_qeq.nn.heads import Readout
 from cace_qeq.nn.precision import KeepsDoubleBuffers
+from cace_qeq.nn.repulsion import ScreenedRepulsion
 from cace_qeq.nn.species import SpeciesIndex
 from cace_qeq.slab import closed_cells
 from cace_qeq.structures.batch import AtomicBatch, GeometrySettings
@@ -77,6 +78,7 @@ class CACEQEq(KeepsDoubleBuffers):
         self.charge_heads = charge_heads(config, self.representation.n_features)
         self.feedback = charge_feedback(config, self.representation.n_features)
         self.energy_head = Readout(self.feedback.n_features, config.hidden)
+        self.repulsion = repulsion(config)
         self.register_buffer("reference_energies", torch.zeros(len(config.species), dtype=torch.float64))
         self.register_buffer("energy_scale", torch.ones((), dtype=torch.float64))
 
@@ -103,7 +105,7 @@ class CACEQEq(KeepsDoubleBuffers):
         parameters = self.charge_heads(features, species)
         equilibrium = self.equilibrium(batch, parameters)
         features = self.feedback(around, features, equilibrium.charges, species)
-        short_range = self.short_range(features, species)
+        short_range = self.short_range(batch, features, species)
         electrostatic = equilibrium.energy if self.config.energy == "equilibrated" else equilibrium.coulomb_energy
         return Energies(
             short_range,
@@ -121,7 +123,7 @@ class CACEQEq(KeepsDoubleBuffers):
         )
 
     def without_charges(self, batch: AtomicBatch, features: Tensor, species: Tensor) -> Energies:
-        energy = self.short_range(features, species)
+        energy = self.short_range(batch, features, species)
         zero, missing = torch.zeros_like(energy), torch.full_like(energy, torch.nan)
         return Energies(energy, torch.zeros_like(batch.total_charge), zero, missing, missing, batch.structure)
 
@@ -129,9 +131,12 @@ class CACEQEq(KeepsDoubleBuffers):
         """Charges that minimise E_qeq for the given total charges."""
         return equilibrate(charge_geometry(batch), parameters, batch.total_charge, self.config.background)
 
-    def short_range(self, features: Tensor, species: Tensor) -> Tensor:
+    def short_range(self, batch: AtomicBatch, features: Tensor, species: Tensor) -> Tensor:
         """(atom,)  eV"""
-        return self.reference_energies[species] + self.energy_scale * self.energy_head(features).double()
+        energy = self.reference_energies[species] + self.energy_scale * self.energy_head(features).double()
+        if self.repulsion is None:
+            return energy
+        return energy + self.repulsion(batch.displacements(), batch.neighbors.index, species)
 
     def atom_electrostatic(self, equilibrium: Equilibrium, parameters: ChargeParameters) -> Tensor:
         """(atom,)  eV, q_a (A q)_a / 2 and, when equilibrated, χ_a q_a + J_a q_a² / 2"""
@@ -192,6 +197,10 @@ def charge_heads(config: ModelConfig, n_features: int) -> ChargeHeads | None:
     )
     width = LearnedWidths(widths(config)) if config.learn_widths else FixedWidths(widths(config))
     return ChargeHeads(electronegativity, hardness, width)
+
+
+def repulsion(config: ModelConfig) -> ScreenedRepulsion | None:
+    return ScreenedRepulsion(config.species, config.cutoff) if config.repulsion == "screened" else None
 
 
 def charge_feedback(config: ModelConfig, n_features: int) -> NoFeedback:

@@ -21,7 +21,7 @@ VARIANTS = {
     "equilibrated": {"environment_hardness": True, "learn_widths": True},
     "equilibrated_readout": {"charge_feedback": "readout"},
     "equilibrated_embedding": {"charge_feedback": "embedding", "background": "gaussian"},
-    "coulomb": {"energy": "coulomb"},
+    "coulomb": {"energy": "coulomb", "repulsion": "screened"},
     "coulomb_readout": {"energy": "coulomb", "charge_feedback": "readout", "background": "gaussian"},
     "none": {"energy": "none"},
 }
