@@ -25,10 +25,12 @@ class ModelConfig(Settings):
     layers                rounds of the expansion; each after the first sends messages
     channels              of the density after mixing
     species_channels      of the element embedding
-    message_channels      scalars an atom sends in the rounds after the first
+    message_rank          0: atoms send scalars; 1 to 3: covariants up to this rank, with products on the sphere
+    message_channels      scalars, or covariants of each rank, that an atom sends in the rounds after the first
     n_radial              Bessel functions
     l_max                 largest degree of the monomials
     body_order            ν, densities in the largest product
+    quadrature_degree     of the products on the sphere; by default the lowest exact one
     couplings             "complete": all independent invariants; "paths": CACE's subset
     compression           "none": invariants keep their polynomial growth; "asinh": they grow like a logarithm beyond
                           their spread in the training set
@@ -49,10 +51,12 @@ class ModelConfig(Settings):
     layers: int = Field(2, ge=1, le=6)
     channels: int = Field(32, ge=1)
     species_channels: int = Field(4, ge=1)
+    message_rank: int = Field(0, ge=0, le=3)
     message_channels: int = Field(16, ge=1)
     n_radial: int = Field(8, ge=1)
     l_max: int = Field(3, ge=0, le=6)
     body_order: int = Field(3, ge=1, le=5)
+    quadrature_degree: int | None = None
     couplings: Literal["complete", "paths"] = "complete"
     compression: Literal["none", "asinh"] = "none"
     hidden: tuple[int, ...] = (64, 32)
@@ -94,6 +98,10 @@ class ModelConfig(Settings):
     def model_post_init(self, context: Any) -> None:
         if self.widths is not None and len(self.widths) != len(self.species):
             raise ValueError(f"{len(self.widths)} widths for {len(self.species)} species; give one for each, in order")
+        if self.message_rank > self.l_max:
+            raise ValueError(f"message_rank is {self.message_rank}, but l_max only {self.l_max}; raise l_max")
+        if self.quadrature_degree is not None and self.message_rank == 0:
+            raise ValueError("quadrature_degree is for products on the sphere; set message_rank to 1, 2 or 3 with it")
         if self.energy == "none" and self.charge_feedback != "none":
             raise ValueError(
                 f'energy="none" has no charges to feed back; set charge_feedback="none" '

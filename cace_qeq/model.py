@@ -21,6 +21,7 @@ from cace_qeq.nn.charges import (
     covalent_widths,
     initial_stiffness,
 )
+from cace_qeq.nn.equivariant import EquivariantACE, MessageSettings
 from cace_qeq.nn.feedback import EmbeddingFeedback, NoFeedback, ReadoutFeedback
 from cace_qeq.nn.heads import Readout
 from cace_qeq.nn.precision import KeepsDoubleBuffers
@@ -74,7 +75,7 @@ class CACEQEq(KeepsDoubleBuffers):
         self.config = config
         self.provenance: dict[str, Any] = {}
         self.species = SpeciesIndex(config.species)
-        self.representation = CartesianACE(expansion(config), config.layers, config.message_channels)
+        self.representation = representation(config)
         self.charge_heads = charge_heads(config, self.representation.n_features)
         self.feedback = charge_feedback(config, self.representation.n_features)
         self.energy_head = Readout(self.feedback.n_features, config.hidden)
@@ -165,6 +166,13 @@ class CACEQEq(KeepsDoubleBuffers):
         features = self.representation(around, species)
         charges = self.equilibrium(batch, self.charge_heads(features, species)).charges
         self.feedback.calibrate(around, features, charges, species)
+
+
+def representation(config: ModelConfig) -> CartesianACE | EquivariantACE:
+    if config.message_rank == 0:
+        return CartesianACE(expansion(config), config.layers, config.message_channels)
+    message = MessageSettings(config.message_rank, config.message_channels, config.quadrature_degree)
+    return EquivariantACE(expansion(config), config.layers, message)
 
 
 def expansion(config: ModelConfig) -> ExpansionSettings:

@@ -41,6 +41,8 @@ def test_frozen():
         ({"energy": "qeq"}, "equilibrated"),
         ({"widths": [1.0, 1.0]}, "2 widths for 1 species"),
         ({"widths": [-1.0]}, "positive"),
+        ({"message_rank": 2, "l_max": 1}, "raise l_max"),
+        ({"quadrature_degree": 11}, "set message_rank"),
         ({"energy": "none", "charge_feedback": "readout"}, "no charges to feed back"),
     ],
 )

@@ -30,6 +30,7 @@ FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 DOORS = {
     "matscipy": {"structures.neighbors"},
     "opt_einsum": {"features.couplings"},
+    "scipy": {"features.quadrature"},
     "ase": {"structures.convert", "calculator", "simulation"},
     "lightning_fabric": {"training"},
     "typer": {"cli"},

@@ -2,15 +2,22 @@
 
 from cace_qeq.features.couplings import Couplings
 from cace_qeq.features.cutoff import polynomial_envelope
+from cace_qeq.features.harmonics import harmonic_degrees, harmonics, n_harmonics
 from cace_qeq.features.monomials import degrees, monomial_exponents, monomials, n_monomials
+from cace_qeq.features.quadrature import SphereProducts, sphere_products
 from cace_qeq.features.radial import bessel_basis
 
 __all__ = [
     "Couplings",
+    "SphereProducts",
     "bessel_basis",
     "degrees",
+    "harmonic_degrees",
+    "harmonics",
     "monomial_exponents",
     "monomials",
+    "n_harmonics",
     "n_monomials",
     "polynomial_envelope",
+    "sphere_products",
 ]

@@ -24,6 +24,8 @@ VARIANTS = {
     "coulomb": {"energy": "coulomb", "repulsion": "screened"},
     "coulomb_readout": {"energy": "coulomb", "charge_feedback": "readout", "background": "gaussian"},
     "none": {"energy": "none"},
+    "equivariant": {"message_rank": 1, "charge_feedback": "readout"},
+    "equivariant_none": {"message_rank": 2, "layers": 3, "body_order": 2, "energy": "none"},
 }
 STEP = 5e-4  # Å, and of strain
 

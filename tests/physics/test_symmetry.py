@@ -9,11 +9,18 @@ from cace_qeq.model import CACEQEq
 from cace_qeq.prediction import Prediction, predict
 from cace_qeq.structures import collate, to_batch
 
+VARIANTS = {
+    "none": {},
+    "readout": {"charge_feedback": "readout"},
+    "embedding": {"charge_feedback": "embedding"},
+    "equivariant": {"message_rank": 2, "charge_feedback": "embedding"},
+}
 
-@pytest.fixture(scope="module", params=["none", "readout", "embedding"])
+
+@pytest.fixture(scope="module", params=VARIANTS)
 def model(request) -> CACEQEq:
     config = ModelConfig(
-        species=zoo.SPECIES, cutoff=4.2, channels=4, body_order=4, charge_feedback=request.param, hidden=(8,)
+        species=zoo.SPECIES, cutoff=4.2, channels=4, body_order=4, hidden=(8,), **VARIANTS[request.param]
     )
     with torch.random.fork_rng():
         torch.manual_seed(5)

@@ -1,0 +1,90 @@
+"""Products in the spatial domain: polynomials on the sphere at the points of an exact quadrature."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.integrate import lebedev_rule
+from torch import Tensor
+
+from cace_qeq.features.harmonics import harmonics, n_harmonics
+from cace_qeq.features.monomials import monomials
+
+Floats = NDArray[np.float64]
+
+LEBEDEV_DEGREES = (3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31, 35, 41, 47)
+"""Degrees of the rules up to what seven factors of degree six can ask for."""
+
+
+@dataclass(frozen=True)
+class SphereRule:
+    """Mean over the sphere as a weighted sum over points, exact for polynomials up to a degree.
+
+    points   (point, 3)
+    weights  (point,)    sum to 1
+    """
+
+    degree: int
+    points: Floats
+    weights: Floats
+
+
+@cache
+def sphere_rule(degree: int) -> SphereRule:
+    """The Lebedev rule with the fewest points that is exact to a degree.
+
+    Lebedev & Laikov, Doklady Mathematics 59, 477 (1999).
+
+    Raises ValueError for a degree beyond the tables.
+    """
+    if degree > LEBEDEV_DEGREES[-1]:
+        raise ValueError(
+            f"no quadrature of degree {degree} is tabulated, {LEBEDEV_DEGREES[-1]} is the largest; "
+            "lower body_order or l_max."
+        )
+    exact = next(known for known in LEBEDEV_DEGREES if known >= degree)
+    points, weights = lebedev_rule(exact)
+    return SphereRule(exact, points.T, weights / weights.sum())
+
+
+@dataclass(frozen=True)
+class SphereProducts:
+    """Pointwise products of polynomials on the sphere, up to an order, and their covariants up to a rank.
+
+    evaluation  (point, harmonic)  components of degree <= l_max to values
+    projection  (harmonic, point)  values to components of degree <= rank
+
+    With a rule exact to order · l_max + rank they are exact.   (docs/equivariant, eq. 6)
+    """
+
+    evaluation: Tensor
+    projection: Tensor
+
+
+def required_degree(l_max: int, order: int, rank: int) -> int:
+    """Degree of the integrand: `order` polynomials of degree l_max and one of degree rank."""
+    return order * l_max + rank
+
+
+def sphere_products(l_max: int, order: int, rank: int, degree: int | None = None) -> SphereProducts:
+    """The tables, float64.
+
+    degree  that the quadrature must have; by default what exactness needs
+
+    Raises ValueError for a quadrature that is not exact: it would break rotation symmetry.
+    """
+    needed = required_degree(l_max, order, rank)
+    if degree is not None and degree < needed:
+        raise ValueError(
+            f"a quadrature of degree {degree} is not exact for products of {order} polynomials of degree {l_max} "
+            f"projected on rank {rank}, which breaks rotation symmetry; it takes degree {needed} (the default)."
+        )
+    largest = max(l_max, rank)
+    rule = sphere_rule(needed if degree is None else degree)
+    values = harmonics(monomials(torch.from_numpy(rule.points), largest), largest)
+    weighted = values * torch.from_numpy(rule.weights).unsqueeze(1)
+    return SphereProducts(values[:, : n_harmonics(l_max)], weighted[:, : n_harmonics(rank)].T)

@@ -1,0 +1,55 @@
+"""Harmonic polynomials: right number, orthonormal, harmonic."""
+
+import numpy as np
+import pytest
+import torch
+
+from cace_qeq.features import harmonic_degrees, harmonics, monomial_exponents, monomials, n_harmonics
+from cace_qeq.features.harmonics import harmonic_coefficients, sphere_mean
+
+
+@pytest.mark.parametrize("l_max", [0, 1, 4, 6])
+def test_orthonormal_on_the_sphere(l_max):
+    coefficients, exponents = harmonic_coefficients(l_max), monomial_exponents(l_max)
+    overlap = np.array([[sphere_mean(tuple(np.add(p, q))) for q in exponents] for p in exponents])
+    identity = np.eye(n_harmonics(l_max))
+    np.testing.assert_allclose(coefficients @ overlap @ coefficients.T, identity, atol=1e-12)
+
+
+@pytest.mark.parametrize("l_max", [2, 3, 6])
+def test_laplacian_vanishes(l_max):
+    """Σ_x ∂²/∂x² of each polynomial at random points in space; coefficients are of order 10 at degree 6."""
+    points = torch.randn(5, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+
+    def polynomial(point):
+        return harmonics(monomials(point, l_max), l_max)
+
+    for point in points:
+        jacobian = torch.func.jacfwd(torch.func.jacfwd(polynomial))(point)
+        laplacian = jacobian.diagonal(dim1=1, dim2=2).sum(-1)
+        torch.testing.assert_close(laplacian, torch.zeros_like(laplacian), rtol=0, atol=1e-10 * point.norm() ** l_max)
+
+
+def test_degree_one_is_the_vector():
+    direction = torch.tensor([0.1, -0.7, 0.4], dtype=torch.float64)
+    torch.testing.assert_close(harmonics(monomials(direction, 1), 1)[1:], 3**0.5 * direction)
+
+
+def test_addition_theorem():
+    """Σ_k Y_k(u) Y_k(v) over one degree is (2l + 1) P_l(u·v), whatever the choice of polynomials."""
+    u, v = torch.nn.functional.normalize(
+        torch.randn(2, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(1)), dim=1
+    )
+    products = harmonics(monomials(u, 4), 4) * harmonics(monomials(v, 4), 4)
+    for degree in range(5):
+        legendre = np.polynomial.legendre.Legendre.basis(degree)(float(u @ v))
+        mine = products[torch.tensor(harmonic_degrees(4)) == degree].sum()
+        assert mine.item() == pytest.approx((2 * degree + 1) * legendre, abs=1e-12)
+
+
+def test_means_over_the_sphere():
+    """Known moments of a unit vector: ⟨x²⟩ = 1/3, ⟨x²y²⟩ = 1/15, ⟨x⁴⟩ = 1/5, odd ones vanish."""
+    assert sphere_mean((0, 2, 0)) == pytest.approx(1 / 3)
+    assert sphere_mean((2, 2, 0)) == pytest.approx(1 / 15)
+    assert sphere_mean((4, 0, 0)) == pytest.approx(1 / 5)
+    assert sphere_mean((2, 1, 0)) == 0.0
