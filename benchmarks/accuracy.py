@@ -15,7 +15,6 @@ import torch
 import typer
 from ase import Atoms
 from ase.optimize import BFGS
-from record import write_result
 from rich.console import Console
 
 from cace_qeq import CACEQEqCalculator, load_model, predict
@@ -23,6 +22,7 @@ from cace_qeq.cli.progress import RichReporter
 from cace_qeq.simulation import DynamicsSettings, run_dynamics
 from cace_qeq.structures import LabelKeys, collate, read_frames, to_batch, total_charge_of
 from cace_qeq.training import TrainConfig, batches_of_files, evaluate, fit, load_config, parse_config
+from record import write_result
 
 CONFIGS = Path(__file__).parent / "configs"
 FAR_HYDROGEN = 10  # in the carbon chains, the hydrogen at the end that is not protonated

@@ -42,6 +42,15 @@ def write_result(name: str, content: dict[str, Any]) -> Path:
     return path
 
 
+def read_result(name: str) -> dict[str, Any] | None:
+    """What results/NAME.json holds, if the same commit wrote it."""
+    path = RESULTS / f"{name}.json"
+    if not path.is_file():
+        return None
+    found: dict[str, Any] = json.loads(path.read_text())
+    return found if found["machine"]["commit"] == commit() else None
+
+
 def without_nan(content: Any) -> Any:
     """null instead of NaN, which JSON does not know."""
     if isinstance(content, dict):

@@ -1,0 +1,69 @@
+"""MACE with random weights; the size is written as its hidden irreps, e.g. "128x0e+128x1o"."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from ase import Atoms
+from ase.data import atomic_numbers
+from mace import data, modules
+from mace.calculators import MACECalculator
+from mace.modules.models import o3  # by way of mace, which makes torch load the constants of e3nn
+from mace.tools import AtomicNumberTable, torch_geometric
+
+from serving import Job, Step
+
+NEIGHBORS = 70.0  # on average, of an atom of water within 5.5 Å
+INTERACTION = modules.interaction_classes["RealAgnosticResidualInteractionBlock"]
+
+
+class MACE:
+    """Two layers, l_max 3, correlation 3, all else as `mace_run_train` has it by default."""
+
+    def load(self, job: Job) -> int:
+        torch.set_default_dtype(getattr(torch, job.dtype))
+        torch.manual_seed(0)
+        numbers = sorted(atomic_numbers[symbol] for symbol in job.symbols)
+        self.table, self.cutoff = AtomicNumberTable(numbers), job.cutoff
+        self.model = modules.ScaleShiftMACE(
+            r_max=job.cutoff, num_bessel=8, num_polynomial_cutoff=5, max_ell=3,
+            interaction_cls=INTERACTION, interaction_cls_first=INTERACTION, num_interactions=2,
+            num_elements=len(numbers), hidden_irreps=o3.Irreps(job.model), MLP_irreps=o3.Irreps("16x0e"),
+            gate=torch.nn.functional.silu, atomic_energies=np.zeros(len(numbers)), avg_num_neighbors=NEIGHBORS,
+            atomic_numbers=numbers, correlation=3, radial_MLP=[64, 64, 64],
+            atomic_inter_scale=1.0, atomic_inter_shift=0.0,
+        )  # fmt: skip
+        return sum(parameter.numel() for parameter in self.model.parameters())
+
+    def forces(self, frames: list[Atoms]) -> Step:
+        batch = self.batch(frames)
+        model = self.model.eval().requires_grad_(False)
+        return lambda: model(batch.copy(), compute_force=True, compute_stress=True)
+
+    def train(self, frames: list[Atoms]) -> Step:
+        batch = self.batch(frames)
+        n_atoms = torch.tensor([len(atoms) for atoms in frames])
+        optimizer = torch.optim.Adam(self.model.parameters(), lr=1e-3, amsgrad=True)
+
+        def step() -> None:
+            optimizer.zero_grad()
+            found = self.model(batch.copy(), training=True, compute_force=True)
+            ((found["energy"] / n_atoms).square().mean() + found["forces"].square().mean()).backward()
+            optimizer.step()
+
+        return step
+
+    def calculator(self, keep_neighbors: bool) -> Any:
+        precision = str(torch.get_default_dtype()).removeprefix("torch.")
+        return MACECalculator(models=self.model, device="cpu", default_dtype=precision)
+
+    def batch(self, frames: list[Atoms]) -> dict[str, torch.Tensor]:
+        graphs = [
+            data.AtomicData.from_config(data.config_from_atoms(atoms), z_table=self.table, cutoff=self.cutoff)
+            for atoms in frames
+        ]
+        loader = torch_geometric.dataloader.DataLoader(graphs, batch_size=len(graphs), shuffle=False)
+        return dict(next(iter(loader)).to_dict())
+
+
+ENGINE = MACE

@@ -1,0 +1,93 @@
+"""NequIP's presets with random weights; "S" runs eagerly, "S compiled" as its own tools compile it."""
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import torch
+from ase import Atoms
+from nequip.data import AtomicDataDict, from_ase
+from nequip.data.transforms import ChemicalSpeciesToAtomTypeMapper, NeighborListTransform
+from nequip.integrations.ase import NequIPCalculator
+from nequip.model import PresetNequIPGNNModel
+from nequip.nn.compile import DictInputOutputWrapper
+from nequip.scripts._compile_utils import AOTI_ASE_TARGET, COMPILE_TARGET_DICT
+from nequip.utils.aot import aot_export_model
+from nequip.utils.global_state import set_global_state
+
+from serving import Job, Step
+
+COMPILED = " compiled"
+NEIGHBORS = 70.0  # on average, of an atom of water within 5.5 Å
+
+
+class NequIP:
+    def load(self, job: Job) -> int:
+        set_global_state()
+        self.compiled = job.model.endswith(COMPILED)
+        self.model = PresetNequIPGNNModel(
+            preset=job.model.removesuffix(COMPILED),
+            compile_mode="compile" if self.compiled and job.work == "train" else "eager",
+            seed=0,
+            model_dtype=job.dtype,
+            r_max=job.cutoff,
+            type_names=list(job.symbols),
+            avg_num_neighbors=NEIGHBORS,
+            per_type_energy_scales=1.0,
+            per_type_energy_shifts=0.0,
+        )
+        self.transforms = [
+            ChemicalSpeciesToAtomTypeMapper(model_type_names=list(job.symbols)),
+            NeighborListTransform(r_max=job.cutoff),
+        ]
+        return sum(parameter.numel() for parameter in self.model.parameters())
+
+    def forces(self, frames: list[Atoms]) -> Step:
+        model = self.evaluated(frames)
+        data = self.prepared(frames)
+        return lambda: model(data.copy())
+
+    def evaluated(self, frames: list[Atoms]) -> Any:
+        return exported(self.model, self.prepared(frames)) if self.compiled else self.model.eval()
+
+    def train(self, frames: list[Atoms]) -> Step:
+        data = AtomicDataDict.batched_from_list([self.prepared([atoms]) for atoms in frames])
+        n_atoms = data[AtomicDataDict.NUM_NODES_KEY].view(-1, 1)
+        model = self.model.train()
+        optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+
+        def step() -> None:
+            optimizer.zero_grad()
+            found = model(data.copy())
+            energy = (found[AtomicDataDict.TOTAL_ENERGY_KEY] / n_atoms).square().mean()
+            (energy + found[AtomicDataDict.FORCE_KEY].square().mean()).backward()
+            optimizer.step()
+
+        return step
+
+    def calculator(self, keep_neighbors: bool) -> Any:
+        if self.compiled:
+            raise ValueError("through ASE, NequIP is timed eagerly alone")
+        return NequIPCalculator(self.model.eval(), "cpu", transforms=self.transforms)
+
+    def prepared(self, frames: list[Atoms]) -> dict[str, torch.Tensor]:
+        """One frame without the entries of a batch, as the calculator has it."""
+        data = from_ase(frames[0])
+        for transform in self.transforms:
+            data = transform(data)
+        return data
+
+
+def exported(model: torch.nn.Module, data: dict[str, torch.Tensor]) -> Any:
+    """What `nequip-compile --mode aotinductor --target ase` makes of a model."""
+    target = COMPILE_TARGET_DICT[AOTI_ASE_TARGET]
+    sizes = {name: torch.export.dynamic_shapes.Dim(f"num_{name}", min=2, max=torch.inf) for name in ("node", "edge")}
+    path = str(Path(tempfile.mkdtemp()) / "model.nequip.pt2")
+    aot_export_model(
+        model, "cpu", target["input"], target["output"], target["data_settings"](data.copy()),
+        target["batch_map_settings"](sizes), path,
+    )  # fmt: skip
+    return DictInputOutputWrapper(torch._inductor.aoti_load_package(path), target["input"], target["output"])
+
+
+ENGINE = NequIP

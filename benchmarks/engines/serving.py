@@ -1,0 +1,197 @@
+"""A process that holds one code's models and does what it is told: one line of JSON in, one line of JSON out.
+
+Every code runs in an environment of its own, so this file needs no more than Python, torch and ase; a code adds
+an `Engine`.
+
+    {"do": "prepare", "name": ..., "job": {...}}   ->  {"parameters": 69693, "seconds": 0.8}
+    {"do": "run", "name": ..., "times": 3}         ->  {"cpu": [0.021, ...], "wall": [0.021, ...]}
+    {"do": "forget", "name": ...}                  ->  {}
+    {"do": "peak"}                                 ->  {"kilobytes": 412000}
+    {"do": "versions"}                             ->  {"torch": "2.13.0", ...}
+
+A job names the model, its precision and cutoff, the file of frames, and the work to be timed, one of WORK.
+"""
+
+import json
+import os
+import resource
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import distributions
+from typing import Any, Protocol, TextIO
+
+import ase.io
+import numpy as np
+import torch
+from ase import Atoms, units
+from ase.md.velocitydistribution import MaxwellBoltzmannDistribution
+from ase.md.verlet import VelocityVerlet
+
+Step = Callable[[], Any]
+PACKAGES = ("torch", "numpy", "ase", "matscipy", "e3nn", "nequip", "mace-torch", "cace")
+MOVE = 0.01  # Å, root mean square move of an atom between two calls through ASE; about one step of dynamics
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is timed: one call of the work, with this model, on these frames.
+
+    model    size, in the words of the code
+    dtype    float32 or float64
+    cutoff   Å
+    symbols  elements the model knows
+    frames   path of an extxyz file
+    work     one of WORK
+    """
+
+    model: str
+    dtype: str
+    cutoff: float
+    symbols: tuple[str, ...]
+    frames: str
+    work: str
+
+    @classmethod
+    def of(cls, values: dict[str, Any]) -> "Job":
+        return cls(**{**values, "symbols": tuple(values["symbols"])})
+
+
+class Engine(Protocol):
+    """One code. All weights are random: time does not depend on them."""
+
+    def load(self, job: Job) -> int:
+        """Build the model and return its number of parameters."""
+
+    def forces(self, frames: list[Atoms]) -> Step:
+        """Energy, forces and stress of prepared input: neighbours are found outside the step."""
+
+    def train(self, frames: list[Atoms]) -> Step:
+        """One step of Adam on a loss of energy and forces, of all frames as one batch."""
+
+    def calculator(self, keep_neighbors: bool) -> Any:
+        """The code's own ASE calculator; codes that keep neighbours between calls do so only if allowed."""
+
+
+def calls_through_ase(atoms: Atoms, calculator: Any) -> Step:
+    """Energy and forces of atoms that have moved a little since the last call."""
+    atoms.calc = calculator
+    random = np.random.default_rng(0)
+    start = atoms.positions.copy()
+
+    def step() -> None:
+        atoms.positions = start + MOVE * random.standard_normal(start.shape)
+        atoms.get_forces()
+        atoms.get_potential_energy()
+
+    return step
+
+
+def dynamics(atoms: Atoms, calculator: Any) -> Step:
+    """One step of NVE. Forces of random weights may be anything, so they are scaled to a harmless size."""
+    atoms.calc = Tamed(calculator)
+    MaxwellBoltzmannDistribution(atoms, temperature_K=300, rng=np.random.default_rng(0))
+    integrator = VelocityVerlet(atoms, 0.5 * units.fs)
+    return lambda: integrator.run(1)
+
+
+class Tamed:
+    """A calculator whose forces are multiplied by 1e-3: atoms fly freely, and the code does all its work."""
+
+    def __init__(self, calculator: Any):
+        self.calculator = calculator
+
+    def get_forces(self, atoms: Atoms) -> Any:
+        return 1e-3 * self.calculator.get_forces(atoms)
+
+    def get_potential_energy(self, atoms: Atoms, **options: Any) -> float:
+        return float(self.calculator.get_potential_energy(atoms))
+
+    def calculation_required(self, atoms: Atoms, properties: Any) -> bool:
+        return True
+
+
+WORK: dict[str, Callable[[Engine, list[Atoms]], Step]] = {
+    "forces": lambda engine, frames: engine.forces(frames),
+    "train": lambda engine, frames: engine.train(frames),
+    "ase": lambda engine, frames: calls_through_ase(frames[0], engine.calculator(True)),
+    "ase_anew": lambda engine, frames: calls_through_ase(frames[0], engine.calculator(False)),
+    "dynamics": lambda engine, frames: dynamics(frames[0], engine.calculator(True)),
+}
+
+
+class Server:
+    """The steps prepared so far, by name."""
+
+    def __init__(self, engine: Callable[[], Engine]):
+        self.engine = engine
+        self.steps: dict[str, Step] = {}
+
+    def answer(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Raises ValueError for a request that is none of the five."""
+        if request["do"] not in REQUESTS:
+            raise ValueError(f"request {request['do']!r}: expected one of {', '.join(REQUESTS)}")
+        return REQUESTS[request["do"]](self, request)
+
+    def prepare(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Everything that is done once, compilation included; the first call belongs to it."""
+        started = time.perf_counter()
+        job = Job.of(request["job"])
+        engine = self.engine()
+        parameters = engine.load(job)
+        frames = [bare(atoms) for atoms in ase.io.read(job.frames, ":")]
+        self.steps[request["name"]] = WORK[job.work](engine, frames)
+        self.steps[request["name"]]()
+        return {"parameters": parameters, "seconds": time.perf_counter() - started}
+
+    def run(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Seconds of each call; on a busy machine a process waits, and its CPU time stands still."""
+        cpu, wall = zip(*(seconds(self.steps[request["name"]]) for _ in range(request["times"])), strict=True)
+        return {"cpu": cpu, "wall": wall}
+
+    def forget(self, request: dict[str, Any]) -> dict[str, Any]:
+        del self.steps[request["name"]]
+        return {}
+
+    def peak(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Largest resident size that the process has had."""
+        return {"kilobytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss}
+
+    def versions(self, request: dict[str, Any]) -> dict[str, Any]:
+        installed = {package.name: package.version for package in distributions()}
+        return {name: installed[name] for name in PACKAGES if name in installed}
+
+
+REQUESTS = {
+    "prepare": Server.prepare,
+    "run": Server.run,
+    "forget": Server.forget,
+    "peak": Server.peak,
+    "versions": Server.versions,
+}
+
+
+def bare(atoms: Atoms) -> Atoms:
+    """Nothing but the structure."""
+    return Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
+
+
+def seconds(step: Step) -> tuple[float, float]:
+    """CPU time of the process, the system's share included, and time on the clock."""
+    cpu, wall = time.process_time(), time.perf_counter()
+    step()
+    return time.process_time() - cpu, time.perf_counter() - wall
+
+
+def serve(engine: Callable[[], Engine], requests: TextIO, answers: TextIO) -> None:
+    """Answer requests until they end. The caller sets the number of threads in the environment."""
+    torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
+    server = Server(engine)
+    for line in requests:
+        try:
+            answer = server.answer(json.loads(line))
+        except Exception as error:  # whatever another code raises belongs in the answer
+            traceback.print_exc()
+            answer = {"error": f"{type(error).__name__}: {error}"}
+        print(json.dumps(answer), file=answers, flush=True)

@@ -1,0 +1,1 @@
+"""The parts of the throughput benchmark: what is measured, on what, by whom, and what was hoped for."""

@@ -1,0 +1,108 @@
+"""Speed and memory beside other codes: the same structures, one core, in turns within one run.
+
+    python benchmarks/throughput.py --peers nequip,mace --peer-python nequip=PATH --peer-python mace=PATH
+
+Nothing is installed here: a peer is timed by its own interpreter, in whose environment it is. Every process has one
+thread. Subjects take turns, so that whatever else the machine does hits all alike; a time is the median of at least
+seven calls after warm-up, in CPU time of the process (time on the clock is kept beside it: where the two differ, the
+machine was busy). Everything is measured under two memory allocators, the system's as it comes and a tuned one that
+the result names. Writes results/NAME.json after every item; --resume goes on where the same commit stopped.
+"""
+
+import sys
+import tempfile
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from record import read_result, write_result
+from speed.memory import measure_memory
+from speed.outcome import Record, judged
+from speed.plan import ITEMS, MEMORY_ITEMS, OWN, Item, MemoryItem
+from speed.session import Session
+from speed.tables import goals_table, times_table
+from speed.workers import DEFAULT, Allocator, Interpreter, tuned_allocator
+
+ROOT = Path(__file__).resolve().parents[1]
+ALL = {item.name: item for item in (*ITEMS, *MEMORY_ITEMS)}
+EVERYTHING = ",".join(ALL)
+
+Peers = Annotated[str, typer.Option(help="Codes to compare with, e.g. nequip,mace.")]
+PeerPython = Annotated[list[str] | None, typer.Option(help="Interpreter of a peer, e.g. nequip=PATH.")]
+Cace = Annotated[Path | None, typer.Option(help="A checkout of CACE, timed too (by cace=PYTHON).")]
+Items = Annotated[str, typer.Option(help=f"Some of {EVERYTHING}.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Keep the items that this commit has measured.")]
+Name = Annotated[str, typer.Option(help="Of the file in benchmarks/results.")]
+
+
+def main(
+    peers: Peers = "",
+    peer_python: PeerPython = None,
+    cace: Cace = None,
+    items: Items = EVERYTHING,
+    resume: Resume = False,
+    name: Name = "throughput",
+) -> None:
+    """Measure, and print what was reached of what was hoped for."""
+    wanted = [ALL[item] for item in items.split(",")]
+    interpreters = interpreters_of(peers, peer_python or [], cace)
+    allocators, console = (DEFAULT, tuned_allocator()), Console()
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        console.status("starting") as status,
+        Session(interpreters, allocators, Path(folder), status.update) as session,
+    ):
+        versions = session.versions()
+        before = read_result(name) if resume else None
+        if before:
+            session.record = Record(before["items"], before["notes"])
+        for item in wanted:
+            if item.name not in session.record.items:
+                measure(session, item)
+                write_result(name, content(session.record, allocators, versions))
+    for table in (times_table(session.record), goals_table(session.record, allocators)):
+        console.print(table)
+
+
+def measure(session: Session, item: Item | MemoryItem) -> None:
+    if isinstance(item, MemoryItem):
+        measure_memory(session, item)
+    else:
+        session.measure(item)
+
+
+def interpreters_of(peers: str, pythons: list[str], cace: Path | None) -> dict[str, Interpreter]:
+    """By engine: this package here, peers where they are said to be, otherwise here too.
+
+    raises  ValueError for a peer that is not known
+    """
+    given = dict(text.split("=", 1) for text in pythons)
+    names = [*filter(None, peers.split(",")), *(["cace"] if cace else [])]
+    unknown = (set(names) | set(given)) - {"nequip", "mace", "cace"}
+    if unknown:
+        raise ValueError(f"there is no peer {sorted(unknown)[0]!r}; choose of nequip, mace, and --cace PATH.")
+    found = {OWN: Interpreter(sys.executable, {"PYTHONPATH": str(ROOT)})}
+    for name in names:
+        environment = {"PYTHONPATH": str(cace.resolve())} if name == "cace" and cace else {}
+        found[name] = Interpreter(given.get(name, sys.executable), environment)
+    return found
+
+
+def content(
+    record: Record, allocators: tuple[Allocator, ...], versions: dict[str, dict[str, str]]
+) -> dict[str, Any]:
+    """What the result file says."""
+    return {
+        "allocators": {allocator.name: allocator.description for allocator in allocators},
+        "threads_per_process": 1,
+        "versions_of_codes": versions,
+        "goals": judged(record, [allocator.name for allocator in allocators]),
+        "items": record.items,
+        "notes": record.notes,
+    }
+
+
+if __name__ == "__main__":
+    typer.run(main)
