@@ -20,19 +20,19 @@ from rich.console import Console
 from record import read_result, write_result
 from speed.memory import measure_memory
 from speed.outcome import Record, judged
-from speed.plan import ITEMS, MEMORY_ITEMS, OWN, Item, MemoryItem
+from speed.plan import EXTRA_ITEMS, ITEMS, MEMORY_ITEMS, OWN, Item, MemoryItem
 from speed.session import Session
 from speed.tables import goals_table, times_table
 from speed.workers import DEFAULT, Allocator, Interpreter, tuned_allocator
 
 ROOT = Path(__file__).resolve().parents[1]
-ALL = {item.name: item for item in (*ITEMS, *MEMORY_ITEMS)}
-EVERYTHING = ",".join(ALL)
+USUAL = ",".join(item.name for item in (*ITEMS, *MEMORY_ITEMS))
+ALL = {item.name: item for item in (*ITEMS, *MEMORY_ITEMS, *EXTRA_ITEMS)}
 
 Peers = Annotated[str, typer.Option(help="Codes to compare with, e.g. nequip,mace.")]
 PeerPython = Annotated[list[str] | None, typer.Option(help="Interpreter of a peer, e.g. nequip=PATH.")]
 Cace = Annotated[Path | None, typer.Option(help="A checkout of CACE, timed too (by cace=PYTHON).")]
-Items = Annotated[str, typer.Option(help=f"Some of {EVERYTHING}.")]
+Items = Annotated[str, typer.Option(help=f"Some of {', '.join(ALL)}; commas between.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Keep the items that this commit has measured.")]
 Name = Annotated[str, typer.Option(help="Of the file in benchmarks/results.")]
 
@@ -41,12 +41,12 @@ def main(
     peers: Peers = "",
     peer_python: PeerPython = None,
     cace: Cace = None,
-    items: Items = EVERYTHING,
+    items: Items = USUAL,
     resume: Resume = False,
     name: Name = "throughput",
 ) -> None:
     """Measure, and print what was reached of what was hoped for."""
-    wanted = [ALL[item] for item in items.split(",")]
+    wanted = chosen(items)
     interpreters = interpreters_of(peers, peer_python or [], cace)
     allocators, console = (DEFAULT, tuned_allocator()), Console()
     with (
@@ -64,6 +64,14 @@ def main(
                 write_result(name, content(session.record, allocators, versions))
     for table in (times_table(session.record), goals_table(session.record, allocators)):
         console.print(table)
+
+
+def chosen(names: str) -> list[Item | MemoryItem]:
+    """raises  ValueError for a name that no item has"""
+    unknown = set(names.split(",")) - set(ALL)
+    if unknown:
+        raise ValueError(f"there is no item {sorted(unknown)[0]!r}; choose of {', '.join(ALL)}.")
+    return [ALL[name] for name in names.split(",")]
 
 
 def measure(session: Session, item: Item | MemoryItem) -> None:

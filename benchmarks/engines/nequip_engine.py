@@ -1,6 +1,5 @@
 """NequIP's presets with random weights; "S" runs eagerly, "S compiled" as its own tools compile it."""
 
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +24,7 @@ class NequIP:
     def load(self, job: Job) -> int:
         set_global_state()
         self.compiled = job.model.endswith(COMPILED)
+        self.package = Path(job.frames).parent / f"{'-'.join((job.model, job.dtype, *job.symbols))}.nequip.pt2"
         self.model = PresetNequIPGNNModel(
             preset=job.model.removesuffix(COMPILED),
             compile_mode="compile" if self.compiled and job.work == "train" else "eager",
@@ -48,7 +48,7 @@ class NequIP:
         return lambda: model(data.copy())
 
     def evaluated(self, frames: list[Atoms]) -> Any:
-        return exported(self.model, self.prepared(frames)) if self.compiled else self.model.eval()
+        return exported(self.model, self.prepared(frames), self.package) if self.compiled else self.model.eval()
 
     def train(self, frames: list[Atoms]) -> Step:
         data = AtomicDataDict.batched_from_list([self.prepared([atoms]) for atoms in frames])
@@ -78,16 +78,19 @@ class NequIP:
         return data
 
 
-def exported(model: torch.nn.Module, data: dict[str, torch.Tensor]) -> Any:
-    """What `nequip-compile --mode aotinductor --target ase` makes of a model."""
+def exported(model: torch.nn.Module, data: dict[str, torch.Tensor], path: Path) -> Any:
+    """What `nequip-compile --mode aotinductor --target ase` makes of a model; it fits any number of atoms.
+
+    path  of the package, made once for all processes of a run: that takes a minute
+    """
     target = COMPILE_TARGET_DICT[AOTI_ASE_TARGET]
     sizes = {name: torch.export.dynamic_shapes.Dim(f"num_{name}", min=2, max=torch.inf) for name in ("node", "edge")}
-    path = str(Path(tempfile.mkdtemp()) / "model.nequip.pt2")
-    aot_export_model(
-        model, "cpu", target["input"], target["output"], target["data_settings"](data.copy()),
-        target["batch_map_settings"](sizes), path,
-    )  # fmt: skip
-    return DictInputOutputWrapper(torch._inductor.aoti_load_package(path), target["input"], target["output"])
+    if not path.exists():
+        aot_export_model(
+            model, "cpu", target["input"], target["output"], target["data_settings"](data.copy()),
+            target["batch_map_settings"](sizes), str(path),
+        )  # fmt: skip
+    return DictInputOutputWrapper(torch._inductor.aoti_load_package(str(path)), target["input"], target["output"])
 
 
 ENGINE = NequIP

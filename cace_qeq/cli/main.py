@@ -6,6 +6,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from cace_qeq.cli.convert import convert
 from cace_qeq.cli.evaluate import evaluate
 from cace_qeq.cli.md import md
 from cace_qeq.cli.quickstart import quickstart
@@ -21,6 +22,7 @@ app = typer.Typer(
 )
 app.command()(train)
 app.command()(evaluate)
+app.command()(convert)
 app.command()(md)
 app.command()(relax)
 app.command()(quickstart)

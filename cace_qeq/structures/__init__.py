@@ -16,6 +16,7 @@ from cace_qeq.structures.convert import (
     read_frames,
     to_batch,
     total_charge_of,
+    write_frames,
 )
 from cace_qeq.structures.labels import Labels
 from cace_qeq.structures.neighbors import neighbor_pairs, padded_table
@@ -44,4 +45,5 @@ __all__ = [
     "read_frames",
     "to_batch",
     "total_charge_of",
+    "write_frames",
 ]

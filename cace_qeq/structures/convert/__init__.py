@@ -12,6 +12,7 @@ from cace_qeq.structures.convert.lookup import (
     total_charge_of,
 )
 from cace_qeq.structures.convert.tensors import NeighborCache, to_batch
+from cace_qeq.structures.convert.written import write_frames
 
 __all__ = [
     "TOTAL_CHARGE_KEYS",
@@ -27,4 +28,5 @@ __all__ = [
     "read_frames",
     "to_batch",
     "total_charge_of",
+    "write_frames",
 ]

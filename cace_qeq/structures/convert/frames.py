@@ -7,6 +7,8 @@ import numpy as np
 from ase import Atoms
 from ase.io import iread
 
+from cace_qeq.structures.convert.runner import is_runner, read_runner
+
 SOURCE = "cace_qeq_source"  # the key in atoms.info under which a frame remembers where it was read
 EXTENDED_XYZ = (".xyz", ".extxyz")
 SMALLEST_VOLUME = 1e-8  # of a cell, relative to that of a rectangular one with the same lengths
@@ -17,31 +19,35 @@ class MissingFileError(FileNotFoundError, ValueError):
 
 
 def read_frames(path: str | Path) -> list[Atoms]:
-    """All structures of a file, in any format that ASE reads; extended xyz is checked for truncation.
+    """All structures of a file, in any format that ASE reads or RuNNer's; extended xyz is checked for truncation.
 
     raises  ValueError naming file, frame and atom: a missing, empty, truncated or unreadable file, and
             structures that `check_atoms` refuses
     """
     path = Path(path)
     refuse_missing(path)
+    frames = list(read_runner(path)) if is_runner(path) else read_by_ase(path)
+    if not frames:
+        raise ValueError(f"{path}: no structures found; expected one frame or more.")
+    for index, atoms in enumerate(frames):
+        atoms.info[SOURCE] = f"{path}, frame {index}"
+        check_atoms(atoms)
+    return frames
+
+
+def read_by_ase(path: Path) -> list[Atoms]:
     form = None
     if path.suffix in EXTENDED_XYZ:
         form = "extxyz"
         refuse_incomplete(path)
     frames: list[Atoms] = []
     try:
-        for atoms in iread(path, index=":", format=form, do_not_split_by_at_sign=True):
-            atoms.info[SOURCE] = f"{path}, frame {len(frames)}"
-            frames.append(atoms)
+        frames.extend(iread(path, index=":", format=form, do_not_split_by_at_sign=True))
     except Exception as error:  # ASE's readers raise whatever they stumble over
         raise ValueError(
             f"{path}, frame {len(frames)}: ASE cannot read it ({type(error).__name__}: {error}); repair the "
             "frame or write the file again as extended xyz."
         ) from error
-    if not frames:
-        raise ValueError(f"{path}: no structures found; expected one frame or more.")
-    for atoms in frames:
-        check_atoms(atoms)
     return frames
 
 

@@ -1,0 +1,22 @@
+"""`cace-qeq convert`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from cace_qeq.cli.evaluate import Keys, label_keys
+from cace_qeq.structures import read_frames, write_frames
+
+Source = Annotated[Path, typer.Argument(help="Labelled frames: RuNNer's input.data, or any format that ASE reads.")]
+Target = Annotated[Path, typer.Argument(help="The extended xyz file to write.")]
+
+
+def convert(source: Source, target: Target, keys: Keys = "") -> None:
+    """Write labelled frames as extended xyz in eV, Å and e, under the keys that training looks for."""
+    if target.suffix not in (".xyz", ".extxyz"):
+        raise ValueError(f"{target}: expected a name that ends in .extxyz or .xyz.")
+    frames = read_frames(source)
+    write_frames(target, frames, label_keys(keys))
+    Console().print(f"{len(frames)} frames: {target}", markup=False, soft_wrap=True, highlight=False)

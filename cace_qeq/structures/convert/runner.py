@@ -1,0 +1,125 @@
+"""RuNNer's input.data, the format of n2p2 and of the charge-transfer sets of Ko et al. (2021): Bohr, Hartree, e.
+
+    begin
+    comment ...
+    lattice x y z                                        three of them, or none for a molecule
+    atom x y z element charge unused fx fy fz
+    energy E
+    charge Q
+    end
+
+Source: T. W. Ko et al., Nat. Commun. 12, 398 (2021), data sets; n2p2 and RuNNer manuals, "input.data".
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from ase import Atoms
+from ase.data import atomic_numbers
+from ase.units import Bohr, Hartree
+
+ELEMENT = 3  # its place among the words of an atom
+
+
+@dataclass
+class Block:
+    """The lines between begin and end, in atomic units; of an atom x, y, z, charge, unused, fx, fy, fz."""
+
+    lattice: list[list[float]] = field(default_factory=list)
+    symbols: list[str] = field(default_factory=list)
+    atoms: list[list[float]] = field(default_factory=list)
+    energy: float | None = None
+    charge: float | None = None
+
+
+def is_runner(path: Path) -> bool:
+    """Whether a file of another program's suffix .data begins as RuNNer's do."""
+    if path.suffix != ".data":
+        return False
+    with path.open(errors="replace") as lines:
+        return next((line.split()[0] for line in lines if line.strip()), "") == "begin"
+
+
+def read_runner(path: Path) -> Iterator[Atoms]:
+    """Structures in Å and eV with REF_energy, REF_forces, REF_charges (e) and total_charge.
+
+    A file without any charge, atomic or total, is one of a method without: no charges are taken from it.
+
+    raises  ValueError naming file, line and what was expected
+    """
+    blocks = list(read_blocks(path))
+    charged = any(block.charge or np.any(np.array(block.atoms)[:, 3]) for block in blocks)
+    for block in blocks:
+        yield structure(block, charged)
+
+
+def structure(block: Block, charged: bool) -> Atoms:
+    table = np.array(block.atoms)
+    cell = Bohr * np.array(block.lattice) if block.lattice else None
+    atoms = Atoms(block.symbols, Bohr * table[:, :3], cell=cell, pbc=bool(block.lattice))
+    atoms.arrays["REF_forces"] = Hartree / Bohr * table[:, 5:8]
+    if block.energy is not None:
+        atoms.info["REF_energy"] = Hartree * block.energy
+    if charged:
+        atoms.arrays["REF_charges"] = table[:, 3].copy()
+        if block.charge is not None:
+            atoms.info["total_charge"] = block.charge + 0.0  # no minus before a zero
+    return atoms
+
+
+def read_blocks(path: Path) -> Iterator[Block]:
+    """raises  ValueError"""
+    block: Block | None = None
+    line_number = 0
+    for line_number, line in enumerate(path.read_text().splitlines(), start=1):
+        keyword, *words = line.split() or [""]
+        where = f"{path}, line {line_number}"
+        if keyword == "begin" and block is None:
+            block = Block()
+        elif keyword == "end" and block is not None:
+            yield complete(block, where)
+            block = None
+        elif block is not None:
+            add_line(block, keyword, words, where)
+        elif keyword:
+            raise ValueError(f"{where}: {keyword!r} outside of a structure, expected begin; repair the file.")
+    if block is not None:
+        raise ValueError(f"{path}, line {line_number}: the file ends within a structure, expected end before.")
+
+
+def add_line(block: Block, keyword: str, words: list[str], where: str) -> None:
+    if keyword == "atom":
+        if len(words) <= ELEMENT or words[ELEMENT] not in atomic_numbers:
+            raise ValueError(f"{where}: got {words}, expected x y z element charge unused fx fy fz; repair the line.")
+        block.symbols.append(words.pop(ELEMENT))
+        block.atoms.append(numbers(words, 8, where))
+    elif keyword == "lattice":
+        block.lattice.append(numbers(words, 3, where))
+    elif keyword == "energy":
+        (block.energy,) = numbers(words, 1, where)
+    elif keyword == "charge":
+        (block.charge,) = numbers(words, 1, where)
+    elif keyword not in ("comment", ""):
+        raise ValueError(f"{where}: {keyword!r}, expected comment, lattice, atom, energy, charge or end; repair it.")
+
+
+def numbers(words: list[str], count: int, where: str) -> list[float]:
+    try:
+        values = [float(word) for word in words]
+    except ValueError:
+        values = []
+    if len(values) != count or not np.isfinite(values).all():
+        raise ValueError(f"{where}: expected {count} finite numbers, got {' '.join(words)!r}; repair the line.")
+    return values
+
+
+def complete(block: Block, where: str) -> Block:
+    """raises  ValueError for a structure without atoms, or with some lattice vectors of three"""
+    if not block.atoms or len(block.lattice) not in (0, 3):
+        raise ValueError(
+            f"{where}: a structure of {len(block.atoms)} atoms and {len(block.lattice)} lattice vectors, expected "
+            "atoms and three vectors or none; repair the structure that ends here."
+        )
+    return block

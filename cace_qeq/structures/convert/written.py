@@ -1,0 +1,35 @@
+"""Labelled frames as extended xyz under this package's own keys."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from ase import Atoms
+from ase.io import write
+
+from cace_qeq.structures.convert.lookup import LabelKeys, labels_of, total_charge_of
+
+
+def write_frames(path: Path, frames: Sequence[Atoms], keys: LabelKeys) -> None:
+    """REF_energy, REF_forces, REF_stress, REF_charges, REF_dipole and total_charge, where there is one, in eV, Å, e.
+
+    raises  ValueError for labels that `labels_of` refuses
+    """
+    write(path, [relabelled(atoms, keys) for atoms in frames], format="extxyz")
+
+
+def relabelled(atoms: Atoms, keys: LabelKeys) -> Atoms:
+    """The structure with nothing beside its labels."""
+    labels = labels_of(atoms, keys)
+    bare = Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
+    bare.info |= {
+        "REF_energy": labels.energy.item(),
+        "REF_stress": labels.stress[0].numpy(),
+        "REF_dipole": labels.dipole[0].numpy(),
+        "total_charge": total_charge_of(atoms, keys, float("nan")),
+    }
+    bare.info = {key: value for key, value in bare.info.items() if not np.isnan(value).any()}
+    for key, values in (("REF_forces", labels.forces), ("REF_charges", labels.charges)):
+        if values.isfinite().all():
+            bare.arrays[key] = values.numpy()
+    return bare

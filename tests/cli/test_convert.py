@@ -1,0 +1,26 @@
+from typer.testing import CliRunner
+
+from cace_qeq.cli import app
+from cace_qeq.structures import LabelKeys, labels_of, read_frames
+
+run = CliRunner().invoke
+FRAME = "begin\natom 0 0 0 Na 0.5 0 0 0 0.1\natom 0 0 4 Cl 0.5 0 0 0 -0.1\nenergy -1\ncharge 1\nend\n"
+
+
+def test_a_file_of_runner_becomes_extended_xyz(tmp_path):
+    source, target = tmp_path / "input.data", tmp_path / "frames.extxyz"
+    source.write_text(2 * FRAME)
+    result = run(app, ["convert", str(source), str(target)])
+    assert result.exit_code == 0, result.output
+    assert "2 frames" in result.output
+    frames = read_frames(target)
+    assert [labels_of(atoms, LabelKeys()).charges.sum().item() for atoms in frames] == [1.0, 1.0]
+    assert [atoms.info["total_charge"] for atoms in frames] == [1.0, 1.0]
+
+
+def test_another_format_to_write_is_refused(tmp_path):
+    source = tmp_path / "input.data"
+    source.write_text(FRAME)
+    result = run(app, ["convert", str(source), str(tmp_path / "frames.cif")])
+    assert result.exit_code != 0
+    assert "extxyz" in str(result.exception)
