@@ -39,6 +39,8 @@ class ModelConfig(Settings):
                           each pair of elements; for structures more compressed than the training data
     charge_feedback       "none", "readout" or "embedding": how charges enter the short-range energy
     environment_hardness  hardness depends on the environment too, within ± 50 %
+    closed_shells         atoms are harder beyond charges that are learned: for ions and holes, where some atoms keep
+                          their charge whatever happens elsewhere
     widths                Å, Gaussian width of each element in the order of `species`; covalent radii by default
     learn_widths          widths are trained, within a factor of two of their start
     background            of charged cells: "point" or "gaussian"
@@ -63,6 +65,7 @@ class ModelConfig(Settings):
     repulsion: Literal["none", "screened"] = "none"
     charge_feedback: Literal["none", "readout", "embedding"] = "none"
     environment_hardness: bool = False
+    closed_shells: bool = False
     widths: tuple[float, ...] | None = None
     learn_widths: bool = False
     background: Literal["point", "gaussian"] = "point"

@@ -8,7 +8,14 @@ import torch
 from torch import Tensor
 
 from cace_qeq.config import ModelConfig
-from cace_qeq.electrostatics import ChargeGeometry, ChargeParameters, Equilibrium, equilibrate
+from cace_qeq.electrostatics import (
+    ChargeGeometry,
+    ChargeParameters,
+    Equilibrium,
+    Walls,
+    equilibrate,
+    equilibrate_shells,
+)
 from cace_qeq.nn.ace import CartesianACE, Environments, ExpansionSettings, environments
 from cace_qeq.nn.charges import (
     LARGEST_WIDTH_FACTOR,
@@ -26,6 +33,7 @@ from cace_qeq.nn.feedback import EmbeddingFeedback, NoFeedback, ReadoutFeedback
 from cace_qeq.nn.heads import Readout
 from cace_qeq.nn.precision import KeepsDoubleBuffers
 from cace_qeq.nn.repulsion import ScreenedRepulsion
+from cace_qeq.nn.shells import ShellWalls
 from cace_qeq.nn.species import SpeciesIndex
 from cace_qeq.slab import closed_cells
 from cace_qeq.structures.batch import AtomicBatch, GeometrySettings
@@ -77,6 +85,7 @@ class CACEQEq(KeepsDoubleBuffers):
         self.species = SpeciesIndex(config.species)
         self.representation = representation(config)
         self.charge_heads = charge_heads(config, self.representation.n_features)
+        self.shell_walls = shell_walls(config, self.representation.n_features)
         self.feedback = charge_feedback(config, self.representation.n_features)
         self.energy_head = Readout(self.feedback.n_features, config.hidden)
         self.repulsion = repulsion(config)
@@ -104,14 +113,15 @@ class CACEQEq(KeepsDoubleBuffers):
         if self.charge_heads is None:
             return self.without_charges(batch, features, species)
         parameters = self.charge_heads(features, species)
-        equilibrium = self.equilibrium(batch, parameters)
+        walls = self.walls(features, species)
+        equilibrium = self.equilibrium(batch, parameters, walls)
         features = self.feedback(around, features, equilibrium.charges, species)
         short_range = self.short_range(batch, features, species)
         electrostatic = equilibrium.energy if self.config.energy == "equilibrated" else equilibrium.coulomb_energy
         return Energies(
             short_range,
             electrostatic,
-            self.atom_electrostatic(equilibrium, parameters),
+            self.atom_electrostatic(equilibrium, parameters, walls),
             equilibrium.charges,
             parameters.electronegativity,
             batch.structure,
@@ -128,9 +138,18 @@ class CACEQEq(KeepsDoubleBuffers):
         zero, missing = torch.zeros_like(energy), torch.full_like(energy, torch.nan)
         return Energies(energy, torch.zeros_like(batch.total_charge), zero, missing, missing, batch.structure)
 
-    def equilibrium(self, batch: AtomicBatch, parameters: ChargeParameters) -> Equilibrium:
+    def walls(self, features: Tensor, species: Tensor) -> Walls | None:
+        """Where the shells end; None without closed shells."""
+        return None if self.shell_walls is None else self.shell_walls(features, species)
+
+    def equilibrium(self, batch: AtomicBatch, parameters: ChargeParameters, walls: Walls | None) -> Equilibrium:
         """Charges that minimise E_qeq for the given total charges."""
-        return equilibrate(charge_geometry(batch), parameters, batch.total_charge, self.config.background)
+        geometry = charge_geometry(batch)
+
+        def solve(quadratic: ChargeParameters) -> Equilibrium:
+            return equilibrate(geometry, quadratic, batch.total_charge, self.config.background)
+
+        return solve(parameters) if walls is None else equilibrate_shells(geometry, solve, parameters, walls)
 
     def short_range(self, batch: AtomicBatch, features: Tensor, species: Tensor) -> Tensor:
         """(atom,)  eV"""
@@ -139,13 +158,16 @@ class CACEQEq(KeepsDoubleBuffers):
             return energy
         return energy + self.repulsion(batch.displacements(), batch.neighbors.index, species)
 
-    def atom_electrostatic(self, equilibrium: Equilibrium, parameters: ChargeParameters) -> Tensor:
-        """(atom,)  eV, q_a (A q)_a / 2 and, when equilibrated, χ_a q_a + J_a q_a² / 2"""
+    def atom_electrostatic(
+        self, equilibrium: Equilibrium, parameters: ChargeParameters, walls: Walls | None
+    ) -> Tensor:
+        """(atom,)  eV, q_a (A q)_a / 2 and, when equilibrated, χ_a q_a + J_a q_a² / 2 + φ_a(q_a)"""
         charges = equilibrium.charges
         coulomb = charges * equilibrium.potential / 2
         if self.config.energy == "coulomb":
             return coulomb
-        return coulomb + charges * (parameters.electronegativity + parameters.hardness * charges / 2)
+        own = charges * (parameters.electronegativity + parameters.hardness * charges / 2)
+        return coulomb + own if walls is None else coulomb + own + walls.energy(charges)
 
     def set_reference_energies(self, energies: Tensor) -> None:
         """energies  (species,)  eV, of the isolated atoms or from least squares, in the order of config.species"""
@@ -164,7 +186,8 @@ class CACEQEq(KeepsDoubleBuffers):
         if self.charge_heads is None:
             return
         features = self.representation(around, species)
-        charges = self.equilibrium(batch, self.charge_heads(features, species)).charges
+        parameters, walls = self.charge_heads(features, species), self.walls(features, species)
+        charges = self.equilibrium(batch, parameters, walls).charges
         self.feedback.calibrate(around, features, charges, species)
 
 
@@ -205,6 +228,10 @@ def charge_heads(config: ModelConfig, n_features: int) -> ChargeHeads | None:
     )
     width = LearnedWidths(widths(config)) if config.learn_widths else FixedWidths(widths(config))
     return ChargeHeads(electronegativity, hardness, width)
+
+
+def shell_walls(config: ModelConfig, n_features: int) -> ShellWalls | None:
+    return ShellWalls(len(config.species), n_features, config.hidden) if config.closed_shells else None
 
 
 def repulsion(config: ModelConfig) -> ScreenedRepulsion | None:

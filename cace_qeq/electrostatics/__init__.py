@@ -4,6 +4,7 @@ from cace_qeq.electrostatics.geometry import ChargeGeometry
 from cace_qeq.electrostatics.kernels import Background
 from cace_qeq.electrostatics.matrix import coulomb_matrix
 from cace_qeq.electrostatics.qeq import ChargeParameters, Equilibrium, equilibrate
+from cace_qeq.electrostatics.shells import Walls, equilibrate_shells
 from cace_qeq.electrostatics.single import ChargeSolution, solve_charges
 
 __all__ = [
@@ -12,7 +13,9 @@ __all__ = [
     "ChargeParameters",
     "ChargeSolution",
     "Equilibrium",
+    "Walls",
     "coulomb_matrix",
     "equilibrate",
+    "equilibrate_shells",
     "solve_charges",
 ]

@@ -19,6 +19,15 @@ from cace_qeq.training.data import Example, joined
 
 PRIOR = 1e-6  # e², keeps parameters that the charges do not decide near their start
 ITERATIONS = 100
+ENDS = (0.1, 0.9)  # quantiles of an element's charges between which it starts without walls
+ELEMENT_PARAMETERS = (
+    "charge_heads.electronegativity.offset",
+    "charge_heads.hardness.raw",
+    "charge_heads.width.raw",
+    "shell_walls.place",
+    "shell_walls.stiffness",
+    "shell_walls.softness",
+)
 
 
 def fit_element_charges(model: CACEQEq, examples: Sequence[Example]) -> None:
@@ -31,6 +40,7 @@ def fit_element_charges(model: CACEQEq, examples: Sequence[Example]) -> None:
     if model.charge_heads is None or not known.any():
         return
     fitted = copy.deepcopy(model).double().requires_grad_(False)
+    place_walls(fitted, sample.batch.numbers[known], sample.labels.charges[known])
     parameters = [parameter.requires_grad_(True) for parameter in element_parameters(fitted)]
     start = [parameter.detach().clone() for parameter in parameters]
     charges = charges_by_elements(fitted, sample.batch)
@@ -50,19 +60,24 @@ def fit_element_charges(model: CACEQEq, examples: Sequence[Example]) -> None:
             parameter.copy_(value)
 
 
+@torch.no_grad()
+def place_walls(model: CACEQEq, numbers: Tensor, charges: Tensor) -> None:
+    """Walls start at the ends of the labelled charges of each element."""
+    if model.shell_walls is None:
+        return
+    species = model.species(numbers)
+    for index in species.unique().tolist():
+        of_element = charges[species == index]
+        model.shell_walls.place[index] = torch.quantile(of_element, of_element.new_tensor(ENDS))
+
+
 def charges_by_elements(model: CACEQEq, batch: AtomicBatch) -> Callable[[], Tensor]:
     """Charges for the element parameters of the moment; the environments are worked out once."""
     heads, species = cast(ChargeHeads, model.charge_heads), model.species(batch.numbers)
     features = model.representation(model.environments(batch), species)
-    return lambda: model.equilibrium(batch, heads(features, species)).charges
+    return lambda: model.equilibrium(batch, heads(features, species), model.walls(features, species)).charges
 
 
 def element_parameters(model: CACEQEq) -> list[Tensor]:
     """The parameters of the charge heads that belong to elements, not to environments."""
-    if model.charge_heads is None:
-        return []
-    return [
-        parameter
-        for name, parameter in model.charge_heads.named_parameters()
-        if name in ("electronegativity.offset", "hardness.raw", "width.raw")
-    ]
+    return [parameter for name, parameter in model.named_parameters() if name in ELEMENT_PARAMETERS]

@@ -1,0 +1,153 @@
+"""Charge equilibration with hardness that depends on the charge: shells that resist being overfilled or broken into.
+
+An atom's energy is χ q + J q² / 2 + φ(q), with a wall φ at either end of the charges that its valence shell allows:
+
+    φ''(q) = B (1 ∓ u / √(u² + s²)) / 2 ,  u = q − q_wall ,
+
+which is 0 far inside the wall, B far beyond it, and convex, so that one minimum remains. Linear equilibration lets
+every charge move in proportion; a wall makes closed shells rigid whatever happens elsewhere, while a hole moves
+between atoms that can hold it.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from cace_qeq.electrostatics.geometry import ChargeGeometry
+from cace_qeq.electrostatics.qeq import ChargeParameters, Equilibrium
+
+TOLERANCE = 1e-9  # e, of the largest change in a Newton step; the two that follow square it twice
+LARGEST_ITERATION = 60
+SMALLEST_FRACTION = 2.0**-20  # of a Newton step
+ROUNDING = 1e-12  # relative, of an energy
+
+Solve = Callable[[ChargeParameters], Equilibrium]
+
+
+@dataclass(frozen=True)
+class Walls:
+    """Where the shells of every atom end.
+
+    lower, upper  (atom,)  e      charges at which the atom becomes harder
+    stiffness     (atom, 2)  eV/e²  B > 0 beyond the lower and the upper one
+    softness      (atom,)  e      s > 0, over which the hardness changes
+    """
+
+    lower: Tensor
+    upper: Tensor
+    stiffness: Tensor
+    softness: Tensor
+
+    def energy(self, charges: Tensor) -> Tensor:
+        """(atom,)  eV, φ up to a constant"""
+        return self.gathered(ramp_energy, charges, 1.0)
+
+    def slope(self, charges: Tensor) -> Tensor:
+        """(atom,)  eV/e, φ'"""
+        return self.gathered(ramp, charges, -1.0)
+
+    def curvature(self, charges: Tensor) -> Tensor:
+        """(atom,)  eV/e², φ''"""
+        return self.gathered(step, charges, 1.0)
+
+    def gathered(self, function: Callable[[Tensor, Tensor], Tensor], charges: Tensor, sign: float) -> Tensor:
+        """Both walls together; the lower one is met in the direction `sign`."""
+        below = function(self.lower - charges, self.softness)
+        above = function(charges - self.upper, self.softness)
+        return sign * self.stiffness[:, 0] * below + self.stiffness[:, 1] * above
+
+
+def step(distance: Tensor, softness: Tensor) -> Tensor:
+    """0 far before the wall, 1 far beyond it."""
+    return (1 + distance / (distance.square() + softness.square()).sqrt()) / 2
+
+
+def ramp(distance: Tensor, softness: Tensor) -> Tensor:
+    """Integral of step: 0 far before the wall, the distance far beyond it."""
+    return (distance + (distance.square() + softness.square()).sqrt()) / 2
+
+
+def ramp_energy(distance: Tensor, softness: Tensor) -> Tensor:
+    """Integral of ramp, up to a constant."""
+    root = (distance.square() + softness.square()).sqrt()
+    return (distance.square() + distance * root + softness.square() * torch.asinh(distance / softness)) / 4
+
+
+def linearised(parameters: ChargeParameters, walls: Walls, charges: Tensor) -> ChargeParameters:
+    """The quadratic energy that agrees with the true one to second order at these charges."""
+    curvature = walls.curvature(charges)
+    return replace(
+        parameters,
+        electronegativity=parameters.electronegativity + walls.slope(charges) - curvature * charges,
+        hardness=parameters.hardness + curvature,
+    )
+
+
+def equilibrate_shells(
+    geometry: ChargeGeometry, solve: Solve, parameters: ChargeParameters, walls: Walls
+) -> Equilibrium:
+    """Minimise χ.q + q.K q / 2 + Σ φ(q) under the constraints of `solve`.
+
+    geometry    structures
+    solve       the minimum of the quadratic energy for given parameters, with its derivatives
+    parameters  χ, J and σ without the walls
+
+    Newton's method finds the charges without a graph. Two more of its steps have one; theory, eq. 10b, says why.
+
+    Raises RuntimeError where the charges do not converge.
+    """
+    with torch.no_grad():
+        start = converged_charges(geometry, solve, parameters, walls)
+    first = solve(linearised(parameters, walls, start)).charges
+    second = solve(linearised(parameters, walls, first))
+    constant = walls.energy(first) - walls.slope(first) * first + walls.curvature(first) * first.square() / 2
+    return replace(second, energy=second.energy + geometry.summed(constant))
+
+
+def converged_charges(
+    geometry: ChargeGeometry, solve: Solve, parameters: ChargeParameters, walls: Walls
+) -> Tensor:
+    """(atom,)  by Newton steps, shortened wherever the convex energy of a structure would rise."""
+    now = solve(parameters)
+    changes = []
+    for _ in range(LARGEST_ITERATION):
+        goal = solve(linearised(parameters, walls, now.charges))
+        changes.append(float((goal.charges - now.charges).abs().max()))
+        if changes[-1] < TOLERANCE:
+            return goal.charges
+        now = shortened(geometry, now, goal, partial(own_energy, parameters, walls))
+    history = ", ".join(f"{value:.1e}" for value in changes[-5:])
+    raise RuntimeError(
+        f"charges with closed shells did not converge in {LARGEST_ITERATION} Newton steps; the last changes are "
+        f"{history} e, expected below {TOLERANCE} e. Check the structure, or train without closed_shells."
+    )
+
+
+def own_energy(parameters: ChargeParameters, walls: Walls, charges: Tensor, potential: Tensor) -> Tensor:
+    """(atom,)  eV, what adds up to the energy of any charges and their Coulomb potential A q."""
+    linear = parameters.electronegativity + (parameters.hardness * charges + potential) / 2
+    return charges * linear + walls.energy(charges)
+
+
+def shortened(
+    geometry: ChargeGeometry,
+    now: Equilibrium,
+    goal: Equilibrium,
+    energy: Callable[[Tensor, Tensor], Tensor],
+) -> Equilibrium:
+    """On the way from here to the goal, as far as the energy of each structure does not rise."""
+
+    def at(fraction: Tensor) -> tuple[Tensor, Tensor]:
+        share = fraction[geometry.structure]
+        return now.charges.lerp(goal.charges, share), now.potential.lerp(goal.potential, share)
+
+    fraction = torch.ones_like(now.energy)
+    here = geometry.summed(energy(now.charges, now.potential))
+    highest = here + ROUNDING * (1 + here.abs())
+    while (rising := (geometry.summed(energy(*at(fraction))) > highest) & (fraction > SMALLEST_FRACTION)).any():
+        fraction = torch.where(rising, fraction / 2, fraction)
+    charges, potential = at(fraction)
+    return replace(now, charges=charges, potential=potential)
