@@ -9,7 +9,7 @@ import numpy as np
 from generate.engine import SinglePoint, single_point
 from generate.systems import Candidate, Info
 
-DIGITS = 6  # of positions, cells, forces and charges; labels belong to the rounded geometry
+DIGITS = 5  # of positions, cells, forces and charges; labels belong to the rounded geometry
 LARGEST_FORCE = 25.0  # eV/Å
 SPLITS = ("train", "valid", "test")
 
@@ -73,10 +73,7 @@ class Splitter:
 def extended_xyz(frame: Frame) -> str:
     """The text of one frame, with keys REF_* and total_charge."""
     atoms, labels = frame.candidate.atoms, frame.labels
-    rows = [
-        f"{symbol:<2s} {numbers(row[:3], 11)} {numbers(row[3:6], 11)} {row[6]:9.{DIGITS}f}"
-        for symbol, row in zip(atoms.symbols, table(frame), strict=True)
-    ]
+    rows = [f"{symbol} {numbers(row)}" for symbol, row in zip(atoms.symbols, table(frame), strict=True)]
     periodic = bool(atoms.pbc.all())
     header = [f'Lattice="{numbers(np.asarray(atoms.cell).reshape(-1))}"'] if periodic else []
     header += ["Properties=species:S:1:pos:R:3:REF_forces:R:3:REF_charges:R:1"]
@@ -104,8 +101,8 @@ def exact_sum(charges: np.ndarray, total: float) -> np.ndarray:
     return np.asarray(counts * unit)
 
 
-def numbers(values: np.ndarray, width: int = 0, digits: int = DIGITS) -> str:
-    return " ".join(f"{value:{width or ''}.{digits}f}" for value in values)
+def numbers(values: np.ndarray, digits: int = DIGITS) -> str:
+    return " ".join(f"{value:.{digits}f}" for value in values)
 
 
 def tags(info: Info) -> list[str]:

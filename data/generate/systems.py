@@ -82,8 +82,8 @@ def sodium_chloride_clusters() -> list[Stream]:
     eight = nine.copy()
     del eight[len(eight) - 1]
     return [
-        Stream(400, thermal_candidates(nine, whole, temperatures, 201)),
-        Stream(400, thermal_candidates(relaxed(eight, open_shell), open_shell, temperatures, 202)),
+        Stream(1200, thermal_candidates(nine, whole, temperatures, 201)),
+        Stream(1200, thermal_candidates(relaxed(eight, open_shell), open_shell, temperatures, 202)),
     ]
 
 

@@ -18,11 +18,11 @@ from generate.engine import ChargeState, force_error, single_point, stress_error
 def test_stored_labels_are_reproduced(system, frame):
     atoms = ase.io.read(dataset(system) / "test.extxyz", index=frame)
     labels = single_point(atoms, state_of(atoms))
-    # the printed digits: 8 for energies, 6 for the others; charges are rounded to add up, up to 2 units
+    # the printed digits: 8 for energies, 5 for the others; charges are rounded to add up, up to 2 units
     assert labels.energy == pytest.approx(atoms.info["REF_energy"], abs=2e-7)
-    np.testing.assert_allclose(labels.forces, atoms.arrays["REF_forces"], atol=2e-6)
-    np.testing.assert_allclose(labels.charges, atoms.arrays["REF_charges"], atol=3e-6)
-    np.testing.assert_allclose(labels.dipole, atoms.info["REF_dipole"], atol=2e-6)
+    np.testing.assert_allclose(labels.forces, atoms.arrays["REF_forces"], atol=2e-5)
+    np.testing.assert_allclose(labels.charges, atoms.arrays["REF_charges"], atol=3e-5)
+    np.testing.assert_allclose(labels.dipole, atoms.info["REF_dipole"], atol=2e-5)
 
 
 def test_dipole_of_an_ion_does_not_depend_on_the_origin():
