@@ -53,17 +53,27 @@ def differentiable_predict(model: CACEQEq, batch: AtomicBatch) -> Prediction:
     return _predict(model, batch, keep_graph=True)
 
 
+def differentiable_energies(model: CACEQEq, batch: AtomicBatch) -> Prediction:
+    """The same without derivatives: forces and stress are NaN. A third of the time where no loss needs them."""
+    energies, missing = model(batch), batch.positions.new_tensor(torch.nan)
+    return assembled(batch, energies, missing.expand_as(batch.positions), missing.expand_as(batch.cells))
+
+
 @torch.enable_grad()
 def _predict(model: CACEQEq, batch: AtomicBatch, keep_graph: bool) -> Prediction:
     strain = torch.zeros_like(batch.cells, requires_grad=True)
     strained = batch.strained(strain)
     energies = model(strained)
-    total = energies.total
     by_position, by_strain = torch.autograd.grad(
-        total.sum(), [strained.positions, strain], create_graph=keep_graph
+        energies.total.sum(), [strained.positions, strain], create_graph=keep_graph
     )
+    return assembled(batch, energies, by_position, by_strain)
+
+
+def assembled(batch: AtomicBatch, energies: Energies, by_position: Tensor, by_strain: Tensor) -> Prediction:
+    """Energies and their derivatives as properties."""
     return Prediction(
-        energy=total,
+        energy=energies.total,
         atom_energies=energies.short_range + energies.atom_electrostatic,
         forces=-by_position,
         stress=stress(batch, by_strain),

@@ -8,7 +8,7 @@ from lightning_fabric import Fabric
 from torch import Tensor
 
 from cace_qeq.model import CACEQEq
-from cace_qeq.prediction import differentiable_predict
+from cace_qeq.prediction import differentiable_energies, differentiable_predict
 from cace_qeq.structures import collate_labels
 from cace_qeq.training.data import Example, joined
 from cace_qeq.training.loss import Loss, compare, count_labels
@@ -46,7 +46,9 @@ class SharedGradient:
         counts = count_labels(collate_labels([example.labels for example in examples]))
         part = joined(share)
         batch, labels = part.batch.to(device), part.labels.to(device)
-        comparisons = compare(differentiable_predict(self.model, batch), labels, batch, self.force_scale)
+        derivatives = loss.weights.forces or loss.weights.stress
+        prediction = (differentiable_predict if derivatives else differentiable_energies)(self.model, batch)
+        comparisons = compare(prediction, labels, batch, self.force_scale)
         return loss.total(comparisons, counts)
 
     def assign(self, vector: Tensor) -> None:

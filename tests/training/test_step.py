@@ -4,6 +4,7 @@ from ase import Atoms
 from ase.io import read, write
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
+from cace_qeq.training import step
 from cace_qeq.training.config import Weights
 from cace_qeq.training.loss import Loss
 from cace_qeq.training.prepare import prepare
@@ -55,6 +56,17 @@ def test_gradient_is_the_derivative_of_the_loss(prepared):
     vector_to_parameters(start, parameters)
     slope = (losses[0] - losses[1]) / (2 * step)
     assert slope == pytest.approx(float((joint * direction).sum()), rel=1e-6)  # error of the difference
+
+
+def test_no_forces_are_worked_out_where_no_loss_needs_them(prepared, monkeypatch):
+    """Energies and charges have the same gradient with and without derivatives by position."""
+    weights = Weights(energy=10, charges=1)
+    shared = SharedGradient(OneOf(0, 1), prepared.model, prepared.scale)
+    quick, quick_loss = shared(prepared.train, Loss(weights))
+    monkeypatch.setattr(step, "differentiable_energies", step.differentiable_predict)
+    full, full_loss = shared(prepared.train, Loss(weights))
+    assert quick_loss == full_loss
+    torch.testing.assert_close(quick, full, rtol=1e-12, atol=1e-14)
 
 
 def test_molecules_beside_crystals_leave_the_gradient_finite(tmp_path):
