@@ -9,9 +9,10 @@ from cace_qeq.strict import Settings
 
 PRESETS: dict[str, dict[str, Any]] = {
     "XS": {"layers": 1, "channels": 16, "body_order": 3, "hidden": (32,)},
-    "S": {"layers": 2, "channels": 32, "body_order": 3, "message_channels": 16},
-    "M": {"layers": 2, "channels": 64, "body_order": 4, "message_channels": 32},
-    "L": {"layers": 2, "channels": 128, "body_order": 4, "message_channels": 64, "hidden": (128, 64)},
+    "S": {"layers": 2, "channels": 32, "body_order": 3, "message_rank": 1, "message_channels": 32},
+    "M": {"layers": 2, "channels": 64, "body_order": 4, "message_rank": 1, "message_channels": 32},
+    "L": {"layers": 2, "channels": 128, "body_order": 4, "message_rank": 2, "message_channels": 64},
+    "L4": {"layers": 2, "channels": 128, "body_order": 4, "message_rank": 2, "message_channels": 64, "l_max": 4},
 }
 
 
@@ -73,7 +74,7 @@ class ModelConfig(Settings):
 
     @classmethod
     def preset(cls, name: str, **changes: Any) -> "ModelConfig":
-        """Settings by size, "XS", "S", "M" or "L"; species and cutoff are always the caller's.
+        """Settings by size, "XS", "S", "M", "L" or "L4"; species and cutoff are always the caller's.
 
         Raises ValueError for another name.
         """

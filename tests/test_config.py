@@ -19,7 +19,7 @@ def test_presets_are_valid_and_can_be_changed(name):
 
 
 def test_unknown_preset_lists_the_known_ones():
-    with pytest.raises(ValueError, match="XS, S, M, L"):
+    with pytest.raises(ValueError, match="XS, S, M, L, L4"):
         ModelConfig.preset("XXL", species=[1], cutoff=4.0)
 
 
