@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from ase.stress import full_3x3_to_voigt_6_stress
 from numpy.typing import NDArray
 
 from cace_qeq.checkpoint import load_model
+from cace_qeq.electrostatics import Solver
 from cace_qeq.model import CACEQEq
 from cace_qeq.prediction import Prediction, predict
 from cace_qeq.structures import LabelKeys, NeighborCache, place, to_batch, total_charge_of
@@ -31,6 +33,7 @@ class CACEQEqCalculator(Calculator):
     device  that the model runs on
     dtype   of the network: torch.float32, torch.float64, or as saved
     skin    Å, added to the neighbour lists, which are kept until an atom has moved by half of it
+    solver  of the charges; conjugate gradients begin with the charges of the last structure
 
     The total charge is atoms.info["charge"] or ["total_charge"]; without either it is 0 if the model has
     never seen another. `results` holds, beside ASE's properties, "short_range_energy" and
@@ -50,11 +53,14 @@ class CACEQEqCalculator(Calculator):
         device: torch.device | str = "cpu",
         dtype: torch.dtype | None = None,
         skin: float = 0.5,
+        solver: Solver | None = None,
     ):
         super().__init__()
         self.model = frozen_copy(model, device, dtype)
         self.device = torch.device(device)
-        self.neighbors = NeighborCache(self.model.geometry, skin)
+        self.model.solver = solver or self.model.solver
+        self.neighbors = NeighborCache(self.model.frozen_geometry, skin)
+        self.last_charges = torch.zeros(0, dtype=torch.float64)
         self.implemented_properties = [*ENERGIES, "forces", "stress", "surface_stress"]
         if self.has_charges:
             self.implemented_properties += CHARGES
@@ -97,13 +103,17 @@ class CACEQEqCalculator(Calculator):
         self.results = {name: results[name] for name in self.implemented_properties if name in results}
 
     def evaluated(self, atoms: Atoms, total_charge: float) -> dict[str, Any]:
-        batch = self.neighbors.batch(atoms, total_charge).to(self.device)
+        batch = self.neighbors.batch(atoms, total_charge)
+        if self.has_charges and len(self.last_charges) == len(atoms):
+            batch = replace(batch, start=self.last_charges)
         try:
-            results = results_of(predict(self.model, batch), atoms)
+            prediction = predict(self.model, batch.to(self.device))
+            results = results_of(prediction, atoms)
             refuse_infinite(atoms, results)
         except ValueError:
-            to_batch(atoms, self.model.geometry, total_charge)  # tells which atoms have met in a kept list
+            to_batch(atoms, self.model.frozen_geometry, total_charge)  # tells which atoms have met in a kept list
             raise
+        self.last_charges = prediction.charges.cpu()
         return results
 
 

@@ -5,9 +5,17 @@ also serves single structures) plan their sums here, and neither has to know the
 """
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+
+Method = Literal["auto", "dense", "structure_factors", "mesh"]
+
+LARGEST_DENSE = 150  # atoms of a structure whose matrix "auto" writes down; measured by benchmarks/scaling.py
+LARGEST_WAVES = 300  # atoms of a crystal whose waves "auto" sums one by one
+
+NO_MESH = (0, 0, 0, 0)
 
 
 @dataclass(frozen=True)
@@ -18,12 +26,14 @@ class EwaldPlan:
     cutoff    Å                   real-space cutoff; covers η and the widest pair of charges
     triplets  (k, 3)  int64       reciprocal vectors n₁b₁ + n₂b₂ + n₃b₃, one of each pair ±k, without 0
     height    Å                   of the cell that a slab is summed in, along its open direction; 0 unless a slab
+    mesh                          points along each lattice vector and order of the splines; zeros without a mesh
     """
 
     split: float
     cutoff: float
     triplets: NDArray[np.int64]
     height: float = 0.0
+    mesh: tuple[int, int, int, int] = NO_MESH
 
 
 def plan_ewald(cell: NDArray[np.float64], n_atoms: int, largest_width: float, accuracy: float) -> EwaldPlan:

@@ -1,7 +1,7 @@
 """The potential: a batch of structures to its energies and charges."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -12,9 +12,11 @@ from cace_qeq.electrostatics import (
     ChargeGeometry,
     ChargeParameters,
     Equilibrium,
+    Solver,
+    Task,
     Walls,
-    equilibrate,
     equilibrate_shells,
+    find_charges,
 )
 from cace_qeq.nn.ace import CartesianACE, Environments, ExpansionSettings, environments
 from cace_qeq.nn.charges import (
@@ -72,6 +74,7 @@ class CACEQEq(KeepsDoubleBuffers):
     """Cartesian atomic cluster expansion with charge equilibration.
 
     provenance  how the model came to be (plain values; saved with it)
+    solver      how charges are found (not saved: set it before batches are made)
     """
 
     double_buffers = ("reference_energies", "energy_scale")
@@ -82,6 +85,7 @@ class CACEQEq(KeepsDoubleBuffers):
         super().__init__()
         self.config = config
         self.provenance: dict[str, Any] = {}
+        self.solver = Solver()
         self.species = SpeciesIndex(config.species)
         self.representation = representation(config)
         self.charge_heads = charge_heads(config, self.representation.n_features)
@@ -98,7 +102,21 @@ class CACEQEq(KeepsDoubleBuffers):
         if self.charge_heads is None:
             return GeometrySettings(self.config.cutoff)
         factor = LARGEST_WIDTH_FACTOR if self.config.learn_widths else 1.0
-        return GeometrySettings(self.config.cutoff, factor * max(widths(self.config)), self.config.ewald_accuracy)
+        return GeometrySettings(
+            self.config.cutoff,
+            factor * max(widths(self.config)),
+            self.config.ewald_accuracy,
+            self.solver.method,
+            self.solver.mesh_accuracy,
+        )
+
+    @property
+    def frozen_geometry(self) -> GeometrySettings:
+        """The same while the widths of the charges stay as they are: often shorter lists than those for training."""
+        if self.charge_heads is None:
+            return self.geometry
+        every_species = torch.arange(len(self.config.species), device=self.reference_energies.device)
+        return replace(self.geometry, largest_width=float(self.charge_heads.width(every_species).max()))
 
     @property
     def dtype(self) -> torch.dtype:
@@ -147,7 +165,8 @@ class CACEQEq(KeepsDoubleBuffers):
         geometry = charge_geometry(batch)
 
         def solve(quadratic: ChargeParameters) -> Equilibrium:
-            return equilibrate(geometry, quadratic, batch.total_charge, self.config.background)
+            task = Task(geometry, quadratic, batch.total_charge, batch.start)
+            return find_charges(task, self.config.background, self.solver)
 
         return solve(parameters) if walls is None else equilibrate_shells(geometry, solve, parameters, walls)
 
@@ -270,4 +289,5 @@ def charge_geometry(batch: AtomicBatch) -> ChargeGeometry:
         shift=pairs.shift,
         triplets=ewald.triplets,
         split=ewald.split,
+        mesh=ewald.mesh,
     )

@@ -99,6 +99,7 @@ def geometry_of(structure: ChargedStructure, split_factor: float = 1.0) -> Charg
         shift=pairs[2],
         triplets=torch.from_numpy(plan.triplets).unsqueeze(0),
         split=torch.tensor([plan.split], dtype=torch.float64),
+        mesh=torch.tensor([plan.mesh]),
     )
 
 
@@ -121,6 +122,7 @@ def joined(geometries: list[ChargeGeometry]) -> ChargeGeometry:
         shift=torch.cat([geometry.shift for geometry in geometries]),
         triplets=triplets,
         split=torch.cat([geometry.split for geometry in geometries]),
+        mesh=torch.cat([geometry.mesh for geometry in geometries]),
     )
 
 

@@ -14,7 +14,8 @@ SOURCE = Path(__file__).resolve().parent.parent / "cace_qeq"
 
 FLOORS = [
     {"units", "lattice", "strict", "files", "datasets"},
-    {"slab"},
+    {"slab", "meshing"},
+    {"planning"},
     {"structures", "features", "electrostatics"},
     {"nn"},
     {"config"},

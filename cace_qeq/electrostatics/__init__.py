@@ -1,21 +1,27 @@
 """Gaussian charges: Coulomb matrices, Ewald sums and charge equilibration. Pure functions of tensors."""
 
+from cace_qeq.electrostatics.conjugate_gradients import ConvergenceError
 from cace_qeq.electrostatics.geometry import ChargeGeometry
 from cace_qeq.electrostatics.kernels import Background
 from cace_qeq.electrostatics.matrix import coulomb_matrix
 from cace_qeq.electrostatics.qeq import ChargeParameters, Equilibrium, equilibrate
 from cace_qeq.electrostatics.shells import Walls, equilibrate_shells
 from cace_qeq.electrostatics.single import ChargeSolution, solve_charges
+from cace_qeq.electrostatics.solver import Solver, Task, find_charges
 
 __all__ = [
     "Background",
     "ChargeGeometry",
     "ChargeParameters",
     "ChargeSolution",
+    "ConvergenceError",
     "Equilibrium",
+    "Solver",
+    "Task",
     "Walls",
     "coulomb_matrix",
     "equilibrate",
     "equilibrate_shells",
+    "find_charges",
     "solve_charges",
 ]

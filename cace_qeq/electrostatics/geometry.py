@@ -1,6 +1,6 @@
 """What electrostatics needs to know of a batch of structures."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
@@ -22,6 +22,8 @@ class ChargeGeometry:
     shift      (pair, 3)          int64, lattice vectors added to the neighbour
     triplets   (structure, k, 3)  int64, one reciprocal vector of each pair ±k; rows of zeros are padding
     split      (structure,)       Å, η of the Ewald sums
+    mesh       (structure, 4)     int64, points along each lattice vector and order of the splines; zeros where
+                                  structure factors are summed
 
     Gradients flow through positions and cells; the integers stay as they are.
     """
@@ -36,6 +38,7 @@ class ChargeGeometry:
     shift: Tensor
     triplets: Tensor
     split: Tensor
+    mesh: Tensor
 
     @property
     def n_structures(self) -> int:
@@ -45,6 +48,22 @@ class ChargeGeometry:
     def slab(self) -> Tensor:
         """(structure,)  bool"""
         return self.normal.detach().any(dim=1)
+
+    def of(self, rows: Tensor, atoms: Tensor) -> "ChargeGeometry":
+        """Some structures, in ascending order, with the indices of their atoms."""
+        numbers = torch.arange(len(atoms), device=atoms.device)
+        new_atom = torch.full_like(self.structure, -1).index_copy(0, atoms, numbers)
+        pairs = (new_atom[self.center] >= 0).nonzero().flatten()
+        per_structure = ("cells", "periodic", "normal", "triplets", "split", "mesh")
+        return replace(
+            self,
+            positions=self.positions[atoms],
+            structure=torch.searchsorted(rows, self.structure[atoms]),
+            center=new_atom[self.center[pairs]],
+            neighbor=new_atom[self.neighbor[pairs]],
+            shift=self.shift[pairs],
+            **{name: getattr(self, name)[rows] for name in per_structure},
+        )
 
     @cached_property
     def sizes(self) -> Tensor:

@@ -101,7 +101,7 @@ def _reciprocal_sum(geometry: ChargeGeometry, rows: Tensor) -> Tensor:
     positions = geometry.padded(geometry.positions, 0.0).index_select(0, rows)
     phase = positions @ vectors.transpose(1, 2)
     weight = amplitude.unsqueeze(1) * geometry.occupied.index_select(0, rows).unsqueeze(2)
-    cosine, sine = _Wave.apply(phase)
+    cosine, sine = Wave.apply(phase)
     return _Gram.apply(weight * cosine) + _Gram.apply(weight * sine)
 
 
@@ -128,7 +128,7 @@ def _images_of_slabs(geometry: ChargeGeometry, rows: Tensor) -> Tensor:
     return images * occupied.unsqueeze(1) * occupied.unsqueeze(2)
 
 
-class _Wave(torch.autograd.Function):
+class Wave(torch.autograd.Function):
     """Cosine and sine together: each is the other's derivative, so no derivative evaluates them again."""
 
     @staticmethod

@@ -18,12 +18,15 @@ from cace_qeq.electrostatics.checks import (
 from cace_qeq.electrostatics.geometry import ChargeGeometry
 from cace_qeq.electrostatics.images import image_pairs
 from cace_qeq.electrostatics.kernels import Background
-from cace_qeq.electrostatics.qeq import ChargeParameters, equilibrate
-from cace_qeq.lattice import EwaldPlan, plan_ewald
-from cace_qeq.slab import closed_cells, plan_slab
+from cace_qeq.electrostatics.qeq import ChargeParameters
+from cace_qeq.electrostatics.solver import Solver, Task, find_charges
+from cace_qeq.lattice import EwaldPlan
+from cace_qeq.planning import SumSettings, plan_sums
+from cace_qeq.slab import closed_cells
 
 ACCURACY = 1e-12
 OPEN = EwaldPlan(split=1.0, cutoff=0.0, triplets=np.zeros((0, 3), dtype=np.int64))
+PRECISE = Solver(tolerance=1e-11, mesh_accuracy=1e-10)
 CLOSEST = 1e-3  # Å; nearer atoms are a mistake in the input
 
 
@@ -50,6 +53,7 @@ def solve_charges(
     width: Numbers,
     total_charge: Numbers,
     background: Background = "point",
+    solver: Solver = PRECISE,
 ) -> ChargeSolution:
     """Charges q that minimise χ.q + q.A q / 2 + J.q² / 2 with Σ q = Q, for Gaussian charges.
 
@@ -61,9 +65,12 @@ def solve_charges(
     width              (atom,)    Å, σ > 0
     total_charge       ()         e, Q
     background         "point" or "gaussian", of a charged crystal; a slab needs none
+    solver             method and tolerances; by default large structures get conjugate gradients, large crystals
+                       on a mesh, and agree with the dense solution to tolerance and mesh accuracy
 
     Raises ValueError for shapes that do not fit, numbers that are not finite, hardnesses or widths that
-    are not positive, cells without volume, two atoms at one place, periodicity in one direction.
+    are not positive, cells without volume, two atoms at one place, periodicity in one direction. Raises
+    ConvergenceError where conjugate gradients stop short of the tolerance.
     """
     coordinates = checked(positions, "positions", (None, 3))
     n_atoms = len(coordinates)
@@ -78,10 +85,12 @@ def solve_charges(
     if directions.any():
         lattice = checked_cell(cell, directions).to(coordinates.device)
         largest_width = float(values["width"].detach().max())
-        geometry = _periodic_geometry(coordinates, lattice, directions, largest_width)
+        sums = SumSettings(largest_width, ACCURACY, solver.method, solver.mesh_accuracy)
+        geometry = _periodic_geometry(coordinates, lattice, directions, sums)
     else:
         geometry = _open_geometry(coordinates)
-    result = equilibrate(geometry, ChargeParameters(**values), charge.view(1), background)
+    task = Task(geometry, ChargeParameters(**values), charge.view(1), torch.zeros_like(coordinates[:, 0]))
+    result = find_charges(task, background, solver)
     return ChargeSolution(result.charges, result.multiplier.squeeze(0), result.energy.squeeze(0))
 
 
@@ -94,13 +103,10 @@ def _open_geometry(positions: Tensor) -> ChargeGeometry:
 
 
 def _periodic_geometry(
-    positions: Tensor, cell: Tensor, pbc: NDArray[np.bool_], largest_width: float
+    positions: Tensor, cell: Tensor, pbc: NDArray[np.bool_], sums: SumSettings
 ) -> ChargeGeometry:
     places, lattice = positions.detach(), cell.detach()
-    if pbc.all():
-        plan = plan_ewald(lattice.cpu().numpy(), len(places), largest_width, ACCURACY)
-    else:
-        plan = plan_slab(lattice.cpu().numpy(), pbc, places.cpu().numpy(), largest_width, ACCURACY)
+    plan = plan_sums(lattice.cpu().numpy(), pbc, places.cpu().numpy(), sums)
     flags, height = torch.from_numpy(pbc.copy()).to(cell.device).unsqueeze(0), cell.new_tensor([plan.height])
     closed, normal = closed_cells(cell.unsqueeze(0), flags, height)
     center, neighbor, shift = image_pairs(places, closed[0].detach(), plan.cutoff)
@@ -125,6 +131,7 @@ def _one_structure(
         shift=shift,
         triplets=torch.from_numpy(plan.triplets).to(positions.device).unsqueeze(0),
         split=positions.new_tensor([plan.split]),
+        mesh=torch.tensor([plan.mesh], device=positions.device),
     )
 
 

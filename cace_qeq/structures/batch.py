@@ -6,6 +6,8 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
+from cace_qeq.lattice import Method
+
 PADDING_DISTANCE = 1000.0  # Å; beyond every cutoff, so that padding contributes exact zeros
 
 Moved = TypeVar("Moved")
@@ -18,11 +20,15 @@ class GeometrySettings:
     cutoff         Å   of the atomic environments
     largest_width  Å   widest Gaussian charge the model may use; 0 for a model without charges
     accuracy           of the Ewald sums
+    method             of finding charges
+    mesh_accuracy      of particle-mesh sums
     """
 
     cutoff: float
     largest_width: float = 0.0
     accuracy: float = 1e-10
+    method: Method = "auto"
+    mesh_accuracy: float = 1e-5
 
 
 @dataclass(frozen=True)
@@ -61,12 +67,14 @@ class EwaldTerms:
     triplets  (structure, k, 3)  int64  reciprocal vectors, rows of zeros are padding
     split     (structure,)       Å      η; 1 for structures that are not periodic
     height    (structure,)       Å      of the cell that a slab is summed in; 0 unless a slab
+    mesh      (structure, 4)     int64  points along each lattice vector, spline order; zeros without a mesh
     """
 
     pairs: Pairs
     triplets: Tensor
     split: Tensor
     height: Tensor
+    mesh: Tensor
 
 
 @dataclass(frozen=True)
@@ -80,6 +88,7 @@ class AtomicBatch:
     cells         (structure, 3, 3)  Å, rows are lattice vectors; zeros for a molecule
     pbc           (structure, 3)     bool
     total_charge  (structure,)       e
+    start         (atom,)            e, charges that iterative solvers begin with
     neighbors     of the atomic environments
     ewald         of the electrostatics
     """
@@ -91,6 +100,7 @@ class AtomicBatch:
     cells: Tensor
     pbc: Tensor
     total_charge: Tensor
+    start: Tensor
     neighbors: Neighbors
     ewald: EwaldTerms
 

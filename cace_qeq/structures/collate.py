@@ -24,6 +24,7 @@ def collate(batches: Sequence[AtomicBatch]) -> AtomicBatch:
         cells=torch.cat([b.cells for b in batches]),
         pbc=torch.cat([b.pbc for b in batches]),
         total_charge=torch.cat([b.total_charge for b in batches]),
+        start=torch.cat([b.start for b in batches]),
         neighbors=collate_neighbors([b.neighbors for b in batches], first_atom),
         ewald=collate_ewald([b.ewald for b in batches], first_atom),
     )
@@ -62,8 +63,8 @@ def collate_ewald(terms: Sequence[EwaldTerms], first_atom: Sequence[int]) -> Ewa
         shift=torch.cat([p.shift for p in pairs]),
     )
     split = torch.cat([part.split for part in terms])
-    height = torch.cat([part.height for part in terms])
-    return EwaldTerms(joined, padded_triplets([part.triplets for part in terms]), split, height)
+    height, mesh = (torch.cat([getattr(part, name) for part in terms]) for name in ("height", "mesh"))
+    return EwaldTerms(joined, padded_triplets([part.triplets for part in terms]), split, height, mesh)
 
 
 def repeated(values: Sequence[int], times: Sequence[int]) -> Tensor:

@@ -7,8 +7,8 @@ import torch
 from ase import Atoms
 from numpy.typing import NDArray
 
-from cace_qeq.lattice import EwaldPlan, plan_ewald
-from cace_qeq.slab import plan_slab
+from cace_qeq.lattice import NO_MESH, EwaldPlan
+from cace_qeq.planning import SumSettings, plan_sums
 from cace_qeq.structures.batch import AtomicBatch, EwaldTerms, GeometrySettings, Neighbors, Pairs
 from cace_qeq.structures.convert.frames import check_atoms, place
 from cace_qeq.structures.neighbors import neighbor_pairs, padded_table
@@ -137,21 +137,21 @@ def ewald_plan(atoms: Atoms, settings: GeometrySettings) -> EwaldPlan | None:
             f"{place(atoms)}: pbc is {atoms.pbc.tolist()}, expected none, two or three periodic directions, since "
             'charges in wires are not supported; set pbc="T T T" with enough vacuum, or use energy="none".'
         )
-    if not atoms.pbc.all():
-        return plan_slab(atoms.cell.array, atoms.pbc, atoms.positions, settings.largest_width, settings.accuracy)
-    return plan_ewald(atoms.cell.array, len(atoms), settings.largest_width, settings.accuracy)
+    asked = SumSettings(settings.largest_width, settings.accuracy, settings.method, settings.mesh_accuracy)
+    return plan_sums(atoms.cell.array, atoms.pbc, atoms.positions, asked)
 
 
 def ewald_terms(atoms: Atoms, plan: EwaldPlan, skin: float) -> EwaldTerms:
     pairs = pairs_of(atoms, plan.cutoff + skin)
     split, height = torch.tensor([[plan.split], [plan.height]], dtype=torch.float64)
-    return EwaldTerms(pairs, torch.from_numpy(plan.triplets).unsqueeze(0), split, height)
+    return EwaldTerms(pairs, torch.from_numpy(plan.triplets).unsqueeze(0), split, height, torch.tensor([plan.mesh]))
 
 
 def without_ewald() -> EwaldTerms:
     index, vectors = torch.zeros(0, dtype=torch.int64), torch.zeros(0, 3, dtype=torch.int64)
     split, height = torch.tensor([[1.0], [0.0]], dtype=torch.float64)
-    return EwaldTerms(Pairs(index, index, vectors), vectors.unsqueeze(0), split, height)
+    mesh = torch.tensor([NO_MESH])
+    return EwaldTerms(Pairs(index, index, vectors), vectors.unsqueeze(0), split, height, mesh)
 
 
 def refuse_coincident(atoms: Atoms, pairs: Pairs) -> None:
@@ -177,6 +177,7 @@ def assembled(atoms: Atoms, total_charge: float, tables: Tables) -> AtomicBatch:
         cells=torch.tensor(atoms.cell.array * atoms.pbc[:, None], dtype=torch.float64).unsqueeze(0),
         pbc=torch.tensor(atoms.pbc, dtype=torch.bool).unsqueeze(0),
         total_charge=torch.tensor([total_charge], dtype=torch.float64),
+        start=torch.zeros(len(atoms), dtype=torch.float64),
         neighbors=tables.neighbors,
         ewald=tables.ewald,
     )

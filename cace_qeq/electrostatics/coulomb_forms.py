@@ -1,0 +1,86 @@
+"""The matrix K of one structure as a sum of forms, the same numbers as `coulomb_matrix` and the hardness."""
+
+import math
+
+import torch
+from torch import Tensor
+
+from cace_qeq.electrostatics.direct import AllPairs
+from cace_qeq.electrostatics.forms import Diagonal, Form, Gram, Pairwise, Sum, Uniform
+from cace_qeq.electrostatics.geometry import ChargeGeometry
+from cace_qeq.electrostatics.kernels import (
+    Background,
+    background_interaction,
+    reciprocal_amplitude,
+    screened_gaussian_coulomb,
+    self_interaction,
+    split_self_interaction,
+)
+from cace_qeq.electrostatics.matrix import Wave
+from cace_qeq.electrostatics.mesh import mesh_form
+from cace_qeq.electrostatics.qeq import ChargeParameters
+from cace_qeq.units import COULOMB
+
+
+def charge_form(geometry: ChargeGeometry, parameters: ChargeParameters, background: Background) -> Sum:
+    """K of one structure: a mesh where the geometry has one, structure factors or all pairs where it has none."""
+    width = parameters.width
+    own = parameters.hardness + self_interaction(width)
+    if not geometry.periodic[0]:
+        return Sum([Diagonal(own), AllPairs(geometry.positions, width.square())])
+    split = geometry.split[0]
+    forms: list[Form] = [
+        Diagonal(own - split_self_interaction(split)),
+        real_space(geometry, width),
+        uniform(geometry, width, background),
+    ]
+    if geometry.slab[0]:
+        forms.append(slab_dipole(geometry))
+    shape = geometry.mesh[0].tolist()
+    if any(shape):
+        return Sum([*forms, mesh_form(geometry.positions, geometry.cells[0], split, tuple(shape[:3]), shape[3])])
+    return Sum([*forms, *structure_factors(geometry)])
+
+
+def real_space(geometry: ChargeGeometry, width: Tensor) -> Pairwise:
+    """Each pair once, from the list that holds both directions."""
+    kept = (geometry.center <= geometry.neighbor).nonzero().flatten()
+    first, second = geometry.center[kept], geometry.neighbor[kept]
+    images = geometry.shift[kept].to(width.dtype) @ geometry.cells[0]
+    displacement = geometry.positions.index_select(0, second) - geometry.positions.index_select(0, first) + images
+    variance = width.square()
+    interaction = screened_gaussian_coulomb(
+        displacement.square().sum(-1),
+        variance.index_select(0, first) + variance.index_select(0, second),
+        geometry.split[0],
+    )
+    # an atom meets its images in both directions
+    return Pairwise(interaction * torch.where(first == second, 0.5, 1.0), first, second)
+
+
+def uniform(geometry: ChargeGeometry, width: Tensor, background: Background) -> Uniform:
+    """Background, and of slabs what their images add to all pairs alike or by the height of either atom."""
+    volume = torch.linalg.det(geometry.cells[0]).abs()
+    variance = torch.zeros_like(width) if geometry.slab[0] else width.square()
+    values = background_interaction(volume, geometry.split[0], 2 * variance, background) / 2
+    if geometry.slab[0]:
+        height, cell_height = geometry.positions @ geometry.normal[0], (geometry.cells[0] @ geometry.normal[0]).norm()
+        values = values - 2 * math.pi * COULOMB / volume * (height.square() + cell_height**2 / 12)
+    return Uniform(values.expand_as(width))
+
+
+def slab_dipole(geometry: ChargeGeometry) -> Gram:
+    """4π k_e/V z_a z_b, the rest of a slab's images."""
+    volume = torch.linalg.det(geometry.cells[0]).abs()
+    height = geometry.positions @ geometry.normal[0]
+    return Gram((4 * math.pi * COULOMB / volume).sqrt() * height.unsqueeze(1))
+
+
+def structure_factors(geometry: ChargeGeometry) -> list[Form]:
+    """The reciprocal sum over the waves of the plan."""
+    cell, triplets = geometry.cells[0], geometry.triplets[0]
+    triplets = triplets[triplets.any(dim=1)]
+    vectors = 2 * math.pi * triplets.to(cell.dtype) @ torch.linalg.inv(cell).T
+    amplitude = reciprocal_amplitude(vectors.square().sum(-1), torch.linalg.det(cell).abs(), geometry.split[0])
+    cosine, sine = Wave.apply(geometry.positions @ vectors.T)
+    return [Gram(amplitude * cosine), Gram(amplitude * sine)]

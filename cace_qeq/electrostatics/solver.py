@@ -1,0 +1,107 @@
+"""Charges by the method that suits each structure of a batch."""
+
+from dataclasses import dataclass, fields
+
+import torch
+from torch import Tensor
+
+from cace_qeq.electrostatics.conjugate_gradients import Convergence
+from cace_qeq.electrostatics.geometry import ChargeGeometry
+from cace_qeq.electrostatics.kernels import Background
+from cace_qeq.electrostatics.matrix_free import equilibrate_matrix_free
+from cace_qeq.electrostatics.qeq import ChargeParameters, Equilibrium, equilibrate
+from cace_qeq.lattice import LARGEST_DENSE, Method
+
+PER_ATOM = ("charges", "potential")  # of an Equilibrium; the rest is per structure
+
+
+@dataclass(frozen=True)
+class Solver:
+    """How charges are found: a matter of use, which no result should depend on beyond the tolerances.
+
+    method         "dense": Cholesky factorisation of the matrix;
+                   "structure_factors": conjugate gradients, reciprocal vectors one by one;
+                   "mesh": conjugate gradients, reciprocal space by FFT;
+                   "auto": the quickest for the size of the structure.
+                   Open structures have no reciprocal space: both ways of conjugate gradients sum all pairs.
+    tolerance      eV/e, of the largest residual of conjugate gradients
+    iterations     at most
+    mesh_accuracy  error of the potential of unit charges, in units of that of one at 1 Å
+    """
+
+    method: Method = "auto"
+    tolerance: float = 1e-6
+    iterations: int = 200
+    mesh_accuracy: float = 1e-5
+
+    @property
+    def until(self) -> Convergence:
+        return Convergence(self.tolerance, self.iterations)
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is solved: structures, their atoms' parameters (atom,), total charges (structure,) and a guess (atom,)."""
+
+    geometry: ChargeGeometry
+    parameters: ChargeParameters
+    total_charge: Tensor
+    start: Tensor
+
+    def of(self, rows: Tensor) -> "Task":
+        """Of some structures, in ascending order."""
+        if len(rows) == self.geometry.n_structures:
+            return self
+        atoms = torch.isin(self.geometry.structure, rows).nonzero().flatten()
+        parameters = ChargeParameters(*(getattr(self.parameters, f.name)[atoms] for f in fields(ChargeParameters)))
+        return Task(self.geometry.of(rows, atoms), parameters, self.total_charge[rows], self.start[atoms])
+
+
+def find_charges(task: Task, background: Background, solver: Solver) -> Equilibrium:
+    """As `equilibrate`, by the method of the solver.
+
+    Raises ConvergenceError, and ValueError for a batch that was prepared for another method.
+    """
+    iterative = _iterative(task.geometry, solver.method)
+    if not iterative.any():
+        return equilibrate(task.geometry, task.parameters, task.total_charge, background)
+    groups = [row.view(1) for row in iterative.nonzero().flatten()]
+    found = [_matrix_free(task.of(row), background, solver.until) for row in groups]
+    if not iterative.all():
+        groups.append((~iterative).nonzero().flatten())
+        dense = task.of(groups[-1])
+        found.append(equilibrate(dense.geometry, dense.parameters, dense.total_charge, background))
+    return _merged(task.geometry, groups, found)
+
+
+def _matrix_free(task: Task, background: Background, until: Convergence) -> Equilibrium:
+    return equilibrate_matrix_free(task.geometry, task.parameters, task.total_charge, task.start, background, until)
+
+
+def _iterative(geometry: ChargeGeometry, method: Method) -> Tensor:
+    """(structure,)  bool"""
+    on_mesh = geometry.mesh.any(dim=1)
+    if method == "auto":
+        return on_mesh | (geometry.sizes > LARGEST_DENSE)
+    unsuitable = geometry.periodic & (on_mesh != (method == "mesh"))
+    if unsuitable.any():
+        raise ValueError(
+            f"structure {int(unsuitable.nonzero()[0])} of the batch was prepared for another solver than {method!r}; "
+            "make the batch after choosing the solver, with the geometry of the model"
+        )
+    return torch.full_like(on_mesh, method != "dense")
+
+
+def _merged(geometry: ChargeGeometry, groups: list[Tensor], found: list[Equilibrium]) -> Equilibrium:
+    """Results of groups of structures in the order of the batch."""
+    if len(found) == 1:
+        return found[0]
+    rows = torch.cat(groups)
+    atoms = torch.cat([torch.isin(geometry.structure, group).nonzero().flatten() for group in groups])
+    merged = {}
+    for f in fields(Equilibrium):
+        values = torch.cat([getattr(part, f.name) for part in found])
+        places = atoms if f.name in PER_ATOM else rows
+        merged[f.name] = torch.zeros_like(values).index_copy(0, places, values)
+    return Equilibrium(**merged)
+

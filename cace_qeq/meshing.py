@@ -1,0 +1,95 @@
+"""Which mesh a particle-mesh sum needs: chosen once per cell, outside anything that is differentiated.
+
+A low floor, beside `slab`: structures and electrostatics both plan sums here.
+"""
+
+import itertools
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cace_qeq.lattice import EwaldPlan
+
+Floats = NDArray[np.float64]
+
+ORDERS = (4, 5, 6, 7, 8)
+REAL_SPACE_MARGIN = 1e-2  # of the accuracy: pairs that come and go at the cutoff make steps, a mesh does not
+PER_PAIR, PER_SHARE, PER_POINT = 15.0, 3.0, 9.0  # ns in each product: pairs, shares of mesh points, mesh points
+SMALLEST_CUTOFF, LARGEST_CUTOFF = 3.0, 10.0  # Å, between which the fastest is chosen
+
+
+def plan_mesh(
+    cell: Floats, n_atoms: int, largest_width: float, accuracy: float, largest_cutoff: float = LARGEST_CUTOFF
+) -> EwaldPlan:
+    """The fastest splines, split and mesh for an accuracy; no triplets.
+
+    cell           (3, 3)  Å, rows are lattice vectors, any handedness
+    largest_width  Å       widest Gaussian σ that the structure may hold; the real-space cutoff covers it
+    accuracy               error of the potential of unit charges, in units of that of one at 1 Å
+    largest_cutoff  Å      in real space
+    """
+    density = n_atoms / abs(float(np.linalg.det(cell)))
+    decay = float(np.sqrt(-2 * np.log(REAL_SPACE_MARGIN * accuracy)))
+    smallest = max(decay * float(np.sqrt(2) * largest_width), SMALLEST_CUTOFF)
+    cutoffs = np.arange(smallest, max(largest_cutoff, smallest + 0.1), 0.25)
+    plans = [_plan(cell, density, cutoff / decay, cutoff, order, accuracy) for cutoff in cutoffs for order in ORDERS]
+    return min(plans, key=lambda plan: _cost(plan, n_atoms, density))
+
+
+def mesh_error(split: float, spacing: float, order: int, density: float) -> float:
+    """Error of the potential of unit charges at random places, in units of that of one at 1 Å.   (theory, eq. 22)
+
+    split    Å, η
+    spacing  Å, between mesh points
+    order    of the splines
+    density  1/Å³, of charges
+    """
+    ratios, errors = _error_table(order)
+    logarithm = np.interp(np.log(spacing / split), np.log(ratios), np.log(errors))
+    return float(np.sqrt(density * split) * np.exp(logarithm))
+
+
+def _plan(cell: Floats, density: float, split: float, cutoff: float, order: int, accuracy: float) -> EwaldPlan:
+    ratios, errors = _error_table(order)
+    allowed = accuracy / np.sqrt(density * split)
+    spacing = split * np.exp(np.interp(np.log(allowed), np.log(errors), np.log(ratios)))
+    first, second, third = (quick_size(length / spacing) for length in np.linalg.norm(cell, axis=1))
+    return EwaldPlan(float(split), float(cutoff), np.zeros((0, 3), dtype=np.int64), mesh=(first, second, third, order))
+
+
+def _cost(plan: EwaldPlan, n_atoms: int, density: float) -> float:
+    pairs = n_atoms * density * 2 * np.pi / 3 * plan.cutoff**3
+    return PER_PAIR * pairs + PER_SHARE * n_atoms * plan.mesh[3] ** 3 + PER_POINT * float(np.prod(plan.mesh[:3]))
+
+
+@lru_cache
+def _error_table(order: int) -> tuple[Floats, Floats]:
+    """Errors for ratios of mesh spacing to η, with η and the density of charges at one.
+
+    ∫ d³k/(2π)³ 2 G² (1 - Π_i u_i) with G = 4π exp(-k²/2)/k² and u = sinc²ᵖ(kh/2) / Σ_l sinc²ᵖ(kh/2 + πl).
+    """
+    ratios, step = np.geomspace(0.05, 2.0, 40), 0.08
+    k, cosine = np.meshgrid(np.arange(step / 2, 8.0, step), (np.arange(10) + 0.5) / 10, indexing="ij")
+    weight = 16 * np.pi**2 * np.exp(-(k**2)) / k**2
+    lost = np.array([(weight * 3 * _aliased(k * cosine * ratio, order)).mean(axis=1).sum() for ratio in ratios])
+    return ratios, np.sqrt(2 * lost * step * 4 * np.pi / (2 * np.pi) ** 3)
+
+
+def _aliased(phase: Floats, order: int) -> Floats:
+    """1 - u of a phase k h, from the aliases next to it."""
+    powers = [np.sinc(phase / (2 * np.pi) + alias) ** (2 * order) for alias in (-2, -1, 1, 2)]
+    other = np.sum(powers, axis=0)
+    return other / (other + np.sinc(phase / (2 * np.pi)) ** (2 * order))
+
+
+def quick_size(at_least: float) -> int:
+    """The next even number whose only prime factors are 2, 3, 5 and 7: quick to transform."""
+    return next(size for size in itertools.count(2 * int(np.ceil(at_least / 2)), 2) if _is_smooth(size))
+
+
+def _is_smooth(size: int) -> bool:
+    for prime in (2, 3, 5, 7):
+        while size % prime == 0:
+            size //= prime
+    return size == 1

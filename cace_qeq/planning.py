@@ -1,0 +1,65 @@
+"""Which sums a structure needs, by the method that its charges are to be found with. Above `slab` and `meshing`."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from cace_qeq.lattice import LARGEST_WAVES, EwaldPlan, Method, plan_ewald
+from cace_qeq.meshing import plan_mesh
+from cace_qeq.slab import MARGIN, closed_cells, plan_slab
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class SumSettings:
+    """What is asked of the sums.
+
+    largest_width  Å  widest Gaussian σ that the structure may hold
+    accuracy          relative size of the first neglected term of an Ewald sum
+    method            of the solver
+    mesh_accuracy     error of the potential of unit charges on a mesh, in units of that of one at 1 Å
+    """
+
+    largest_width: float
+    accuracy: float
+    method: Method = "auto"
+    mesh_accuracy: float = 1e-5
+
+
+def plan_sums(cell: Floats, pbc: NDArray[np.bool_], positions: Floats, settings: SumSettings) -> EwaldPlan:
+    """For a crystal or a slab.
+
+    cell       (3, 3)     Å, rows are lattice vectors; that of an open direction counts for nothing
+    pbc        (3,)       two or three periodic directions
+    positions  (atom, 3)  Å
+    """
+    n_atoms = len(positions)
+    on_mesh = settings.method == "mesh" or (settings.method == "auto" and n_atoms > LARGEST_WAVES)
+    if pbc.all() and on_mesh:
+        return plan_mesh(cell, n_atoms, settings.largest_width, settings.mesh_accuracy)
+    if pbc.all():
+        return plan_ewald(cell, n_atoms, settings.largest_width, settings.accuracy)
+    if on_mesh:
+        return plan_slab_mesh(cell, pbc, positions, settings)
+    return plan_slab(cell, pbc, positions, settings.largest_width, settings.accuracy)
+
+
+def plan_slab_mesh(cell: Floats, pbc: NDArray[np.bool_], positions: Floats, settings: SumSettings) -> EwaldPlan:
+    """A mesh over the closed cell, which has to be higher than the slab by the real-space cutoff."""
+    width, accuracy, n_atoms = settings.largest_width, settings.mesh_accuracy, len(positions)
+    height = plan_slab(cell, pbc, positions, width, accuracy).height
+    closed, normal = closed_cell(cell, pbc, height)
+    cutoff = plan_mesh(closed, n_atoms, width, accuracy).cutoff
+    height = max(height, float(np.ptp(positions @ normal)) + cutoff + MARGIN)
+    closed, _ = closed_cell(cell, pbc, height)
+    return replace(plan_mesh(closed, n_atoms, width, accuracy, cutoff + 1e-9), height=height)
+
+
+def closed_cell(cell: Floats, pbc: NDArray[np.bool_], height: float) -> tuple[Floats, Floats]:
+    """(3, 3), (3,)  the cell of one slab with its open direction closed, and the normal"""
+    periodic = torch.tensor(cell * pbc[:, None]).unsqueeze(0)
+    closed, normal = closed_cells(periodic, torch.tensor(pbc).unsqueeze(0), torch.tensor([height]))
+    return closed[0].numpy(), normal[0].numpy()

@@ -1,0 +1,108 @@
+"""Conjugate gradients against the dense solution: every result, every derivative, every boundary."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from cace_qeq.electrostatics import ChargeParameters, Solver, Task, find_charges
+from charged_structures import crystal, equilibrium_of, molecule, slab, strained
+from iterative_structures import iterated, prepared, task_of
+
+METHODS = ["structure_factors", "mesh"]
+BACKGROUNDS = ["point", "gaussian"]
+ZOO = {
+    "dimer": molecule(2),
+    "cation": molecule(5, total_charge=1.0),
+    "crystal": crystal(6),
+    "charged crystal": crystal(5, total_charge=-1.0),
+    "one atom in a cell": crystal(1, total_charge=1.0),
+    "slab": slab(5),
+    "charged slab": slab(4, total_charge=1.0),
+}
+
+
+@pytest.fixture(params=ZOO, ids=str)
+def structure(request):
+    return ZOO[request.param]
+
+
+def derivatives(structure, method, solver, background="point"):
+    """Energy, forces, virial, and gradients of a function of charges, energies and forces, as training has them."""
+    task = task_of(structure, method)
+    positions = structure.positions.clone().requires_grad_()
+    strain = torch.zeros(3, 3, dtype=torch.float64, requires_grad=True)
+    parameters = [value.clone().requires_grad_() for value in vars(structure.parameters).values()]
+    geometry = strained(replace(task.geometry, positions=positions), strain)
+    moved = Task(geometry, ChargeParameters(*parameters), task.total_charge, task.start)
+    found = find_charges(moved, background, solver)
+    forces, virial = torch.autograd.grad(found.energy.sum(), [positions, strain], create_graph=True)
+    weights = torch.linspace(-1, 1, forces.numel(), dtype=torch.float64).view_as(forces)
+    loss = (forces * weights).sum() + found.charges.square().sum() + 0.3 * found.coulomb_energy.sum()
+    return [found.energy, forces, virial, *torch.autograd.grad(loss, [positions, strain, *parameters])]
+
+
+@pytest.mark.parametrize("background", BACKGROUNDS)
+@pytest.mark.parametrize("method", METHODS)
+def test_results_are_those_of_the_dense_solution(structure, method, background):
+    found, expected = iterated(structure, method, background), equilibrium_of(structure, background=background)
+    for name, value in vars(expected).items():
+        assert torch.allclose(getattr(found, name), value, rtol=0, atol=1e-9), name
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_derivatives_are_those_of_the_dense_solution(structure, method):
+    """First and second; each derivative multiplies an error of the mesh, 1e-11 here, by up to 50/Å."""
+    found = derivatives(structure, method, Solver(method, tolerance=1e-11))
+    for one, other in zip(found, derivatives(structure, "dense", Solver("dense")), strict=True):
+        assert torch.allclose(one, other, rtol=1e-8, atol=2e-7)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("make", [molecule, crystal, slab])
+def test_derivatives_of_first_and_second_order(make, method):
+    structure = make(3, total_charge=1.0)
+    geometry = prepared(structure, method)
+    if method == "mesh":  # a coarse one, so that its own errors are differentiated too
+        geometry = replace(geometry, mesh=geometry.mesh.clamp(max=6))
+
+    def results(positions, strain, electronegativity, hardness, width, total_charge):
+        moved = strained(replace(geometry, positions=positions), strain)
+        parameters = ChargeParameters(electronegativity, hardness, width)
+        task = Task(moved, parameters, total_charge, torch.zeros_like(width))
+        return tuple(vars(find_charges(task, "gaussian", Solver(method, tolerance=1e-13))).values())
+
+    inputs = (
+        structure.positions,
+        torch.zeros(3, 3, dtype=torch.float64),
+        *vars(structure.parameters).values(),
+        torch.ones(1, dtype=torch.float64),
+    )
+    inputs = tuple(value.clone().requires_grad_() for value in inputs)
+    assert torch.autograd.gradcheck(results, inputs, fast_mode=True)
+    assert torch.autograd.gradgradcheck(results, inputs, fast_mode=True)
+
+
+def test_the_energy_is_better_than_the_tolerance():
+    """It is stationary: an error of 1e-4 in the charges is one of 1e-8 in the energy."""
+    structure = ZOO["crystal"]
+    task = task_of(structure, "structure_factors")
+    loose = find_charges(task, "point", Solver("structure_factors", tolerance=1e-3))
+    expected = equilibrium_of(structure)
+    assert (loose.charges - expected.charges).abs().max() > 1e-8
+    assert loose.energy.item() == pytest.approx(expected.energy.item(), abs=1e-6)
+
+
+@pytest.mark.parametrize("scale", [1e-9, 1e6])
+def test_gradients_do_not_depend_on_their_size(scale):
+    """The tolerance in eV/e is for charges; gradients of a small loss are as exact as those of a large one."""
+    structure = ZOO["cation"]
+    hardness = structure.hardness.clone().requires_grad_()
+    task = replace(task_of(structure, "mesh"), parameters=replace(structure.parameters, hardness=hardness))
+    found = find_charges(task, "point", Solver("mesh", tolerance=1e-9))
+    weights = torch.linspace(-1, 1, 5, dtype=torch.float64)
+    plain, scaled = (
+        torch.autograd.grad((found.charges * weights * size).sum(), hardness, retain_graph=True)[0] / size
+        for size in (1.0, scale)
+    )
+    assert torch.allclose(plain, scaled, rtol=1e-7, atol=0)

@@ -1,0 +1,48 @@
+from dataclasses import replace
+
+import pytest
+import torch
+
+from cace_qeq.electrostatics import ChargeParameters, Solver, Task, find_charges, solver
+from charged_structures import crystal, equilibrium_of, geometry_of, joined, molecule, slab
+from iterative_structures import meshed, task_of
+
+STRUCTURES = [molecule(3), crystal(6, 1.0), slab(4), molecule(5, -1.0), crystal(2), crystal(4)]
+
+
+def batch(geometries) -> Task:
+    parameters = ChargeParameters(
+        *(torch.cat([getattr(s, name) for s in STRUCTURES]) for name in vars(STRUCTURES[0].parameters))
+    )
+    total_charge = torch.tensor([s.total_charge for s in STRUCTURES], dtype=torch.float64)
+    return Task(joined(geometries), parameters, total_charge, torch.zeros_like(parameters.width))
+
+
+@pytest.mark.parametrize("largest", [0, 3, 100])
+def test_a_batch_of_different_methods_equals_its_structures(largest, monkeypatch):
+    """All iterative, some of them, and only those with a mesh."""
+    monkeypatch.setattr(solver, "LARGEST_DENSE", largest)
+    geometries = [geometry_of(s) for s in STRUCTURES[:4]] + [meshed(s) for s in STRUCTURES[4:]]
+    found = find_charges(batch(geometries), "point", Solver(tolerance=1e-12))
+    for name in vars(found):
+        expected = torch.cat([getattr(equilibrium_of(s), name) for s in STRUCTURES])
+        assert torch.allclose(getattr(found, name), expected, rtol=0, atol=1e-9), name
+
+
+def test_small_structures_are_solved_at_once():
+    found = find_charges(batch([geometry_of(s) for s in STRUCTURES]), "point", Solver(iterations=0))
+    assert found.charges.shape == (24,)
+
+
+@pytest.mark.parametrize(("made", "asked"), [("mesh", "dense"), ("mesh", "structure_factors"), ("dense", "mesh")])
+def test_a_batch_made_for_another_method_is_refused(made, asked):
+    with pytest.raises(ValueError, match="structure 0 of the batch was prepared for another solver"):
+        find_charges(task_of(crystal(2), made), "point", Solver(asked))
+
+
+def test_the_guess_is_used():
+    task = task_of(crystal(5), "structure_factors")
+    found = find_charges(task, "point", Solver("structure_factors", tolerance=1e-9))
+    again = replace(task, start=found.charges)
+    repeated = find_charges(again, "point", Solver("structure_factors", 1e-8, iterations=0))
+    assert torch.allclose(repeated.charges, found.charges, rtol=0, atol=1e-15)

@@ -1,0 +1,42 @@
+"""Structures prepared for each way of finding charges, shared by the tests of the electrostatics."""
+
+from dataclasses import replace
+
+import torch
+
+from cace_qeq.electrostatics import ChargeGeometry, Equilibrium, Solver, Task, find_charges
+from cace_qeq.electrostatics.images import image_pairs
+from cace_qeq.meshing import plan_mesh
+from charged_structures import ChargedStructure, geometry_of
+
+FINE = 1e-11  # mesh accuracy that leaves nothing of the mesh in twelve digits of a charge
+
+
+def meshed(structure: ChargedStructure, accuracy: float = FINE) -> ChargeGeometry:
+    """Brute-force geometry of a crystal or slab, with a mesh instead of reciprocal vectors."""
+    geometry = geometry_of(structure)
+    plan = plan_mesh(geometry.cells[0].numpy(), len(structure.positions), float(structure.width.max()), accuracy)
+    center, neighbor, shift = image_pairs(structure.positions, geometry.cells[0], plan.cutoff)
+    return replace(
+        geometry,
+        center=center,
+        neighbor=neighbor,
+        shift=shift,
+        triplets=torch.zeros(1, 0, 3, dtype=torch.int64),
+        split=torch.tensor([plan.split], dtype=torch.float64),
+        mesh=torch.tensor([plan.mesh]),
+    )
+
+
+def prepared(structure: ChargedStructure, method: str) -> ChargeGeometry:
+    return meshed(structure) if method == "mesh" and structure.periodic else geometry_of(structure)
+
+
+def task_of(structure: ChargedStructure, method: str) -> Task:
+    total_charge = torch.tensor([structure.total_charge], dtype=torch.float64)
+    start = torch.zeros_like(structure.width)
+    return Task(prepared(structure, method), structure.parameters, total_charge, start)
+
+
+def iterated(structure: ChargedStructure, method: str, background: str = "point") -> Equilibrium:
+    return find_charges(task_of(structure, method), background, Solver(method, tolerance=1e-12))

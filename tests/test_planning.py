@@ -1,0 +1,46 @@
+"""Which sums a structure gets."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+import zoo
+from cace_qeq.lattice import LARGEST_WAVES, NO_MESH
+from cace_qeq.planning import SumSettings, closed_cell, plan_sums
+from cace_qeq.slab import MARGIN
+
+SETTINGS = SumSettings(largest_width=0.7, accuracy=1e-8)
+
+
+def planned(atoms, **changes):
+    return plan_sums(atoms.cell.array, atoms.pbc, atoms.positions, replace(SETTINGS, **changes))
+
+
+@pytest.mark.parametrize("make", [zoo.water_box, zoo.slab])
+@pytest.mark.parametrize("method", ["auto", "dense", "structure_factors"])
+def test_small_structures_get_reciprocal_vectors(make, method):
+    plan = planned(make(), method=method)
+    assert plan.mesh == NO_MESH
+    assert len(plan.triplets)
+
+
+def test_large_crystals_get_a_mesh():
+    box = zoo.water_box()
+    assert planned(box * (2, 2, 2)).mesh == NO_MESH or len(box) * 8 > LARGEST_WAVES
+    plan = planned(box * (3, 2, 3))
+    assert all(plan.mesh)
+    assert plan.triplets.shape == (0, 3)
+
+
+@pytest.mark.parametrize("make", [zoo.crystal, zoo.slab])
+def test_a_mesh_on_demand(make):
+    assert all(planned(make(), method="mesh").mesh)
+
+
+def test_the_cell_of_a_slab_on_a_mesh_is_higher_than_slab_and_cutoff():
+    atoms = zoo.slab() * (3, 3, 1)
+    plan = planned(atoms, method="mesh")
+    closed, normal = closed_cell(atoms.cell.array, atoms.pbc, plan.height)
+    assert plan.height >= np.ptp(atoms.positions @ normal) + plan.cutoff + MARGIN - 1e-9
+    assert abs(np.linalg.det(closed)) > 0
