@@ -51,18 +51,37 @@ def sphere_rule(degree: int) -> SphereRule:
     return SphereRule(exact, points.T, weights / weights.sum())
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class SphereProducts:
-    """Pointwise products of polynomials on the sphere, up to an order, and their covariants up to a rank.
+    """Powers of polynomials on the sphere, up to an order, and their components up to a rank.
 
-    evaluation  (point, harmonic)  components of degree <= l_max to values
-    projection  (harmonic, point)  values to components of degree <= rank
+    evaluation  (point, harmonic)   components of degree <= l_max to values
+    projection  (component, point)  values to components of degree <= rank
 
     With a rule exact to order · l_max + rank they are exact.   (docs/equivariant, eq. 6)
     """
 
+    order: int
     evaluation: Tensor
     projection: Tensor
+
+    def __call__(self, harmonic: Tensor) -> Tensor:
+        """Components of the powers 1 to `order` of functions, each a column.
+
+        harmonic  (harmonic, column)
+        returns   (power, component, column)
+        """
+        values = self.evaluation @ harmonic
+        powers, power = [harmonic[: len(self.projection)]], values
+        for _ in range(1, self.order):
+            power = power * values
+            powers.append(self.projection @ power)
+        return torch.stack(powers)
+
+    @cache  # noqa: B019  tables are few and live as long as the process
+    def to(self, dtype: torch.dtype, device: torch.device) -> SphereProducts:
+        """The same for columns of another precision or on another device."""
+        return SphereProducts(self.order, self.evaluation.to(device, dtype), self.projection.to(device, dtype))
 
 
 def required_degree(l_max: int, order: int, rank: int) -> int:
@@ -70,9 +89,11 @@ def required_degree(l_max: int, order: int, rank: int) -> int:
     return order * l_max + rank
 
 
+@cache
 def sphere_products(l_max: int, order: int, rank: int, degree: int | None = None) -> SphereProducts:
     """The tables, float64.
 
+    rank    at most l_max
     degree  that the quadrature must have; by default what exactness needs
 
     Raises ValueError for a quadrature that is not exact: it would break rotation symmetry.
@@ -83,8 +104,7 @@ def sphere_products(l_max: int, order: int, rank: int, degree: int | None = None
             f"a quadrature of degree {degree} is not exact for products of {order} polynomials of degree {l_max} "
             f"projected on rank {rank}, which breaks rotation symmetry; it takes degree {needed} (the default)."
         )
-    largest = max(l_max, rank)
     rule = sphere_rule(needed if degree is None else degree)
-    values = harmonics(monomials(torch.from_numpy(rule.points), largest), largest)
+    values = harmonics(monomials(torch.from_numpy(rule.points), l_max), l_max)
     weighted = values * torch.from_numpy(rule.weights).unsqueeze(1)
-    return SphereProducts(values[:, : n_harmonics(l_max)], weighted[:, : n_harmonics(rank)].T)
+    return SphereProducts(order, values.contiguous(), weighted[:, : n_harmonics(rank)].T.contiguous())

@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from cace_qeq.features import harmonic_degrees, harmonics, n_harmonics, sphere_products
 from cace_qeq.features.harmonics import odd_factorial
 from cace_qeq.nn.ace import SMALLEST_RELATIVE_SPREAD, Environments, ExpansionSettings
-from cace_qeq.nn.precision import KeepsDoubleBuffers
 
 PROJECTED_SHARE = 0.5  # of the square of a density at first; the rest is carried
 
@@ -102,43 +101,35 @@ class ElementMessage(nn.Module):
         self.density.calibrate(around, gathered(elements, around.senders))
 
 
-class Covariants(KeepsDoubleBuffers):
-    """A polynomial of each channel's function on the sphere, as components mixed over channels.   (eqs. 5, 6)"""
+class Covariants(nn.Module):
+    """Components of the powers, weighted by element, summed and mixed over channels per degree.   (eqs. 5, 6)"""
 
-    double_buffers = ("projection",)
-    projection: Tensor
     offset: Tensor
 
     def __init__(self, settings: ExpansionSettings, message: MessageSettings):
         super().__init__()
-        tables = sphere_products(settings.l_max, settings.body_order, message.rank, message.quadrature_degree)
-        self.register_buffer("projection", tables.projection, persistent=False)
-        shape = (settings.body_order, settings.n_species, settings.channels)
-        typical = [odd_factorial(2 * power - 1) ** -0.5 for power in range(1, settings.body_order + 1)]
-        weight = torch.randn(settings.body_order, 1, settings.channels) + 0.3 * torch.randn(shape)
-        self.weight = nn.Parameter(weight * torch.tensor(typical).view(-1, 1, 1))
+        order = settings.body_order
+        typical = torch.tensor([odd_factorial(2 * power - 1) ** -0.5 for power in range(1, order + 1)])
+        common = torch.randn(order, 1, settings.channels)
+        of_element = 0.3 * torch.randn(order, settings.n_species, settings.channels)
+        self.weight = nn.Parameter((common + of_element) * typical.view(-1, 1, 1))
         self.mixing = DegreeMixing(harmonic_degrees(message.rank), settings.channels, message.channels)
         self.register_buffer("offset", torch.zeros(message.channels))
 
-    def products(self, values: Tensor, species: Tensor) -> Tensor:
-        """values (point, atom, channel) -> (component, atom, channel)"""
-        *lower, polynomial = self.weight[:, species]
-        for weight in reversed(lower):
-            polynomial = torch.addcmul(weight, polynomial, values)
-        polynomial = polynomial * values
-        projected = self.projection.to(values.dtype) @ polynomial.flatten(1)
-        return projected.view(-1, *values.shape[1:])
+    def weighted(self, powers: Tensor, species: Tensor) -> Tensor:
+        """powers (order, component, atom, channel) -> (component, atom, channel)"""
+        return (self.weight[:, species].unsqueeze(1) * powers).sum(0)
 
-    def forward(self, values: Tensor, species: Tensor) -> Tensor:
-        """values (point, atom, channel) -> (component, atom, message channel)"""
-        mixed = self.mixing(self.products(values, species))
+    def forward(self, powers: Tensor, species: Tensor) -> Tensor:
+        """powers (order, component, atom, channel) -> (component, atom, message channel)"""
+        mixed = self.mixing(self.weighted(powers, species))
         return torch.cat([mixed[:1] - self.offset, mixed[1:]])
 
-    def calibrate(self, values: Tensor, species: Tensor) -> None:
+    def calibrate(self, powers: Tensor, species: Tensor) -> None:
         """Zero mean of scalars and unit size of all ranks."""
-        products = self.products(values, species)
-        mean = products[:1].mean(dim=1, keepdim=True)
-        self.mixing.calibrate(torch.cat([products[:1] - mean, products[1:]]))
+        weighted = self.weighted(powers, species)
+        mean = weighted[:1].mean(dim=1, keepdim=True)
+        self.mixing.calibrate(torch.cat([weighted[:1] - mean, weighted[1:]]))
         self.offset.copy_((mean @ self.mixing.weight[:1]).flatten())
 
 
@@ -153,9 +144,9 @@ class CovariantMessage(nn.Module):
         degrees = harmonic_degrees(message.rank)
         self.carried = DegreeMixing(degrees, settings.n_radial * message.channels, settings.channels)
 
-    def arriving(self, around: Surroundings, values: Tensor, species: Tensor) -> Tensor:
+    def arriving(self, around: Surroundings, powers: Tensor, species: Tensor) -> Tensor:
         """(atom, slot, component, channel)"""
-        return gathered(self.covariants(values, species).transpose(0, 1), around.senders)
+        return gathered(self.covariants(powers, species).transpose(0, 1), around.senders)
 
     def projected(self, around: Surroundings, arriving: Tensor) -> Tensor:
         """(atom, slot, channel)"""
@@ -167,16 +158,16 @@ class CovariantMessage(nn.Module):
         sums = around.radial.transpose(1, 2) @ arriving.flatten(2)
         return sums.view(*sums.shape[:2], *arriving.shape[2:]).permute(2, 0, 1, 3).flatten(2)
 
-    def forward(self, around: Surroundings, values: Tensor, species: Tensor) -> Tensor:
-        """values (point, atom, channel) of the round before -> (harmonic, atom, channel)"""
-        arriving = self.arriving(around, values, species)
+    def forward(self, around: Surroundings, powers: Tensor, species: Tensor) -> Tensor:
+        """powers (order, component, atom, channel) of the round before -> (harmonic, atom, channel)"""
+        arriving = self.arriving(around, powers, species)
         density = self.density(around, self.projected(around, arriving))
         carried = self.carried(self.summed(around, arriving))
         return torch.cat([density[: self.n_components] + carried, density[self.n_components :]])
 
-    def calibrate(self, around: Surroundings, values: Tensor, species: Tensor) -> None:
-        self.covariants.calibrate(values, species)
-        arriving = self.arriving(around, values, species)
+    def calibrate(self, around: Surroundings, powers: Tensor, species: Tensor) -> None:
+        self.covariants.calibrate(powers, species)
+        arriving = self.arriving(around, powers, species)
         self.density.calibrate(around, self.projected(around, arriving), PROJECTED_SHARE**0.5)
         self.carried.calibrate(self.summed(around, arriving), (1 - PROJECTED_SHARE) ** 0.5)
 
@@ -184,54 +175,48 @@ class CovariantMessage(nn.Module):
 Message = ElementMessage | CovariantMessage
 
 
-class SphereLayer(KeepsDoubleBuffers):
-    """Functions on the sphere from the moments of a round, and the standardised means of their powers."""
+class SpherePowers(nn.Module):
+    """Powers of the functions that moments are on the sphere, and the standardised means of them.   (eqs. 5, 6)
 
-    double_buffers = ("evaluation", "weights")
-    evaluation: Tensor
-    weights: Tensor
+    rank  up to which components of the powers are asked for
+    """
+
     degrees: Tensor
     shift: Tensor
     scale: Tensor
 
-    def __init__(self, settings: ExpansionSettings, message: MessageSettings):
+    def __init__(self, settings: ExpansionSettings, rank: int, quadrature_degree: int | None):
         super().__init__()
-        tables = sphere_products(settings.l_max, settings.body_order, message.rank, message.quadrature_degree)
-        unit_size = n_harmonics(settings.l_max) ** -0.5  # of a function whose components have size one
-        self.register_buffer("evaluation", unit_size * tables.evaluation, persistent=False)
-        self.register_buffer("weights", tables.projection[:1], persistent=False)
-        self.register_buffer("degrees", torch.tensor(harmonic_degrees(settings.l_max)), persistent=False)
+        self.products = sphere_products(settings.l_max, settings.body_order, rank, quadrature_degree)
+        self.size = n_harmonics(settings.l_max) ** -0.5  # of a component, so that functions begin at size one
         self.receiver = nn.Parameter(1 + 0.3 * torch.randn(settings.l_max + 1, settings.n_species, settings.channels))
-        self.order = settings.body_order
         self.n_features = settings.body_order * settings.channels
+        self.register_buffer("degrees", torch.tensor(harmonic_degrees(settings.l_max)), persistent=False)
         self.register_buffer("shift", torch.zeros(self.n_features))
         self.register_buffer("scale", torch.ones(self.n_features))
 
-    def values(self, moments: Tensor, species: Tensor) -> Tensor:
-        """moments (harmonic, atom, channel) -> (point, atom, channel)"""
-        received = moments * self.receiver[:, species].index_select(0, self.degrees)
-        values = self.evaluation.to(moments.dtype) @ received.flatten(1)
-        return values.view(-1, *moments.shape[1:])
+    def forward(self, moments: Tensor, species: Tensor) -> Tensor:
+        """moments (harmonic, atom, channel) -> (order, component, atom, channel)"""
+        received = moments * (self.size * self.receiver[:, species]).index_select(0, self.degrees)
+        products = self.products.to(moments.dtype, moments.device)
+        return products(received.flatten(1)).unflatten(2, moments.shape[1:])
 
-    def means(self, values: Tensor) -> Tensor:
-        """(atom, feature)"""
-        powers = [values]
-        for _ in range(1, self.order):
-            powers.append(powers[-1] * values)
-        weights = self.weights.to(values.dtype)
-        return torch.cat([(weights @ power.flatten(1)).view(values.shape[1:]) for power in powers], dim=1)
+    def features(self, powers: Tensor) -> Tensor:
+        """powers (order, component, atom, channel) -> (atom, feature)"""
+        return (means(powers) - self.shift) / self.scale
 
-    def forward(self, values: Tensor) -> Tensor:
-        """-> (atom, feature)"""
-        return (self.means(values) - self.shift) / self.scale
-
-    def calibrate(self, values: Tensor) -> None:
+    def calibrate(self, powers: Tensor) -> None:
         """Zero mean and unit variance of every feature."""
-        means = self.means(values)
-        spread = means.std(dim=0, unbiased=False)
+        features = means(powers)
+        spread = features.std(dim=0, unbiased=False)
         smallest = SMALLEST_RELATIVE_SPREAD * spread.square().mean().sqrt()
-        self.shift.copy_(means.mean(dim=0))
+        self.shift.copy_(features.mean(dim=0))
         self.scale.copy_(spread.clamp(min=max(float(smallest), 1e-6)))
+
+
+def means(powers: Tensor) -> Tensor:
+    """(order, component, atom, channel) -> (atom, order * channel), the components of rank 0"""
+    return powers[:, 0].transpose(0, 1).flatten(1)
 
 
 class EquivariantACE(nn.Module):
@@ -243,22 +228,24 @@ class EquivariantACE(nn.Module):
         self.embedding = nn.Parameter(torch.randn(settings.n_species, settings.species_channels))
         later = [CovariantMessage(settings, message) for _ in range(1, layers)]
         self.messages = nn.ModuleList([ElementMessage(settings), *later])
-        self.layers = nn.ModuleList([SphereLayer(settings, message) for _ in range(layers)])
+        ranks = [message.rank] * (layers - 1) + [0]  # nobody asks for the last round's covariants
+        self.powers = nn.ModuleList([SpherePowers(settings, rank, message.quadrature_degree) for rank in ranks])
         self.n_features = settings.species_channels + layers * settings.body_order * settings.channels
 
     def forward(self, around: Environments, species: Tensor) -> Tensor:
         """species (atom,) -> (atom, feature)"""
-        surroundings, values = self.surroundings(around), self.embedding[species]
-        features = [values]
-        for message, layer in self.rounds():
-            values = layer.values(message(surroundings, values, species), species)
-            features.append(layer(values))
+        surroundings, known = self.surroundings(around), self.embedding[species]
+        features = [known]
+        for message, powers in self.rounds():
+            known = powers(message(surroundings, known, species), species)
+            features.append(powers.features(known))
         return torch.cat(features, dim=1)
 
-    def rounds(self) -> Iterator[tuple[Message, SphereLayer]]:
-        for message, layer in zip(self.messages, self.layers, strict=True):
-            assert isinstance(message, ElementMessage | CovariantMessage) and isinstance(layer, SphereLayer)
-            yield message, layer
+    def rounds(self) -> Iterator[tuple[Message, SpherePowers]]:
+        """What arrives and what is made of it, first to last."""
+        for message, powers in zip(self.messages, self.powers, strict=True):
+            assert isinstance(message, ElementMessage | CovariantMessage) and isinstance(powers, SpherePowers)
+            yield message, powers
 
     def surroundings(self, around: Environments) -> Surroundings:
         return Surroundings(around.radial, harmonics(around.monomials, self.settings.l_max), around.senders)
@@ -266,11 +253,11 @@ class EquivariantACE(nn.Module):
     @torch.no_grad()
     def calibrate(self, around: Environments, species: Tensor) -> None:
         """Standardise every round on these environments, first to last."""
-        surroundings, values = self.surroundings(around), self.embedding[species]
-        for message, layer in self.rounds():
-            message.calibrate(surroundings, values, species)
-            values = layer.values(message(surroundings, values, species), species)
-            layer.calibrate(values)
+        surroundings, known = self.surroundings(around), self.embedding[species]
+        for message, powers in self.rounds():
+            message.calibrate(surroundings, known, species)
+            known = powers(message(surroundings, known, species), species)
+            powers.calibrate(known)
 
 
 def gathered(values: Tensor, senders: Tensor) -> Tensor:

@@ -42,10 +42,10 @@ def representation(rank: int) -> EquivariantACE:
 def covariants(built: EquivariantACE, around: Environments) -> Tensor:
     """What atoms send in the second round.  (component, atom, channel)"""
     surroundings = built.surroundings(around)
-    values = built.layers[0].values(built.messages[0](surroundings, built.embedding[species()], species()), species())
-    message = built.messages[1]
-    assert isinstance(message, CovariantMessage)
-    return message.covariants(values, species())
+    (first, powers), (second, _), _ = built.rounds()
+    assert isinstance(second, CovariantMessage)
+    arrived = first(surroundings, built.embedding[species()], species())
+    return second.covariants(powers(arrived, species()), species())
 
 
 def rotation_of_components(turn: Tensor, rank: int) -> Tensor:
