@@ -18,12 +18,12 @@ from cace_qeq.checkpoint import load_model
 from cace_qeq.electrostatics import Solver
 from cace_qeq.model import CACEQEq
 from cace_qeq.prediction import Prediction, predict
-from cace_qeq.structures import LabelKeys, NeighborCache, place, to_batch, total_charge_of
+from cace_qeq.structures import LabelKeys, NeighborCache, place, to_batch, total_charge_of, written_conditions
 from cace_qeq.structures.convert.lookup import ALIASES
 
 ENERGIES = ("energy", "free_energy", "energies", "short_range_energy", "electrostatic_energy")
 SMALLEST_HEIGHT = 1e-3  # Å, of a slab's cell; a lower one has no volume to divide by
-CHARGES = ("charges", "electronegativities", "dipole")
+CHARGES = ("charges", "electronegativities", "dipole", "external_forces")
 
 
 class CACEQEqCalculator(Calculator):
@@ -36,13 +36,17 @@ class CACEQEqCalculator(Calculator):
     solver  of the charges; conjugate gradients begin with the charges of the last structure
 
     The total charge is atoms.info["charge"] or ["total_charge"]; without either it is 0 if the model has
-    never seen another. `results` holds, beside ASE's properties, "short_range_energy" and
-    "electrostatic_energy" (eV, their sum is "energy") and "electronegativities" (eV/e). "stress" needs three
+    never seen another, or whatever electrodes at fixed potential give. Fragments, electrodes, an electric field and
+    external charges are read from `atoms` as well (`structures.conditions_of` names the keys).
+
+    `results` holds, beside ASE's properties, "short_range_energy" and "electrostatic_energy" (eV, their sum is
+    "energy") and "electronegativities" (eV/e). "stress" needs three
     periodic directions, or two and a cell with volume: then it is "surface_stress" (eV/Å², (3, 3), slabs only)
-    per height of that cell. "dipole" (about the centre of mass) needs none; models without charges have no charges.
+    per height of that cell. "dipole" (about the centre of mass) needs none; models without charges have no charges
+    and pay no attention to conditions. "external_forces" (eV/Å) act on the external charges.
 
     Raises ValueError for an element that the model does not know, a total charge that is missing, not a
-    number or given twice differently, and positions that are not finite or coincide.
+    number or given twice differently, conditions that contradict, and positions that are not finite or coincide.
     """
 
     ignored_changes = {"initial_charges", "initial_magmoms"}
@@ -61,6 +65,7 @@ class CACEQEqCalculator(Calculator):
         self.model.solver = solver or self.model.solver
         self.neighbors = NeighborCache(self.model.frozen_geometry, skin)
         self.last_charges = torch.zeros(0, dtype=torch.float64)
+        self.conditions: dict[str, Any] = {}
         self.implemented_properties = [*ENERGIES, "forces", "stress", "surface_stress"]
         if self.has_charges:
             self.implemented_properties += CHARGES
@@ -70,9 +75,11 @@ class CACEQEqCalculator(Calculator):
         return self.model.config.energy != "none"
 
     def total_charge(self, atoms: Atoms) -> float:
-        """e; zero for a model without charges, which does not ask."""
+        """e; zero for a model without charges, which does not ask; NaN where electrodes decide."""
         if not self.has_charges:
             return 0.0
+        if "electrode" in atoms.arrays and not any(key in atoms.info for key in ALIASES["total_charge"]):
+            return float("nan")
         seen = self.model.provenance.get("total_charges", [])
         if any(seen) and not any(key in atoms.info for key in ALIASES["total_charge"]):
             raise ValueError(
@@ -82,10 +89,12 @@ class CACEQEqCalculator(Calculator):
         return total_charge_of(atoms, LabelKeys(), default=0.0)
 
     def check_state(self, atoms: Atoms, tol: float = 1e-15) -> list[str]:
-        """What differs from the last calculation; ASE does not look at the total charge in `info`."""
+        """What differs from the last calculation; ASE does not look at the total charge and conditions."""
         changes: list[str] = super().check_state(atoms, tol)
         if self.atoms is not None and written_charges(self.atoms) != written_charges(atoms):
             changes.append("total_charge")
+        if self.atoms is not None and self.conditions != written_conditions(atoms):
+            changes.append("conditions")
         return changes
 
     def calculate(
@@ -97,6 +106,7 @@ class CACEQEqCalculator(Calculator):
         """All properties at once; none costs anything beside the forces."""
         if atoms is not None:
             self.atoms = atoms.copy()
+            self.conditions = written_conditions(atoms)  # the copy shares `info`
         self.results = {}
         refuse_unknown_elements(self.atoms, self.model.config.species)
         results = self.evaluated(self.atoms, self.total_charge(self.atoms))
@@ -154,6 +164,7 @@ def results_of(prediction: Prediction, atoms: Atoms) -> dict[str, Any]:
         "electronegativities": array(prediction.electronegativities),
         "short_range_energy": prediction.short_range_energy.item(),
         "electrostatic_energy": prediction.electrostatic_energy.item(),
+        "external_forces": array(prediction.external_forces),
     }
     if atoms.pbc.all():
         values["stress"] = full_3x3_to_voigt_6_stress(array(prediction.stress[0]))

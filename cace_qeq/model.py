@@ -2,22 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from cace_qeq.charged import Charged, equilibrium_of
 from cace_qeq.config import ModelConfig
-from cace_qeq.electrostatics import (
-    ChargeGeometry,
-    ChargeParameters,
-    Equilibrium,
-    Solver,
-    Task,
-    Walls,
-    equilibrate_shells,
-    find_charges,
-)
+from cace_qeq.electrostatics import Solver, Walls, find_charges
 from cace_qeq.nn.ace import CartesianACE, Environments, ExpansionSettings, environments
 from cace_qeq.nn.charges import (
     LARGEST_WIDTH_FACTOR,
@@ -37,7 +30,6 @@ from cace_qeq.nn.precision import KeepsDoubleBuffers
 from cace_qeq.nn.repulsion import ScreenedRepulsion
 from cace_qeq.nn.shells import ShellWalls
 from cace_qeq.nn.species import SpeciesIndex
-from cace_qeq.slab import closed_cells
 from cace_qeq.structures.batch import AtomicBatch, GeometrySettings
 
 
@@ -130,18 +122,15 @@ class CACEQEq(KeepsDoubleBuffers):
         features = self.representation(around, species)
         if self.charge_heads is None:
             return self.without_charges(batch, features, species)
-        parameters = self.charge_heads(features, species)
-        walls = self.walls(features, species)
-        equilibrium = self.equilibrium(batch, parameters, walls)
-        features = self.feedback(around, features, equilibrium.charges, species)
-        short_range = self.short_range(batch, features, species)
-        electrostatic = equilibrium.energy if self.config.energy == "equilibrated" else equilibrium.coulomb_energy
+        charged = self.charged(batch, features, species)
+        charges = charged.equilibrium.charges
+        features = self.feedback(around, features, charges, species)
         return Energies(
-            short_range,
-            electrostatic,
-            self.atom_electrostatic(equilibrium, parameters, walls),
-            equilibrium.charges,
-            parameters.electronegativity,
+            self.short_range(batch, features, species),
+            charged.stationary_energy if self.config.energy == "equilibrated" else charged.coulomb_energy,
+            charged.stationary_parts if self.config.energy == "equilibrated" else charged.coulomb_parts,
+            charges,
+            charged.parameters.electronegativity,
             batch.structure,
         )
 
@@ -160,15 +149,12 @@ class CACEQEq(KeepsDoubleBuffers):
         """Where the shells end; None without closed shells."""
         return None if self.shell_walls is None else self.shell_walls(features, species)
 
-    def equilibrium(self, batch: AtomicBatch, parameters: ChargeParameters, walls: Walls | None) -> Equilibrium:
-        """Charges that minimise E_qeq for the given total charges."""
-        geometry = charge_geometry(batch)
-
-        def solve(quadratic: ChargeParameters) -> Equilibrium:
-            task = Task(geometry, quadratic, batch.total_charge, batch.start)
-            return find_charges(task, self.config.background, self.solver)
-
-        return solve(parameters) if walls is None else equilibrate_shells(geometry, solve, parameters, walls)
+    def charged(self, batch: AtomicBatch, features: Tensor, species: Tensor) -> Charged:
+        """Charges that minimise E_qeq under the conditions of the batch; for models with charges."""
+        assert self.charge_heads is not None
+        parameters, walls = self.charge_heads(features, species), self.walls(features, species)
+        find = partial(find_charges, background=self.config.background, solver=self.solver)
+        return equilibrium_of(batch, parameters, walls, find)
 
     def short_range(self, batch: AtomicBatch, features: Tensor, species: Tensor) -> Tensor:
         """(atom,)  eV"""
@@ -176,17 +162,6 @@ class CACEQEq(KeepsDoubleBuffers):
         if self.repulsion is None:
             return energy
         return energy + self.repulsion(batch.displacements(), batch.neighbors.index, species)
-
-    def atom_electrostatic(
-        self, equilibrium: Equilibrium, parameters: ChargeParameters, walls: Walls | None
-    ) -> Tensor:
-        """(atom,)  eV, q_a (A q)_a / 2 and, when equilibrated, χ_a q_a + J_a q_a² / 2 + φ_a(q_a)"""
-        charges = equilibrium.charges
-        coulomb = charges * equilibrium.potential / 2
-        if self.config.energy == "coulomb":
-            return coulomb
-        own = charges * (parameters.electronegativity + parameters.hardness * charges / 2)
-        return coulomb + own if walls is None else coulomb + own + walls.energy(charges)
 
     def set_reference_energies(self, energies: Tensor) -> None:
         """energies  (species,)  eV, of the isolated atoms or from least squares, in the order of config.species"""
@@ -205,9 +180,8 @@ class CACEQEq(KeepsDoubleBuffers):
         if self.charge_heads is None:
             return
         features = self.representation(around, species)
-        parameters, walls = self.charge_heads(features, species), self.walls(features, species)
-        charges = self.equilibrium(batch, parameters, walls).charges
-        self.feedback.calibrate(around, features, charges, species)
+        charged = self.charged(batch, features, species)
+        self.feedback.calibrate(around, features, charged.equilibrium.charges, species)
 
 
 def representation(config: ModelConfig) -> CartesianACE | EquivariantACE:
@@ -263,31 +237,3 @@ def charge_feedback(config: ModelConfig, n_features: int) -> NoFeedback:
     if config.charge_feedback == "embedding":
         return EmbeddingFeedback(expansion(config), n_features, config.message_channels)
     return NoFeedback(n_features)
-
-
-def charge_geometry(batch: AtomicBatch) -> ChargeGeometry:
-    """The batch as the electrostatics room sees it.
-
-    Raises ValueError for periodicity in one direction, and slabs whose batch was made for a model without charges.
-    """
-    pairs, ewald = batch.ewald.pairs, batch.ewald
-    n_periodic = batch.pbc.sum(dim=1)
-    if ((n_periodic == 1) | (n_periodic == 2) & (ewald.height == 0)).any():
-        raise ValueError(
-            "charge equilibration needs structures that are periodic in none, two or three directions, and batches "
-            'made with the geometry of the model; for wires set pbc="T T T" with enough vacuum, or energy="none".'
-        )
-    cells, normal = closed_cells(batch.cells, batch.pbc, ewald.height)
-    return ChargeGeometry(
-        positions=batch.positions,
-        cells=cells,
-        periodic=batch.pbc.any(dim=1),
-        normal=normal,
-        structure=batch.structure,
-        center=pairs.center,
-        neighbor=pairs.neighbor,
-        shift=pairs.shift,
-        triplets=ewald.triplets,
-        split=ewald.split,
-        mesh=ewald.mesh,
-    )

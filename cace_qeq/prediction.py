@@ -4,7 +4,7 @@ Forces and stress are derivatives of the one energy. Where it is not stationary 
 implicit derivative supplies the adjoint term L.(dχ/dR + dA/dR q) of the theory page, to any order.
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import torch
 from torch import Tensor
@@ -28,6 +28,7 @@ class Prediction:
     dipole                (structure, 3)     e Å     about the centre of mass; NaN likewise, or if periodic
     short_range_energy    (structure,)       eV      reference energies included
     electrostatic_energy  (structure,)       eV
+    external_forces       (external, 3)      eV/Å    on the external charges around molecules, by the atoms
     """
 
     energy: Tensor
@@ -40,6 +41,21 @@ class Prediction:
     dipole: Tensor
     short_range_energy: Tensor
     electrostatic_energy: Tensor
+    external_forces: Tensor
+
+
+@dataclass(frozen=True)
+class Slopes:
+    """Derivatives of the energy.
+
+    position  (atom, 3)          eV/Å
+    strain    (structure, 3, 3)  eV
+    external  (external, 3)      eV/Å
+    """
+
+    position: Tensor
+    strain: Tensor
+    external: Tensor
 
 
 def predict(model: CACEQEq, batch: AtomicBatch) -> Prediction:
@@ -56,33 +72,42 @@ def differentiable_predict(model: CACEQEq, batch: AtomicBatch) -> Prediction:
 def differentiable_energies(model: CACEQEq, batch: AtomicBatch) -> Prediction:
     """The same without derivatives: forces and stress are NaN. A third of the time where no loss needs them."""
     energies, missing = model(batch), batch.positions.new_tensor(torch.nan)
-    return assembled(batch, energies, missing.expand_as(batch.positions), missing.expand_as(batch.cells))
+    around = batch.imposed.external.positions
+    slopes = (missing.expand_as(variable) for variable in (batch.positions, batch.cells, around))
+    return assembled(batch, energies, Slopes(*slopes))
 
 
 @torch.enable_grad()
 def _predict(model: CACEQEq, batch: AtomicBatch, keep_graph: bool) -> Prediction:
     strain = torch.zeros_like(batch.cells, requires_grad=True)
-    strained = batch.strained(strain)
+    around = batch.imposed.external
+    external = replace(around, positions=around.positions.clone().requires_grad_())
+    strained = replace(batch.strained(strain), imposed=replace(batch.imposed, external=external))
     energies = model(strained)
-    by_position, by_strain = torch.autograd.grad(
-        energies.total.sum(), [strained.positions, strain], create_graph=keep_graph
+    slopes = torch.autograd.grad(
+        energies.total.sum(),
+        [strained.positions, strain, external.positions],
+        create_graph=keep_graph,
+        allow_unused=True,  # without external charges
+        materialize_grads=True,
     )
-    return assembled(batch, energies, by_position, by_strain)
+    return assembled(batch, energies, Slopes(*slopes))
 
 
-def assembled(batch: AtomicBatch, energies: Energies, by_position: Tensor, by_strain: Tensor) -> Prediction:
+def assembled(batch: AtomicBatch, energies: Energies, slopes: Slopes) -> Prediction:
     """Energies and their derivatives as properties."""
     return Prediction(
         energy=energies.total,
         atom_energies=energies.short_range + energies.atom_electrostatic,
-        forces=-by_position,
-        stress=stress(batch, by_strain),
-        surface_stress=surface_stress(batch, by_strain),
+        forces=-slopes.position,
+        stress=stress(batch, slopes.strain),
+        surface_stress=surface_stress(batch, slopes.strain),
         charges=energies.charges,
         electronegativities=energies.electronegativity,
         dipole=dipole(batch, energies),
         short_range_energy=energies.per_structure(energies.short_range),
         electrostatic_energy=energies.electrostatic,
+        external_forces=-slopes.external,
     )
 
 

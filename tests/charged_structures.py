@@ -6,7 +6,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cace_qeq.electrostatics import ChargeGeometry, ChargeParameters, Equilibrium, equilibrate
+from cace_qeq.electrostatics import (
+    ChargeGeometry,
+    ChargeParameters,
+    Equilibrium,
+    equilibrate,
+    total_charge_alone,
+)
 from cace_qeq.electrostatics.images import image_pairs
 from cace_qeq.lattice import EwaldPlan, optimal_split, plan_ewald_with_split
 from cace_qeq.slab import closed_cells, plan_slab
@@ -136,4 +142,10 @@ def equilibrium_of(
     structure: ChargedStructure, split_factor: float = 1.0, background: str = "point"
 ) -> Equilibrium:
     total_charge = torch.tensor([structure.total_charge], dtype=torch.float64)
-    return equilibrate(geometry_of(structure, split_factor), structure.parameters, total_charge, background)
+    return at_total_charge(geometry_of(structure, split_factor), structure.parameters, total_charge, background)
+
+
+def at_total_charge(
+    geometry: ChargeGeometry, parameters: ChargeParameters, total_charge: Tensor, background: str = "point"
+) -> Equilibrium:
+    return equilibrate(geometry, parameters, total_charge_alone(geometry, total_charge), background)

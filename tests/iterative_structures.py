@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import torch
 
-from cace_qeq.electrostatics import ChargeGeometry, Equilibrium, Solver, Task, find_charges
+from cace_qeq.electrostatics import ChargeGeometry, Equilibrium, Solver, Task, find_charges, total_charge_alone
 from cace_qeq.electrostatics.images import image_pairs
 from cace_qeq.meshing import plan_mesh
 from charged_structures import ChargedStructure, geometry_of
@@ -33,9 +33,10 @@ def prepared(structure: ChargedStructure, method: str) -> ChargeGeometry:
 
 
 def task_of(structure: ChargedStructure, method: str) -> Task:
+    geometry = prepared(structure, method)
     total_charge = torch.tensor([structure.total_charge], dtype=torch.float64)
     start = torch.zeros_like(structure.width)
-    return Task(prepared(structure, method), structure.parameters, total_charge, start)
+    return Task(geometry, structure.parameters, total_charge_alone(geometry, total_charge), start)
 
 
 def iterated(structure: ChargedStructure, method: str, background: str = "point") -> Equilibrium:

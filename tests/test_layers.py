@@ -13,12 +13,12 @@ import pytest
 SOURCE = Path(__file__).resolve().parent.parent / "cace_qeq"
 
 FLOORS = [
-    {"units", "lattice", "strict", "files", "datasets"},
-    {"slab", "meshing"},
+    {"units", "lattice", "conditions", "records", "strict", "files", "datasets"},
+    {"slab", "meshing", "impose"},
     {"planning"},
     {"structures", "features", "electrostatics"},
     {"nn"},
-    {"config"},
+    {"config", "charged"},
     {"model"},
     {"prediction", "checkpoint"},
     {"training", "calculator", "interfaces", "simulation", "plots"},

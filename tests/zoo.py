@@ -57,6 +57,30 @@ def silver_anion() -> Atoms:
     return charged(displaced(Atoms("Ag3", [[0, 0, 0], [2.7, 0, 0], [5.3, 0.8, 0]]), seed=6), -1)
 
 
+def ethanol_in_surroundings() -> Atoms:
+    """With fragments, a field and external charges."""
+    atoms = charged(ethanol(), 1)
+    atoms.arrays["charge_fragment"] = np.array([0, 0, 1, -1, -1, -1, -1, -1, 1])
+    atoms.info.update(fragment_charges=[0.5, -0.25], electric_field=[0.0, 0.1, 0.2])
+    atoms.info.update(external_positions=[[5.0, 0, 0], [0, 5.0, 0]], external_charges=[1.0, -1.0])
+    return atoms
+
+
+def hydronium_at_a_potential() -> Atoms:
+    """One proton beside an electrode of all other atoms, which decides the total charge."""
+    atoms = charged(hydronium(), float("nan"))
+    atoms.arrays["electrode"], atoms.arrays["charge_fragment"] = np.array([0, 0, 0, -1]), np.array([-1, -1, -1, 0])
+    atoms.info.update(electrode_potentials=[-6.0], fragment_charges=[0.4])
+    return atoms
+
+
+def slab_in_a_field() -> Atoms:
+    atoms = slab()
+    normal = np.cross(*atoms.cell.array[:2])
+    atoms.info["electric_field"] = 0.3 * normal / np.linalg.norm(normal)
+    return atoms
+
+
 def boxed_molecule() -> Atoms:
     """A molecule in a cell that counts for nothing, since it is periodic in no direction."""
     atoms = ethanol()

@@ -1,6 +1,13 @@
 """Gaussian charges: Coulomb matrices, Ewald sums and charge equilibration. Pure functions of tensors."""
 
+from cace_qeq.conditions import Conditions
 from cace_qeq.electrostatics.conjugate_gradients import ConvergenceError
+from cace_qeq.electrostatics.constraints import (
+    Constraints,
+    constraints_of,
+    imposed_potential,
+    total_charge_alone,
+)
 from cace_qeq.electrostatics.geometry import ChargeGeometry
 from cace_qeq.electrostatics.kernels import Background
 from cace_qeq.electrostatics.matrix import coulomb_matrix
@@ -14,14 +21,19 @@ __all__ = [
     "ChargeGeometry",
     "ChargeParameters",
     "ChargeSolution",
+    "Conditions",
+    "Constraints",
     "ConvergenceError",
     "Equilibrium",
     "Solver",
     "Task",
     "Walls",
+    "constraints_of",
     "coulomb_matrix",
     "equilibrate",
     "equilibrate_shells",
     "find_charges",
+    "imposed_potential",
     "solve_charges",
+    "total_charge_alone",
 ]

@@ -27,6 +27,12 @@ def checked(value: object, name: str, shape: tuple[int | None, ...]) -> Tensor:
     return tensor
 
 
+def checked_total_charge(value: object) -> Tensor:
+    """() e; NaN may pass, for electrodes"""
+    tensor = torch.as_tensor(value, dtype=torch.float64)
+    return tensor if tensor.dim() == 0 and bool(tensor.isnan()) else checked(tensor, "total_charge", ())
+
+
 def require_positive(values: Tensor, name: str) -> None:
     wrong = (values <= 0).nonzero().flatten().tolist()
     if wrong:
@@ -52,6 +58,8 @@ def checked_periodicity(pbc: object) -> NDArray[np.bool_]:
 
 def checked_cell(cell: object, pbc: NDArray[np.bool_]) -> Tensor:
     """(3, 3)  independent lattice vectors in the periodic directions, zeros in the open ones"""
+    if not pbc.any():
+        return torch.zeros(3, 3, dtype=torch.float64)
     if cell is None:
         raise ValueError("cell is None, expected a (3, 3) array of lattice vectors because pbc is True")
     lattice = checked(cell, "cell", (3, 3))

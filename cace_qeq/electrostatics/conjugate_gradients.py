@@ -128,7 +128,7 @@ def conjugate_gradients(
 def _preconditioner(system: System) -> Product:
     """M⁻¹ r less what leaves the constraint: M⁻¹Cᵀ (C M⁻¹ Cᵀ)⁻¹ C M⁻¹ r."""
     rows = system.constraint.rows
-    images = torch.stack([system.precondition(row) for row in rows])
+    images = torch.stack([system.precondition(row) for row in rows]) if len(rows) else rows
     inverse = torch.linalg.inv(rows @ images.T)
 
     def within(residual: Tensor) -> Tensor:

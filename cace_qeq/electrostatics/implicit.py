@@ -68,7 +68,7 @@ class _Solution(torch.autograd.Function):
             for output, gradient in zip(outputs, gradients, strict=False)
         )
         solution = outputs[0]
-        size = max(float(right.detach().abs().max()), float(total.detach().abs().max())) or 1.0
+        size = float(torch.cat([right, total]).detach().abs().max()) or 1.0
         right, total = right / size, total / size  # the tolerance is meant for numbers around one
         adjoint, shift, _ = solve_implicitly(problem, right, total, torch.zeros_like(solution))
         adjoint, shift = size * adjoint, size * shift

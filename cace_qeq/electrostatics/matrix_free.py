@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from cace_qeq.electrostatics.conjugate_gradients import Constraint, Convergence, System
+from cace_qeq.electrostatics.constraints import Constraints
 from cace_qeq.electrostatics.coulomb_forms import charge_form
 from cace_qeq.electrostatics.forms import Sum
 from cace_qeq.electrostatics.geometry import ChargeGeometry
@@ -16,7 +17,7 @@ from cace_qeq.electrostatics.qeq import ChargeParameters, Equilibrium
 def equilibrate_matrix_free(
     geometry: ChargeGeometry,
     parameters: ChargeParameters,
-    total_charge: Tensor,
+    constraints: Constraints,
     start: Tensor,
     background: Background,
     until: Convergence,
@@ -29,20 +30,22 @@ def equilibrate_matrix_free(
     Raises ConvergenceError.
     """
     form = charge_form(geometry, parameters, background)
-    problem = Problem(form, _system(geometry, parameters, form), until)
+    active = constraints.active[0]
+    rows, values = constraints.rows[0, active], constraints.values[0, active]
+    problem = Problem(form, _system(geometry, parameters, form, rows), until)
     right = -parameters.electronegativity
-    found = solve_implicitly(problem, right, total_charge, start)
-    charges, multiplier, _ = found
-    energy = stationary_energy(problem, right, total_charge, found)
-    # K q + λ 1 = -χ gives A q with its derivatives
-    potential = right - multiplier - parameters.hardness * charges
+    found = solve_implicitly(problem, right, values, start)
+    charges, multipliers, _ = found
+    energy = stationary_energy(problem, right, values, found)
+    # K q + Cᵀ λ = -χ gives A q with its derivatives
+    potential = right - multipliers @ rows - parameters.hardness * charges
+    all_multipliers = torch.zeros_like(constraints.values[0]).index_copy(0, active.nonzero().flatten(), multipliers)
     coulomb_energy = torch.dot(charges, potential) / 2
-    return Equilibrium(charges, multiplier, energy.view(1), potential, coulomb_energy.view(1))
+    return Equilibrium(charges, all_multipliers.view(1, -1), energy.view(1), potential, coulomb_energy.view(1))
 
 
-def _system(geometry: ChargeGeometry, parameters: ChargeParameters, form: Sum) -> System:
+def _system(geometry: ChargeGeometry, parameters: ChargeParameters, form: Sum, rows: Tensor) -> System:
     positions = geometry.positions.detach()
     cell = geometry.cells[0].detach() if geometry.periodic[0] else surrounding_cell(positions)
     stiffness = (parameters.hardness + self_interaction(parameters.width)).detach()
-    everything = torch.ones(1, len(positions), dtype=positions.dtype, device=positions.device)
-    return System(form.product, long_waves(positions, cell, stiffness), Constraint.of(everything))
+    return System(form.product, long_waves(positions, cell, stiffness), Constraint.of(rows))

@@ -1,4 +1,4 @@
-"""Charge equilibration: charges that minimise a quadratic energy at fixed total charge."""
+"""Charge equilibration: charges that minimise a quadratic energy under linear constraints."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from cace_qeq.electrostatics.constraints import Constraints, vector_times
 from cace_qeq.electrostatics.geometry import ChargeGeometry
 from cace_qeq.electrostatics.kernels import Background
 from cace_qeq.electrostatics.matrix import coulomb_matrix
@@ -31,14 +32,14 @@ class Equilibrium:
     """Charges at equilibrium, and what follows from them.
 
     charges         (atom,)       e, q
-    multiplier      (structure,)  eV/e, λ = -dE/dQ
+    multipliers     (structure, row)  eV/e, λ = -dE/db of the constraints; that of the total charge first
     energy          (structure,)  eV, χ.q + q.K q / 2
     potential       (atom,)       eV/e, A q
     coulomb_energy  (structure,)  eV, q.A q / 2
     """
 
     charges: Tensor
-    multiplier: Tensor
+    multipliers: Tensor
     energy: Tensor
     potential: Tensor
     coulomb_energy: Tensor
@@ -47,39 +48,38 @@ class Equilibrium:
 def equilibrate(
     geometry: ChargeGeometry,
     parameters: ChargeParameters,
-    total_charge: Tensor,
+    constraints: Constraints,
     background: Background = "point",
 ) -> Equilibrium:
-    """Minimise χ.q + q.K q / 2 with K = A + diag(J), the charges of each structure adding up to Q.
+    """Minimise χ.q + q.K q / 2 with K = A + diag(J) under C q = b.
 
-    geometry      structures
-    parameters    of the atoms
-    total_charge  (structure,)  e, Q
-    background    of charged periodic structures
+    geometry     structures
+    parameters   of the atoms; χ with what is imposed on it (`constraints.imposed_potential`)
+    constraints  of the charges
+    background   of charged crystals
 
     Every result is differentiable to any order. First derivatives of `energy` need no response of the
     charges, since it is stationary in them.
 
-    Raises ValueError where K is not positive definite.
+    Raises ValueError where K is not positive definite for changes that the constraints allow.
 
     Rappe & Goddard, doi 10.1021/j100161a070; Ko et al., doi 10.1038/s41467-020-20427-2.
     """
     electronegativity = geometry.padded(parameters.electronegativity, 0.0)
     hardness = geometry.padded(parameters.hardness, 1.0)
     matrix = coulomb_matrix(geometry, parameters.width, background) + torch.diag_embed(hardness)
-    factors = factorize(matrix, geometry.occupied)
-    table, multiplier = solve_constrained(matrix, factors, -electronegativity, total_charge)
-    energy = _StationaryEnergy.apply(matrix, electronegativity, total_charge, table, multiplier)
+    factors = factorize(matrix, constraints)
+    table, multipliers = solve_constrained(matrix, factors, -electronegativity, constraints.values)
+    energy = _StationaryEnergy.apply(matrix, electronegativity, constraints.values, table, multipliers)
     charges = geometry.unpadded(table)
-    # K q + λ 1 = -χ gives A q without a product
-    potential = -(
-        parameters.electronegativity + multiplier[geometry.structure] + parameters.hardness * charges
-    )
-    return Equilibrium(charges, multiplier, energy, potential, geometry.summed(charges * potential) / 2)
+    # K q + Cᵀ λ = -χ gives A q without a product
+    equalised = geometry.unpadded(vector_times(multipliers, constraints.rows))
+    potential = -(parameters.electronegativity + equalised + parameters.hardness * charges)
+    return Equilibrium(charges, multipliers, energy, potential, geometry.summed(charges * potential) / 2)
 
 
 class _StationaryEnergy(torch.autograd.Function):
-    """χ.q + q.K q / 2 at its minimum: dE/dK = q qᵀ / 2, dE/dχ = q, dE/dQ = -λ.
+    """χ.q + q.K q / 2 at its minimum: dE/dK = q qᵀ / 2, dE/dχ = q, dE/db = -λ.
 
     Those derivatives hold q and λ with their graph, so higher orders see the response of the charges.
     """
@@ -89,17 +89,17 @@ class _StationaryEnergy(torch.autograd.Function):
         ctx: Any,
         matrix: Tensor,
         electronegativity: Tensor,
-        total_charge: Tensor,
+        values: Tensor,
         charges: Tensor,
-        multiplier: Tensor,
+        multipliers: Tensor,
     ) -> Tensor:
-        ctx.save_for_backward(charges, multiplier)
+        ctx.save_for_backward(charges, multipliers)
         hardened = torch.bmm(matrix, charges.unsqueeze(-1)).squeeze(-1)
         return (charges * (electronegativity + hardened / 2)).sum(-1)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor, Tensor, None, None]:
-        charges, multiplier = ctx.saved_tensors
+        charges, multipliers = ctx.saved_tensors
         scaled = gradients[0].unsqueeze(-1) * charges
         by_matrix = 0.5 * scaled.unsqueeze(-1) * charges.unsqueeze(-2) if ctx.needs_input_grad[0] else None
-        return by_matrix, scaled, -gradients[0] * multiplier, None, None
+        return by_matrix, scaled, -gradients[0].unsqueeze(-1) * multipliers, None, None

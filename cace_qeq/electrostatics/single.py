@@ -1,32 +1,38 @@
 """Charges of one structure, for other people's pipelines."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from cace_qeq.conditions import Conditions
 from cace_qeq.electrostatics.checks import (
     Numbers,
     checked,
     checked_cell,
     checked_periodicity,
+    checked_total_charge,
     require_positive,
 )
+from cace_qeq.electrostatics.constraints import constraints_of, imposed_potential
 from cace_qeq.electrostatics.geometry import ChargeGeometry
 from cace_qeq.electrostatics.images import image_pairs
 from cace_qeq.electrostatics.kernels import Background
 from cace_qeq.electrostatics.qeq import ChargeParameters
 from cace_qeq.electrostatics.solver import Solver, Task, find_charges
+from cace_qeq.impose import Boundary, impose
 from cace_qeq.lattice import EwaldPlan
 from cace_qeq.planning import SumSettings, plan_sums
+from cace_qeq.records import moved
 from cace_qeq.slab import closed_cells
 
 ACCURACY = 1e-12
 OPEN = EwaldPlan(split=1.0, cutoff=0.0, triplets=np.zeros((0, 3), dtype=np.int64))
 PRECISE = Solver(tolerance=1e-11, mesh_accuracy=1e-10)
+FREE = Conditions()
 CLOSEST = 1e-3  # Å; nearer atoms are a mistake in the input
 
 
@@ -34,13 +40,15 @@ CLOSEST = 1e-3  # Å; nearer atoms are a mistake in the input
 class ChargeSolution:
     """Equilibrium of one structure; tensors in float64 that carry gradients of tensor inputs.
 
-    charges     (atom,)  e
-    multiplier  ()       eV/e, λ = -dE/dQ
-    energy      ()       eV, χ.q + q.K q / 2
+    charges               (atom,)      e
+    multiplier            ()           eV/e, λ = -dE/dQ; zero where the total charge is left open or to fragments
+    fragment_multipliers  (fragment,)  eV/e, likewise
+    energy                ()           eV, (χ + v).q + q.K q / 2 with v of the conditions
     """
 
     charges: Tensor
     multiplier: Tensor
+    fragment_multipliers: Tensor
     energy: Tensor
 
 
@@ -54,6 +62,7 @@ def solve_charges(
     total_charge: Numbers,
     background: Background = "point",
     solver: Solver = PRECISE,
+    conditions: Conditions = FREE,
 ) -> ChargeSolution:
     """Charges q that minimise χ.q + q.A q / 2 + J.q² / 2 with Σ q = Q, for Gaussian charges.
 
@@ -63,35 +72,47 @@ def solve_charges(
     electronegativity  (atom,)    eV/e, χ
     hardness           (atom,)    eV/e², J > 0
     width              (atom,)    Å, σ > 0
-    total_charge       ()         e, Q
+    total_charge       ()         e, Q; NaN leaves it to electrodes
     background         "point" or "gaussian", of a charged crystal; a slab needs none
     solver             method and tolerances; by default large structures get conjugate gradients, large crystals
                        on a mesh, and agree with the dense solution to tolerance and mesh accuracy
+    conditions         fragments, electrodes, a field, external charges
 
     Raises ValueError for shapes that do not fit, numbers that are not finite, hardnesses or widths that
-    are not positive, cells without volume, two atoms at one place, periodicity in one direction. Raises
-    ConvergenceError where conjugate gradients stop short of the tolerance.
+    are not positive, cells without volume, two atoms at one place, periodicity in one direction, and conditions
+    that `impose.impose` refuses. Raises ConvergenceError where conjugate gradients stop short of the tolerance.
     """
     coordinates = checked(positions, "positions", (None, 3))
-    n_atoms = len(coordinates)
+    device = coordinates.device
+    parameters = _checked_parameters(electronegativity, hardness, width, coordinates)
+    charge = checked_total_charge(total_charge).to(device)
+    directions = checked_periodicity(pbc)
+    lattice = checked_cell(cell, directions).to(device)
+    sums = SumSettings(float(parameters.width.detach().max()), ACCURACY, solver.method, solver.mesh_accuracy)
+    geometry = (
+        _periodic_geometry(coordinates, lattice, directions, sums)
+        if directions.any()
+        else _open_geometry(coordinates)
+    )
+    flags = torch.from_numpy(directions.copy())
+    boundary = Boundary(coordinates.cpu(), lattice.cpu(), flags, float(charge.detach()))
+    imposed = moved(impose(conditions, boundary), device)
+    felt = parameters.electronegativity + imposed_potential(geometry, parameters.width, imposed)
+    constraints = constraints_of(geometry, imposed, charge.view(1))
+    task = Task(geometry, replace(parameters, electronegativity=felt), constraints, torch.zeros_like(felt))
+    result = find_charges(task, background, solver)
+    multipliers = result.multipliers[0]
+    return ChargeSolution(result.charges, multipliers[0], multipliers[1:], result.energy.squeeze(0))
+
+
+def _checked_parameters(
+    electronegativity: Numbers, hardness: Numbers, width: Numbers, positions: Tensor
+) -> ChargeParameters:
     per_atom = {"electronegativity": electronegativity, "hardness": hardness, "width": width}
-    values = {
-        name: checked(value, name, (n_atoms,)).to(coordinates.device) for name, value in per_atom.items()
-    }
+    values = {name: checked(value, name, (len(positions),)).to(positions.device) for name, value in per_atom.items()}
     for name in ("hardness", "width"):
         require_positive(values[name], name)
-    charge = checked(total_charge, "total_charge", ()).to(coordinates.device)
-    directions = checked_periodicity(pbc)
-    if directions.any():
-        lattice = checked_cell(cell, directions).to(coordinates.device)
-        largest_width = float(values["width"].detach().max())
-        sums = SumSettings(largest_width, ACCURACY, solver.method, solver.mesh_accuracy)
-        geometry = _periodic_geometry(coordinates, lattice, directions, sums)
-    else:
-        geometry = _open_geometry(coordinates)
-    task = Task(geometry, ChargeParameters(**values), charge.view(1), torch.zeros_like(coordinates[:, 0]))
-    result = find_charges(task, background, solver)
-    return ChargeSolution(result.charges, result.multiplier.squeeze(0), result.energy.squeeze(0))
+    return ChargeParameters(**values)
 
 
 def _open_geometry(positions: Tensor) -> ChargeGeometry:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from cace_qeq.electrostatics.conjugate_gradients import Convergence
+from cace_qeq.electrostatics.constraints import Constraints
 from cace_qeq.electrostatics.geometry import ChargeGeometry
 from cace_qeq.electrostatics.kernels import Background
 from cace_qeq.electrostatics.matrix_free import equilibrate_matrix_free
@@ -41,11 +42,11 @@ class Solver:
 
 @dataclass(frozen=True)
 class Task:
-    """What is solved: structures, their atoms' parameters (atom,), total charges (structure,) and a guess (atom,)."""
+    """What is solved: structures, their atoms' parameters (atom,), constraints and a guess (atom,)."""
 
     geometry: ChargeGeometry
     parameters: ChargeParameters
-    total_charge: Tensor
+    constraints: Constraints
     start: Tensor
 
     def of(self, rows: Tensor) -> "Task":
@@ -54,7 +55,8 @@ class Task:
             return self
         atoms = torch.isin(self.geometry.structure, rows).nonzero().flatten()
         parameters = ChargeParameters(*(getattr(self.parameters, f.name)[atoms] for f in fields(ChargeParameters)))
-        return Task(self.geometry.of(rows, atoms), parameters, self.total_charge[rows], self.start[atoms])
+        geometry = self.geometry.of(rows, atoms)
+        return Task(geometry, parameters, self.constraints.of(rows, geometry.largest), self.start[atoms])
 
 
 def find_charges(task: Task, background: Background, solver: Solver) -> Equilibrium:
@@ -64,18 +66,18 @@ def find_charges(task: Task, background: Background, solver: Solver) -> Equilibr
     """
     iterative = _iterative(task.geometry, solver.method)
     if not iterative.any():
-        return equilibrate(task.geometry, task.parameters, task.total_charge, background)
+        return equilibrate(task.geometry, task.parameters, task.constraints, background)
     groups = [row.view(1) for row in iterative.nonzero().flatten()]
     found = [_matrix_free(task.of(row), background, solver.until) for row in groups]
     if not iterative.all():
         groups.append((~iterative).nonzero().flatten())
         dense = task.of(groups[-1])
-        found.append(equilibrate(dense.geometry, dense.parameters, dense.total_charge, background))
+        found.append(equilibrate(dense.geometry, dense.parameters, dense.constraints, background))
     return _merged(task.geometry, groups, found)
 
 
 def _matrix_free(task: Task, background: Background, until: Convergence) -> Equilibrium:
-    return equilibrate_matrix_free(task.geometry, task.parameters, task.total_charge, task.start, background, until)
+    return equilibrate_matrix_free(task.geometry, task.parameters, task.constraints, task.start, background, until)
 
 
 def _iterative(geometry: ChargeGeometry, method: Method) -> Tensor:

@@ -1,4 +1,4 @@
-"""The minimum of a quadratic form at given total, and all its derivatives."""
+"""The minimum of a quadratic form under linear constraints, and all its derivatives."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -6,76 +6,74 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from cace_qeq.electrostatics.constraints import Constraints
+
 
 @dataclass(frozen=True)
 class Factorization:
-    """What solves [[K, 1], [1ᵀ, 0]] [x; μ] = [b; c] for any b and c; constants, without gradients.
+    """What solves [[K, Cᵀ], [C, 0]] [x; μ] = [b; c] for any b and c; constants, without gradients.
 
-    cholesky  (structure, N, N)  lower factor of P K P + s n nᵀ, the identity in padding
-    uniform   (structure, N)     n, the unit vector along the constraint, zero in padding
+    cholesky     (structure, N, N)  lower factor of P K P + s Bᵀ B, the identity in padding; P = 1 − Bᵀ B
+    constraints  C, and B, its orthonormal rows
     """
 
     cholesky: Tensor
-    uniform: Tensor
-
-    def balanced(self, values: Tensor) -> Tensor:
-        """P v = v − n (n.v), the part that adds up to zero.  (structure, N)"""
-        return values - self.uniform * (self.uniform * values).sum(-1, keepdim=True)
+    constraints: Constraints
 
 
-def factorize(matrix: Tensor, occupied: Tensor) -> Factorization:
+def factorize(matrix: Tensor, constraints: Constraints) -> Factorization:
     """Factor symmetric matrices once; every solution and derivative uses the result.
 
-    Only what moves charge between atoms has to be positive definite. Along the uniform direction a neutralising
-    background makes K of a crystal negative (−2π η²/V for every pair), so that direction is split off first.
+    Only changes that the constraints allow have to be positive definite. Along the uniform direction a neutralising
+    background makes K of a crystal negative (−2π η²/V for every pair), so what C fixes is split off first.
 
-    matrix    (structure, N, N)  K, the identity in padding
-    occupied  (structure, N)     bool, False in padding
+    matrix       (structure, N, N)  K, the identity in padding
+    constraints  with zeros in padding
 
-    Raises ValueError where a matrix is not positive definite for changes that add up to zero.
+    Raises ValueError where a matrix is not positive definite for changes with C x = 0.
     """
-    constraint = occupied.to(matrix.dtype)
-    uniform = constraint / constraint.sum(-1, keepdim=True).sqrt()
-    fixed = matrix.detach()
-    scale = torch.diagonal(fixed, dim1=1, dim2=2).abs().mean(-1)
-    rows = _product(fixed, uniform)
-    along = (scale + (uniform * rows).sum(-1)).unsqueeze(-1) * uniform / 2 - rows
-    # P K P + s n nᵀ = K + n (c − K n)ᵀ + (c − K n) nᵀ with c = (s + n.K n) n / 2
-    shifted = fixed + uniform.unsqueeze(2) * along.unsqueeze(1) + along.unsqueeze(2) * uniform.unsqueeze(1)
-    cholesky, failure = torch.linalg.cholesky_ex(shifted)
+    fixed, basis = matrix.detach(), constraints.basis
+    scale = torch.diagonal(fixed, dim1=1, dim2=2).abs().mean(-1).view(-1, 1, 1)
+    images = torch.bmm(basis, fixed)
+    inner = torch.bmm(images, basis.transpose(1, 2))
+    inner = inner + scale * torch.eye(basis.shape[1], dtype=fixed.dtype, device=fixed.device)
+    along = torch.bmm(inner, basis) / 2 - images
+    # P K P + s Bᵀ B = K + Bᵀ W + Wᵀ B with W = (s + B K Bᵀ) B / 2 − B K
+    half = torch.bmm(basis.transpose(1, 2), along)
+    cholesky, failure = torch.linalg.cholesky_ex(fixed + half + half.transpose(1, 2))
     if failure.any():
         raise ValueError(_explanation(matrix, failure))
-    return Factorization(cholesky, uniform)
+    return Factorization(cholesky, constraints)
 
 
 def solve_constrained(
-    matrix: Tensor, factors: Factorization, right: Tensor, total: Tensor
+    matrix: Tensor, factors: Factorization, right: Tensor, values: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Solve K x + μ 1 = b with Σ x = c.
+    """Solve K x + Cᵀ μ = b with C x = c.
 
     matrix   (structure, N, N)  K, the one that was factored; gradients flow to it
     right    (structure, N)     b
-    total    (structure,)       c
-    returns  (structure, N), (structure,)  x and μ
+    values   (structure, row)   c
+    returns  (structure, N), (structure, row)  x and μ
 
     Derivatives come from the implicit function theorem: the backward is the same solution with another
     right-hand side, so every order costs one more substitution and never a factorisation.
     """
-    solution, multiplier = _ConstrainedSolution.apply(matrix, right, total, factors)
+    solution, multiplier = _ConstrainedSolution.apply(matrix, right, values, factors)
     return solution, multiplier
 
 
 class _ConstrainedSolution(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, matrix: Tensor, right: Tensor, total: Tensor, factors: Factorization
+        ctx: Any, matrix: Tensor, right: Tensor, values: Tensor, factors: Factorization
     ) -> tuple[Tensor, Tensor]:
-        uniform = factors.uniform
-        even = uniform * (total / uniform.sum(-1)).unsqueeze(-1)
-        residual = factors.balanced(right - _product(matrix, even))
+        constraints = factors.constraints
+        start = constraints.smallest(values)
+        residual = constraints.balanced(right - _product(matrix, start))
         moved = torch.cholesky_solve(residual.unsqueeze(-1), factors.cholesky).squeeze(-1)
-        solution = even + factors.balanced(moved)
-        multiplier = (uniform * (right - _product(matrix, solution))).sum(-1) / uniform.sum(-1)
+        solution = start + constraints.balanced(moved)
+        multiplier = constraints.multipliers(right - _product(matrix, solution))
         ctx.factors = factors
         ctx.save_for_backward(matrix, solution, multiplier)
         return solution, multiplier

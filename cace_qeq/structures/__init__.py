@@ -3,6 +3,7 @@
 from cace_qeq.structures.batch import AtomicBatch, EwaldTerms, GeometrySettings, Neighbors, Pairs
 from cace_qeq.structures.collate import collate, collate_labels
 from cace_qeq.structures.convert import (
+    CONDITION_KEYS,
     TOTAL_CHARGE_KEYS,
     Atoms,
     LabelKeys,
@@ -10,6 +11,7 @@ from cace_qeq.structures.convert import (
     NeighborCache,
     check_atoms,
     check_charge_sum,
+    conditions_of,
     label_sources,
     labels_of,
     place,
@@ -17,11 +19,13 @@ from cace_qeq.structures.convert import (
     to_batch,
     total_charge_of,
     write_frames,
+    written_conditions,
 )
 from cace_qeq.structures.labels import Labels
 from cace_qeq.structures.neighbors import neighbor_pairs, padded_table
 
 __all__ = [
+    "CONDITION_KEYS",
     "TOTAL_CHARGE_KEYS",
     "AtomicBatch",
     "Atoms",
@@ -37,6 +41,7 @@ __all__ = [
     "check_charge_sum",
     "collate",
     "collate_labels",
+    "conditions_of",
     "label_sources",
     "labels_of",
     "neighbor_pairs",
@@ -46,4 +51,5 @@ __all__ = [
     "to_batch",
     "total_charge_of",
     "write_frames",
+    "written_conditions",
 ]

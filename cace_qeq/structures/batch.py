@@ -1,16 +1,15 @@
 """Atoms as tensors: one frozen batch of structures of any sizes and boundaries."""
 
-from dataclasses import dataclass, fields, is_dataclass, replace
-from typing import TypeVar
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
+from cace_qeq.conditions import Imposed
 from cace_qeq.lattice import Method
+from cace_qeq.records import moved
 
 PADDING_DISTANCE = 1000.0  # Å; beyond every cutoff, so that padding contributes exact zeros
-
-Moved = TypeVar("Moved")
 
 
 @dataclass(frozen=True)
@@ -87,8 +86,9 @@ class AtomicBatch:
     structure     (atom,)     int64  which structure the atom belongs to, ascending
     cells         (structure, 3, 3)  Å, rows are lattice vectors; zeros for a molecule
     pbc           (structure, 3)     bool
-    total_charge  (structure,)       e
+    total_charge  (structure,)       e, NaN where electrodes decide
     start         (atom,)            e, charges that iterative solvers begin with
+    imposed       on the charges beside their total
     neighbors     of the atomic environments
     ewald         of the electrostatics
     """
@@ -101,6 +101,7 @@ class AtomicBatch:
     pbc: Tensor
     total_charge: Tensor
     start: Tensor
+    imposed: Imposed
     neighbors: Neighbors
     ewald: EwaldTerms
 
@@ -136,12 +137,3 @@ class AtomicBatch:
         images = table.shift.to(self.cells.dtype) @ self.cells[self.structure]
         padding = self.positions.new_tensor([PADDING_DISTANCE, 0.0, 0.0])
         return torch.where(table.mask.unsqueeze(-1), senders + images - self.positions.unsqueeze(1), padding)
-
-
-def moved(record: Moved, device: torch.device | str) -> Moved:
-    """A frozen dataclass of tensors (nested or not) on another device."""
-    if isinstance(record, Tensor):
-        return record.to(device)  # type: ignore[return-value]
-    if not is_dataclass(record):
-        return record
-    return replace(record, **{f.name: moved(getattr(record, f.name), device) for f in fields(record)})  # type: ignore

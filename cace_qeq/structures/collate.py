@@ -6,6 +6,7 @@ from dataclasses import fields
 import torch
 from torch import Tensor
 
+from cace_qeq.conditions import collate_imposed
 from cace_qeq.structures.batch import AtomicBatch, EwaldTerms, Neighbors, Pairs
 from cace_qeq.structures.labels import Labels
 
@@ -25,6 +26,7 @@ def collate(batches: Sequence[AtomicBatch]) -> AtomicBatch:
         pbc=torch.cat([b.pbc for b in batches]),
         total_charge=torch.cat([b.total_charge for b in batches]),
         start=torch.cat([b.start for b in batches]),
+        imposed=collate_imposed([b.imposed for b in batches]),
         neighbors=collate_neighbors([b.neighbors for b in batches], first_atom),
         ewald=collate_ewald([b.ewald for b in batches], first_atom),
     )

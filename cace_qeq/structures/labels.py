@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from cace_qeq.structures.batch import moved
+from cace_qeq.records import moved
 
 
 @dataclass(frozen=True)

@@ -7,13 +7,11 @@ gradient steps beside the network's hardly moved these parameters in 15 epochs.
 
 import copy
 from collections.abc import Callable, Sequence
-from typing import cast
 
 import torch
 from torch import Tensor
 
 from cace_qeq.model import CACEQEq
-from cace_qeq.nn.charges import ChargeHeads
 from cace_qeq.structures import AtomicBatch
 from cace_qeq.training.data import Example, joined
 
@@ -73,9 +71,9 @@ def place_walls(model: CACEQEq, numbers: Tensor, charges: Tensor) -> None:
 
 def charges_by_elements(model: CACEQEq, batch: AtomicBatch) -> Callable[[], Tensor]:
     """Charges for the element parameters of the moment; the environments are worked out once."""
-    heads, species = cast(ChargeHeads, model.charge_heads), model.species(batch.numbers)
+    species = model.species(batch.numbers)
     features = model.representation(model.environments(batch), species)
-    return lambda: model.equilibrium(batch, heads(features, species), model.walls(features, species)).charges
+    return lambda: model.charged(batch, features, species).equilibrium.charges
 
 
 def element_parameters(model: CACEQEq) -> list[Tensor]:

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from cace_qeq.electrostatics import ChargeParameters, Solver, Task, find_charges
+from cace_qeq.electrostatics import ChargeParameters, Solver, Task, find_charges, total_charge_alone
 from charged_structures import crystal, equilibrium_of, molecule, slab, strained
 from iterative_structures import iterated, prepared, task_of
 
@@ -34,7 +34,7 @@ def derivatives(structure, method, solver, background="point"):
     strain = torch.zeros(3, 3, dtype=torch.float64, requires_grad=True)
     parameters = [value.clone().requires_grad_() for value in vars(structure.parameters).values()]
     geometry = strained(replace(task.geometry, positions=positions), strain)
-    moved = Task(geometry, ChargeParameters(*parameters), task.total_charge, task.start)
+    moved = Task(geometry, ChargeParameters(*parameters), task.constraints, task.start)
     found = find_charges(moved, background, solver)
     forces, virial = torch.autograd.grad(found.energy.sum(), [positions, strain], create_graph=True)
     weights = torch.linspace(-1, 1, forces.numel(), dtype=torch.float64).view_as(forces)
@@ -69,7 +69,7 @@ def test_derivatives_of_first_and_second_order(make, method):
     def results(positions, strain, electronegativity, hardness, width, total_charge):
         moved = strained(replace(geometry, positions=positions), strain)
         parameters = ChargeParameters(electronegativity, hardness, width)
-        task = Task(moved, parameters, total_charge, torch.zeros_like(width))
+        task = Task(moved, parameters, total_charge_alone(moved, total_charge), torch.zeros_like(width))
         return tuple(vars(find_charges(task, "gaussian", Solver(method, tolerance=1e-13))).values())
 
     inputs = (

@@ -29,7 +29,7 @@ def test_agrees_with_a_batch(structure, background):
     expected = equilibrium_of(structure, 1.2, background)
     assert torch.allclose(found.charges, expected.charges, rtol=0, atol=1e-12)
     assert found.energy.item() == pytest.approx(expected.energy.item(), abs=1e-11)
-    assert found.multiplier.item() == pytest.approx(expected.multiplier.item(), abs=1e-11)
+    assert found.multiplier.item() == pytest.approx(expected.multipliers.item(), abs=1e-11)
     assert found.energy.shape == found.multiplier.shape == ()
 
 

@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from cace_qeq.electrostatics import ChargeParameters, Solver, Task, find_charges, solver
+from cace_qeq.electrostatics import ChargeParameters, Solver, Task, find_charges, solver, total_charge_alone
 from charged_structures import crystal, equilibrium_of, geometry_of, joined, molecule, slab
 from iterative_structures import meshed, task_of
 
@@ -15,7 +15,8 @@ def batch(geometries) -> Task:
         *(torch.cat([getattr(s, name) for s in STRUCTURES]) for name in vars(STRUCTURES[0].parameters))
     )
     total_charge = torch.tensor([s.total_charge for s in STRUCTURES], dtype=torch.float64)
-    return Task(joined(geometries), parameters, total_charge, torch.zeros_like(parameters.width))
+    geometry = joined(geometries)
+    return Task(geometry, parameters, total_charge_alone(geometry, total_charge), torch.zeros_like(parameters.width))
 
 
 @pytest.mark.parametrize("largest", [0, 3, 100])

@@ -82,6 +82,22 @@ def test_forces(model, name):
     assert (forces * direction).sum().item() == pytest.approx(expected, rel=1e-6, abs=1e-8)
 
 
+@pytest.mark.parametrize("make", [zoo.ethanol_in_surroundings, zoo.hydronium_at_a_potential, zoo.slab_in_a_field])
+def test_forces_under_conditions(model, make):
+    atoms = make()
+    batch = batch_of(atoms, model)
+    direction = random_direction((batch.n_atoms, 3), seed=1)
+
+    def energy(step: float) -> float:
+        return predict(model, replace(batch, positions=batch.positions + step * direction)).energy.item()
+
+    prediction = predict(model, batch)
+    expected = -derivative(energy, STEP)
+    largest = prediction.forces.abs().max().item()  # the direction may be across them
+    assert (prediction.forces * direction).sum().item() == pytest.approx(expected, abs=1e-6 * largest)
+    assert prediction.atom_energies.sum().item() == pytest.approx(prediction.energy.item(), abs=1e-9)
+
+
 @pytest.mark.parametrize("name", zoo.CRYSTALS)
 def test_stress(model, name):
     batch = batch_of(zoo.CRYSTALS[name](), model)

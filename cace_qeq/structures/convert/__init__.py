@@ -2,6 +2,7 @@
 
 from ase import Atoms
 
+from cace_qeq.structures.convert.conditions import CONDITION_KEYS, conditions_of, written_conditions
 from cace_qeq.structures.convert.frames import MissingFileError, check_atoms, place, read_frames
 from cace_qeq.structures.convert.lookup import (
     TOTAL_CHARGE_KEYS,
@@ -15,6 +16,7 @@ from cace_qeq.structures.convert.tensors import NeighborCache, to_batch
 from cace_qeq.structures.convert.written import write_frames
 
 __all__ = [
+    "CONDITION_KEYS",
     "TOTAL_CHARGE_KEYS",
     "Atoms",
     "LabelKeys",
@@ -22,6 +24,7 @@ __all__ = [
     "NeighborCache",
     "check_atoms",
     "check_charge_sum",
+    "conditions_of",
     "label_sources",
     "labels_of",
     "place",
@@ -29,4 +32,5 @@ __all__ = [
     "to_batch",
     "total_charge_of",
     "write_frames",
+    "written_conditions",
 ]

@@ -7,9 +7,12 @@ import torch
 from ase import Atoms
 from numpy.typing import NDArray
 
+from cace_qeq.conditions import nothing_imposed
+from cace_qeq.impose import Boundary
 from cace_qeq.lattice import NO_MESH, EwaldPlan
 from cace_qeq.planning import SumSettings, plan_sums
 from cace_qeq.structures.batch import AtomicBatch, EwaldTerms, GeometrySettings, Neighbors, Pairs
+from cace_qeq.structures.convert.conditions import imposed_on
 from cace_qeq.structures.convert.frames import check_atoms, place
 from cace_qeq.structures.neighbors import neighbor_pairs, padded_table
 
@@ -31,14 +34,14 @@ class Tables:
 
 
 def to_batch(atoms: Atoms, settings: GeometrySettings, total_charge: float) -> AtomicBatch:
-    """A structure as a batch of one.
+    """A structure as a batch of one, with the conditions that it has written (`conditions_of`).
 
-    total_charge  e
+    total_charge  e, NaN where electrodes decide
 
-    raises  ValueError naming the frame: what `check_atoms` refuses, two atoms at one place, periodicity in
-            one direction for a model with charges
+    raises  ValueError naming the frame: what `check_atoms` refuses, two atoms at one place; for a model
+            with charges periodicity in one direction, and conditions that `impose` refuses
     """
-    return assembled(atoms, total_charge, tables_of(atoms, settings, skin=0.0))
+    return assembled(atoms, settings, total_charge, tables_of(atoms, settings, skin=0.0))
 
 
 class NeighborCache:
@@ -64,7 +67,7 @@ class NeighborCache:
         if self._tables is None or self._origin is None or not self._covers(atoms):
             self._tables = tables_of(atoms, self.settings, self.skin)
             self._origin = Origin.of(atoms)
-        return assembled(atoms, total_charge, self._tables)
+        return assembled(atoms, self.settings, total_charge, self._tables)
 
     def _covers(self, atoms: Atoms) -> bool:
         """Whether no pair has come within a cutoff that the tables do not hold.
@@ -167,17 +170,23 @@ def refuse_coincident(atoms: Atoms, pairs: Pairs) -> None:
         )
 
 
-def assembled(atoms: Atoms, total_charge: float, tables: Tables) -> AtomicBatch:
+def assembled(atoms: Atoms, settings: GeometrySettings, total_charge: float, tables: Tables) -> AtomicBatch:
     """Tensors that share no memory with the atoms."""
+    positions = torch.tensor(atoms.positions, dtype=torch.float64)
+    cell = torch.tensor(atoms.cell.array * atoms.pbc[:, None], dtype=torch.float64)
+    pbc = torch.tensor(atoms.pbc, dtype=torch.bool)
     return AtomicBatch(
-        positions=torch.tensor(atoms.positions, dtype=torch.float64),
+        positions=positions,
         numbers=torch.tensor(atoms.numbers, dtype=torch.int64),
         masses=torch.tensor(atoms.get_masses(), dtype=torch.float64),
         structure=torch.zeros(len(atoms), dtype=torch.int64),
-        cells=torch.tensor(atoms.cell.array * atoms.pbc[:, None], dtype=torch.float64).unsqueeze(0),
-        pbc=torch.tensor(atoms.pbc, dtype=torch.bool).unsqueeze(0),
+        cells=cell.unsqueeze(0),
+        pbc=pbc.unsqueeze(0),
         total_charge=torch.tensor([total_charge], dtype=torch.float64),
         start=torch.zeros(len(atoms), dtype=torch.float64),
+        imposed=imposed_on(atoms, Boundary(positions, cell, pbc, total_charge))
+        if settings.largest_width > 0
+        else nothing_imposed(len(atoms)),
         neighbors=tables.neighbors,
         ewald=tables.ewald,
     )

@@ -1,0 +1,113 @@
+"""What is imposed on charges beside their total: fragments, electrodes, fields, charges around.
+
+Floor zero: structures read them from files, electrostatics and models act on them.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+import torch
+from torch import Tensor
+
+Group = tuple[Any, Any]  # indices of atoms, and the number that they share
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """What one structure's user imposes. Numbers may be lists, arrays, or tensors that carry gradients.
+
+    fragments           groups of atoms that keep a charge among themselves, [([0, 1, 2], 0.0), ...]; e
+    electrodes          groups of atoms at a potential, exchanging charge with its source, [([3, 4], 0.5), ...];
+                        eV/e for a charge of one e, so that the energy is E - Σ μ Q of the groups
+    field               (3,)           V/Å, uniform, along open directions
+    external_positions  (external, 3)  Å, Gaussian charges around a molecule, which stay as they are
+    external_charges    (external,)    e
+    external_widths     (external,)    Å, zero for point charges; zero for all if left out
+    """
+
+    fragments: Sequence[Group] = ()
+    electrodes: Sequence[Group] = ()
+    field: Any = (0.0, 0.0, 0.0)
+    external_positions: Any = ()
+    external_charges: Any = ()
+    external_widths: Any = ()
+
+    @property
+    def empty(self) -> bool:
+        others = (self.fragments, self.electrodes, self.external_positions, self.external_charges)
+        return not any(len(other) for other in others) and not isinstance(self.field, Tensor) and not any(self.field)
+
+
+@dataclass(frozen=True)
+class ExternalCharges:
+    """Charges that stay as they are.
+
+    positions  (external, 3)  Å
+    charge     (external,)    e
+    width      (external,)    Å
+    structure  (external,)    int64, ascending
+    """
+
+    positions: Tensor
+    charge: Tensor
+    width: Tensor
+    structure: Tensor
+
+
+@dataclass(frozen=True)
+class Imposed:
+    """Conditions of a batch as tensors; `impose` makes them of one structure.
+
+    fragment            (atom,)       int64, -1 in none
+    fragment_charge     (fragment,)   e
+    fragment_structure  (fragment,)   int64, ascending
+    potential           (atom,)       eV/e, of the electrode that the atom belongs to, NaN in none
+    field               (structure, 3)  V/Å
+    external            charges around
+    """
+
+    fragment: Tensor
+    fragment_charge: Tensor
+    fragment_structure: Tensor
+    potential: Tensor
+    field: Tensor
+    external: ExternalCharges
+
+
+def nothing_imposed(n_atoms: int) -> Imposed:
+    """For one structure."""
+    index, number = torch.zeros(0, dtype=torch.int64), torch.zeros(0, dtype=torch.float64)
+    return Imposed(
+        fragment=torch.full((n_atoms,), -1, dtype=torch.int64),
+        fragment_charge=number,
+        fragment_structure=index,
+        potential=torch.full((n_atoms,), torch.nan, dtype=torch.float64),
+        field=torch.zeros(1, 3, dtype=torch.float64),
+        external=ExternalCharges(torch.zeros(0, 3, dtype=torch.float64), number, number, index),
+    )
+
+
+def collate_imposed(parts: Sequence[Imposed]) -> Imposed:
+    """Conditions of several batches as one."""
+    first_structure, first_fragment = 0, 0
+    shifted = []
+    for part in parts:
+        moved = torch.where(part.fragment >= 0, part.fragment + first_fragment, -1)
+        external = (part.external.positions, part.external.charge, part.external.width)
+        owner = part.external.structure + first_structure
+        shifted.append(
+            Imposed(
+                moved,
+                part.fragment_charge,
+                part.fragment_structure + first_structure,
+                part.potential,
+                part.field,
+                ExternalCharges(*external, owner),
+            )
+        )
+        first_structure += len(part.field)
+        first_fragment += len(part.fragment_charge)
+    flat = {f.name: torch.cat([getattr(p, f.name) for p in shifted]) for f in fields(Imposed) if f.name != "external"}
+    around = (torch.cat([getattr(p.external, f.name) for p in shifted]) for f in fields(ExternalCharges))
+    return Imposed(**flat, external=ExternalCharges(*around))

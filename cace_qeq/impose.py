@@ -1,0 +1,173 @@
+"""Conditions of one structure, checked once and turned into tensors."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from cace_qeq.conditions import Conditions, ExternalCharges, Group, Imposed, nothing_imposed
+
+CLOSEST = 1e-3  # Å; a charge nearer to an atom is a mistake in the input
+SAME_CHARGE = 1e-6  # e; sums that differ by less agree
+ACROSS = 1e-8  # cosine; a field this close to upright has no component in the plane
+
+
+@dataclass(frozen=True)
+class Boundary:
+    """What conditions have to agree with.
+
+    positions     (atom, 3)  Å
+    cell          (3, 3)     Å
+    pbc           (3,)       bool
+    total_charge             e, NaN where electrodes decide
+    """
+
+    positions: Tensor
+    cell: Tensor
+    pbc: Tensor
+    total_charge: float
+
+
+def impose(conditions: Conditions, boundary: Boundary) -> Imposed:
+    """Conditions of one structure as tensors.
+
+    Raises ValueError for groups that overlap, charges that contradict each other, potentials without a reference,
+    fields along periodic directions or on charged slabs, external charges of periodic structures or on atoms, and
+    numbers that are not finite or of another shape.
+    """
+    n_atoms = len(boundary.positions)
+    if conditions.empty:
+        refuse_unknown_total(boundary.total_charge, at_potential=False)
+        return nothing_imposed(n_atoms)
+    fragment, fragment_charge = labelled(conditions.fragments, n_atoms, "fragment")
+    electrode, potentials = labelled(conditions.electrodes, n_atoms, "electrode")
+    refuse_both(fragment, electrode)
+    refuse_unknown_total(boundary.total_charge, at_potential=len(potentials) > 0)
+    refuse_contradiction(fragment, fragment_charge, boundary.total_charge)
+    if len(potentials):
+        refuse_missing_reference(fragment, electrode, potentials, boundary)
+    off = potentials.new_tensor([torch.nan])
+    return Imposed(
+        fragment=fragment,
+        fragment_charge=fragment_charge,
+        fragment_structure=torch.zeros(len(fragment_charge), dtype=torch.int64),
+        potential=torch.cat([potentials, off])[electrode],  # the last one for -1
+        field=checked_field(conditions.field, boundary).unsqueeze(0),
+        external=checked_external(conditions, boundary),
+    )
+
+
+def labelled(groups: Sequence[Group], n_atoms: int, name: str) -> tuple[Tensor, Tensor]:
+    """Groups as a label per atom, -1 in none, and a number per group."""
+    label = torch.full((n_atoms,), -1, dtype=torch.int64)
+    for index, (atoms, _) in enumerate(groups):
+        members = torch.as_tensor(atoms)
+        if members.dim() != 1 or not len(members) or members.is_floating_point() or members.dtype == torch.bool:
+            raise ValueError(f"{name} {index} has the atoms {atoms}, expected a list of one index or more")
+        if members.min() < 0 or members.max() >= n_atoms:
+            raise ValueError(f"{name} {index} has the atoms {members.tolist()}, expected 0 to {n_atoms - 1}")
+        taken = members[label[members] >= 0]
+        if len(taken) or len(members.unique()) < len(members):
+            shared = f"atom {int(taken[0])} with {name} {int(label[taken[0]])}" if len(taken) else "an atom twice"
+            raise ValueError(f"{name} {index} shares {shared}; {name}s must not overlap")
+        label[members] = index
+    values = [numbers(value, f"the number of {name} {index}", 0) for index, (_, value) in enumerate(groups)]
+    return label, torch.stack(values) if values else torch.zeros(0, dtype=torch.float64)
+
+
+def numbers(value: Any, name: str, dimensions: int) -> Tensor:
+    tensor = torch.as_tensor(value, dtype=torch.float64, device="cpu")
+    if tensor.dim() != dimensions or not torch.isfinite(tensor).all():
+        raise ValueError(f"{name} is {value}, expected finite numbers with {dimensions} axes")
+    return tensor
+
+
+def refuse_both(fragment: Tensor, electrode: Tensor) -> None:
+    both = ((fragment >= 0) & (electrode >= 0)).nonzero().flatten()
+    if len(both):
+        atom = int(both[0])
+        raise ValueError(
+            f"atom {atom} is in fragment {int(fragment[atom])}, which keeps its charge, and in electrode "
+            f"{int(electrode[atom])}, which exchanges it; take it out of one of them"
+        )
+
+
+def refuse_unknown_total(total_charge: float, at_potential: bool) -> None:
+    if math.isnan(total_charge) and not at_potential:
+        raise ValueError(
+            "the total charge is NaN, which leaves it to electrodes, but there are none; give a number, or electrodes"
+        )
+
+
+def refuse_contradiction(fragment: Tensor, charges: Tensor, total_charge: float) -> None:
+    """Where every atom is in a fragment, the total follows."""
+    total = float(charges.detach().sum())
+    if (fragment >= 0).all() and abs(total - total_charge) > SAME_CHARGE:
+        raise ValueError(
+            f"the fragments hold every atom and {total:g} e, the total charge is {total_charge:g} e: these constraints "
+            "contradict each other; correct one of them, or leave some atoms out of the fragments"
+        )
+
+
+def refuse_missing_reference(fragment: Tensor, electrode: Tensor, potentials: Tensor, boundary: Boundary) -> None:
+    """A potential counts from the vacuum of an open structure of any charge, or from another electrode's."""
+    loose = ((fragment < 0) & (electrode < 0)).nonzero().flatten().tolist()
+    if loose:
+        raise ValueError(
+            f"atom {loose[0]} ({len(loose)} in all) is in no electrode and in no fragment, so that its potential "
+            "has no reference; put it into a fragment with a charge, or into an electrode"
+        )
+    if math.isnan(boundary.total_charge) and boundary.pbc.any():
+        raise ValueError(
+            "electrodes of a periodic structure have no vacuum as reference of their potentials; give the total "
+            "charge, so that their differences count"
+        )
+    if not math.isnan(boundary.total_charge) and len(potentials.detach().unique()) < 2:
+        raise ValueError(
+            f"all electrodes are at {float(potentials[0]):g} eV/e and the total charge is fixed, so that this "
+            "potential has no reference; leave the total charge out (NaN), or give electrodes at different potentials"
+        )
+
+
+def checked_field(field: Any, boundary: Boundary) -> Tensor:
+    values = numbers(field, "field", 1)
+    if values.shape != (3,):
+        raise ValueError(f"field has shape {tuple(values.shape)}, expected three numbers, V/Å")
+    vectors, strength = boundary.cell[boundary.pbc].detach(), values.detach().norm()
+    if ((vectors @ values.detach()).abs() > ACROSS * strength * vectors.norm(dim=1)).any():
+        raise ValueError(
+            f"field {values.tolist()} V/Å has a component along a periodic direction (pbc {boundary.pbc.tolist()}), "
+            "where its potential would not be periodic; keep the part along open directions"
+        )
+    if strength > 0 and boundary.pbc.any() and abs(boundary.total_charge) > SAME_CHARGE:
+        raise ValueError(
+            f"a field on a slab of total charge {boundary.total_charge:g} e: its energy has no origin; expected a "
+            "neutral slab, or no field"
+        )
+    return values
+
+
+def checked_external(conditions: Conditions, boundary: Boundary) -> ExternalCharges:
+    count = len(conditions.external_charges)
+    widths = conditions.external_widths if len(conditions.external_widths) else [0.0] * count
+    if not count and not len(conditions.external_positions):
+        return nothing_imposed(0).external
+    found = ExternalCharges(
+        positions=numbers(conditions.external_positions, "external_positions", 2),
+        charge=numbers(conditions.external_charges, "external_charges", 1),
+        width=numbers(widths, "external_widths", 1),
+        structure=torch.zeros(count, dtype=torch.int64),
+    )
+    if (*found.positions.shape, len(found.width)) != (count, 3, count) or (found.width < 0).any():
+        raise ValueError(
+            f"{count} external charges, positions of shape {tuple(found.positions.shape)} and {len(found.width)} "
+            "widths, expected as many of each, (external, 3) and widths of zero or more"
+        )
+    if count and boundary.pbc.any():
+        raise ValueError("external charges around a periodic structure are not supported, expected a molecule")
+    if count and torch.cdist(found.positions.detach(), boundary.positions.detach()).min() < CLOSEST:
+        raise ValueError(f"an external charge is less than {CLOSEST} Å from an atom; check positions and units")
+    return found

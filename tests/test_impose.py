@@ -1,0 +1,79 @@
+import math
+
+import pytest
+import torch
+
+from cace_qeq.conditions import Conditions, nothing_imposed
+from cace_qeq.impose import Boundary, impose
+
+PLACES = torch.tensor([[0.0, 0, 0], [0, 0, 2], [0, 2, 0], [2, 0, 0]], dtype=torch.float64)
+CELL = 6.0 * torch.eye(3, dtype=torch.float64)
+HALVES = [([0, 1], 0.5), ([2, 3], -0.5)]
+
+
+def boundary(pbc=(False, False, False), total_charge=0.0):
+    pbc = torch.tensor(pbc)
+    return Boundary(PLACES, CELL * pbc.unsqueeze(1), pbc, total_charge)
+
+
+OPEN, SLAB, PERIODIC = boundary(), boundary((True, True, False)), boundary((True, True, True))
+
+
+def test_groups_become_labels_and_numbers():
+    imposed = impose(Conditions(fragments=[([3, 1], 0.25)], field=[0.0, 0.1, 0.0]), OPEN)
+    assert imposed.fragment.tolist() == [-1, 0, -1, 0]
+    assert imposed.fragment_charge.tolist() == [0.25]
+    assert imposed.potential.isnan().all()
+    assert imposed.field.tolist() == [[0.0, 0.1, 0.0]]
+    electrodes = impose(Conditions(electrodes=HALVES), OPEN)
+    assert electrodes.potential.tolist() == [0.5, 0.5, -0.5, -0.5]
+
+
+def test_no_conditions_impose_nothing():
+    found, expected = impose(Conditions(), PERIODIC), nothing_imposed(4)
+    assert found.fragment.tolist() == expected.fragment.tolist()
+    assert found.field.tolist() == expected.field.tolist()
+
+
+def test_point_charges_need_no_widths():
+    around = Conditions(external_positions=[[5, 0, 0]], external_charges=[1.0])
+    assert impose(around, OPEN).external.width.tolist() == [0.0]
+
+
+@pytest.mark.parametrize(
+    ("conditions", "where", "message"),
+    [
+        ({"fragments": [([0, 1], 0.0), ([1, 2], 0.0)]}, OPEN, "fragment 1 shares atom 1 with fragment 0"),
+        ({"electrodes": [([0, 1], 0.0), ([1, 2], 0.0)]}, OPEN, "electrode 1 shares atom 1 with electrode 0"),
+        ({"fragments": [([2, 2], 0.0)]}, OPEN, "shares an atom twice"),
+        ({"fragments": [([4], 0.0)]}, OPEN, "expected 0 to 3"),
+        ({"fragments": [([-1], 0.0)]}, OPEN, "expected 0 to 3"),
+        ({"fragments": [([], 0.0)]}, OPEN, "one index or more"),
+        ({"fragments": [([0.5], 0.0)]}, OPEN, "list of one index or more"),
+        ({"fragments": [([0], math.nan)]}, OPEN, "number of fragment 0 is nan"),
+        ({"fragments": [([0, 1], 1.0), ([2, 3], 1.0)]}, OPEN, "2 e, the total charge is 0 e.*contradict"),
+        ({"fragments": [([0], 0.0)], "electrodes": [([0, 1], 1.0)]}, OPEN, "atom 0 is in fragment 0.*electrode 0"),
+        ({}, boundary(total_charge=math.nan), "leaves it to electrodes, but there are none"),
+        ({"fragments": HALVES}, boundary(total_charge=math.nan), "leaves it to electrodes, but there are none"),
+        ({"electrodes": [([0, 1], 1.0)]}, OPEN, "atom 2 .2 in all. is in no electrode and in no fragment"),
+        ({"electrodes": HALVES}, boundary((True, True, False), math.nan), "no vacuum as reference"),
+        ({"electrodes": HALVES}, boundary((True, True, True), math.nan), "no vacuum as reference"),
+        ({"electrodes": [(range(4), 1.0)]}, OPEN, "fixed, so that this potential has no reference"),
+        ({"field": [0.0, 0.1, 0.2]}, SLAB, "component along a periodic direction"),
+        ({"field": [0.0, 0.0, 0.2]}, PERIODIC, "component along a periodic direction"),
+        ({"field": [0.0, 0.0, 0.2]}, boundary((True, True, False), 1.0), "field on a slab of total charge 1 e"),
+        ({"field": [0.1, 0.2]}, OPEN, "field has shape"),
+        ({"field": [0.1, 0.2, math.inf]}, OPEN, "field is .*expected finite"),
+        ({"external_positions": [[5, 0, 0]], "external_charges": [1.0]}, SLAB, "periodic structure are not supported"),
+        ({"external_positions": [[0, 0, 2]], "external_charges": [1.0]}, OPEN, "from an atom"),
+        ({"external_positions": [[5, 0, 0]], "external_charges": [1.0, 2.0]}, OPEN, "expected as many of each"),
+        (
+            {"external_positions": [[5, 0, 0]], "external_charges": [1.0], "external_widths": [-1.0]},
+            OPEN,
+            "widths of zero or more",
+        ),
+    ],
+)
+def test_impossible_conditions_are_explained(conditions, where, message):
+    with pytest.raises(ValueError, match=message):
+        impose(Conditions(**conditions), where)
