@@ -7,6 +7,7 @@ from cace_qeq.checkpoint import load_model, save_model
 from cace_qeq.config import ModelConfig
 from cace_qeq.model import CACEQEq
 from cace_qeq.prediction import predict
+from cace_qeq.response import predict_response
 from cace_qeq.structures import AtomicBatch
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "ModelConfig",
     "load_model",
     "predict",
+    "predict_response",
     "save_model",
 ]
 

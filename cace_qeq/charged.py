@@ -8,6 +8,7 @@ from torch import Tensor
 from cace_qeq.electrostatics import (
     ChargeGeometry,
     ChargeParameters,
+    Constraints,
     Equilibrium,
     Task,
     Walls,
@@ -27,13 +28,15 @@ class Charged:
     parameters   of the atoms themselves
     imposed      (atom,)  eV/e, what a charge costs beside its electronegativity: fields, electrodes, external charges
     walls        of the atoms' shells, None without closed shells
-    equilibrium  under the sum of all
+    constraints  on the charges
+    equilibrium  under all of these
     """
 
     geometry: ChargeGeometry
     parameters: ChargeParameters
     imposed: Tensor
     walls: Walls | None
+    constraints: Constraints
     equilibrium: Equilibrium
 
     @property
@@ -78,7 +81,7 @@ def equilibrium_of(
         return find(Task(geometry, quadratic, constraints, batch.start))
 
     found = solve(felt) if walls is None else equilibrate_shells(geometry, solve, felt, walls)
-    return Charged(geometry, parameters, imposed, walls, found)
+    return Charged(geometry, parameters, imposed, walls, constraints, found)
 
 
 def charge_geometry(batch: AtomicBatch) -> ChargeGeometry:

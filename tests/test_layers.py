@@ -20,7 +20,7 @@ FLOORS = [
     {"nn"},
     {"config", "charged"},
     {"model"},
-    {"prediction", "checkpoint"},
+    {"prediction", "checkpoint", "response"},
     {"training", "calculator", "interfaces", "simulation", "plots"},
     {"quickstart"},
     {"cli"},

@@ -14,6 +14,7 @@ NAMES = (
     "ModelConfig",
     "load_model",
     "predict",
+    "predict_response",
     "save_model",
 )
 

@@ -1,0 +1,64 @@
+"""How a structure answers fields, charges from outside, and moves of its atoms."""
+
+from dataclasses import dataclass, fields, replace
+
+import torch
+from torch import Tensor
+
+from cace_qeq.electrostatics.response import Driven, born_charges, dipoles, fukui_and_hardness, polarizability
+from cace_qeq.model import CACEQEq
+from cace_qeq.structures.batch import AtomicBatch
+
+
+@dataclass(frozen=True)
+class Response:
+    """Response of the charges of a batch at fixed atoms, and of its dipole to moves of the atoms; float64.
+
+    Charges alone respond; what is not in them (induced dipoles of atoms) is not here. Times 14.3996, e²Å²/eV are Å³.
+
+    dipole          (structure, 3)     e Å      Σ q r; of a charged structure about the origin
+    polarizability  (structure, 3, 3)  e²Å²/eV  dμ/dF
+    fukui           (atom,)                     dq/dQ, adding up to one; NaN where the total charge is not a constraint
+    hardness        (structure,)       eV/e²    d²E_qeq/dQ²; NaN likewise
+    born_charges    (atom, 3, 3)       e        Z*[a, x, y] = dμ_y/dr_ax, charge flow included
+
+    Dipole, polarizability and Born charges are those along open directions: zero in the plane of a slab, NaN for
+    a crystal.
+    """
+
+    dipole: Tensor
+    polarizability: Tensor
+    fukui: Tensor
+    hardness: Tensor
+    born_charges: Tensor
+
+
+@torch.enable_grad()
+def predict_response(model: CACEQEq, batch: AtomicBatch) -> Response:
+    """All responses of a batch, from the one factorisation (or the products) that gives the charges.
+
+    Raises ValueError for a model without charges.
+    """
+    if model.charge_heads is None:
+        raise ValueError('the model has no charges (energy="none"), so nothing responds; expected one with charges')
+    positions = batch.positions.detach().clone().requires_grad_()
+    total_charge = batch.total_charge.detach().clone().requires_grad_()
+    moved = replace(batch, positions=positions, total_charge=total_charge)
+    species = model.species(batch.numbers)
+    charged = model.charged(moved, model.representation(model.environments(moved), species), species)
+    driven = Driven(
+        charged.geometry,
+        charged.constraints,
+        charged.equilibrium,
+        charged.parameters.electronegativity,
+        total_charge,
+    )
+    fukui, hardness = fukui_and_hardness(driven)
+    found = Response(
+        dipole=dipoles(charged.geometry, charged.equilibrium.charges),
+        polarizability=polarizability(driven),
+        fukui=fukui,
+        hardness=hardness,
+        born_charges=born_charges(driven, positions),
+    )
+    return Response(**{f.name: getattr(found, f.name).detach() for f in fields(found)})

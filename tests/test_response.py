@@ -1,0 +1,98 @@
+"""Responses of whole models against finite differences."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+import zoo
+from cace_qeq.response import predict_response
+from cace_qeq.structures import to_batch
+from small_models import untrained_model
+
+STRUCTURES = {"one atom": zoo.one_atom, "ethanol": zoo.ethanol, "hydronium": zoo.hydronium, "slab": zoo.slab}
+VARIANTS = {"equilibrated": {}, "coulomb with shells": {"energy": "coulomb", "closed_shells": True}}
+STEP = 1e-3
+
+
+@pytest.fixture(scope="module", params=VARIANTS, ids=str)
+def variant(request):
+    return VARIANTS[request.param]
+
+
+def prepared(name, variant):
+    atoms = STRUCTURES[name]()
+    model = untrained_model(atoms, **variant)
+    return model, to_batch(atoms, model.geometry, atoms.info["total_charge"])
+
+
+def slope(function):
+    """Five-point stencil at zero."""
+    return (8 * (function(STEP) - function(-STEP)) - function(2 * STEP) + function(-2 * STEP)) / (12 * STEP)
+
+
+@pytest.mark.parametrize("name", STRUCTURES)
+def test_born_charges_against_finite_differences_of_the_dipole(name, variant):
+    model, batch = prepared(name, variant)
+    found = predict_response(model, batch).born_charges
+    for atom, axis in [(0, 0), (-1, 2), (-2 % len(found), 1)]:
+
+        def dipole(amount, atom=atom, axis=axis):
+            positions = batch.positions.clone()
+            positions[atom, axis] += amount
+            return predict_response(model, replace(batch, positions=positions)).dipole[0]
+
+        expected = slope(dipole)
+        assert torch.allclose(found[atom, axis], expected, rtol=0, atol=1e-6 * float(found.abs().max()))
+
+
+@pytest.mark.parametrize("name", STRUCTURES)
+def test_acoustic_sum_rule(name, variant):
+    """Moving everything moves the total charge: Σ Z* = Q along open directions."""
+    model, batch = prepared(name, variant)
+    total = predict_response(model, batch).born_charges.sum(0)
+    assert torch.allclose(total, batch.total_charge.item() * torch.eye(3).double(), rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize("name", ["ethanol", "slab"])
+def test_polarizability_against_finite_fields(name, variant):
+    model, batch = prepared(name, variant)
+    found = predict_response(model, batch).polarizability[0]
+    directions = torch.eye(3, dtype=torch.float64)
+    if name == "slab":
+        normal = torch.linalg.cross(*batch.cells[0, :2])
+        directions = (normal / normal.norm()).unsqueeze(0)
+    for direction in directions:
+
+        def dipole(amount, direction=direction):
+            field = replace(batch.imposed, field=(amount * direction).unsqueeze(0))
+            return predict_response(model, replace(batch, imposed=field)).dipole[0]
+
+        assert torch.allclose(direction @ found, slope(dipole), rtol=0, atol=1e-6 * float(found.abs().max()))
+
+
+def test_fukui_functions_against_finite_charges(variant):
+    model, batch = prepared("ethanol", variant)
+    found = predict_response(model, batch)
+
+    def charges(amount):
+        total = batch.total_charge + amount
+        return model(replace(batch, total_charge=total)).charges.detach()
+
+    assert torch.allclose(found.fukui, slope(charges), rtol=0, atol=1e-7)
+    assert found.hardness.item() > 0
+
+
+def test_without_a_fixed_total_there_is_no_fukui_function():
+    atoms = zoo.hydronium_at_a_potential()
+    model = untrained_model(zoo.hydronium())
+    found = predict_response(model, to_batch(atoms, model.geometry, float("nan")))
+    assert found.fukui.isnan().all()
+    assert found.hardness.isnan().all()
+    assert found.polarizability.isfinite().all()
+
+
+def test_a_model_without_charges_does_not_respond():
+    model = untrained_model(zoo.water(), energy="none")
+    with pytest.raises(ValueError, match="the model has no charges"):
+        predict_response(model, to_batch(zoo.water(), model.geometry, 0.0))
