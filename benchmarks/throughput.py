@@ -9,7 +9,6 @@ machine was busy). Everything is measured under two memory allocators, the syste
 the result names. Writes results/NAME.json after every item; --resume goes on where the same commit stopped.
 """
 
-import sys
 import tempfile
 from pathlib import Path
 from typing import Annotated, Any
@@ -20,12 +19,11 @@ from rich.console import Console
 from record import read_result, write_result
 from speed.memory import measure_memory
 from speed.outcome import Record, judged
-from speed.plan import EXTRA_ITEMS, ITEMS, MEMORY_ITEMS, OWN, Item, MemoryItem
+from speed.plan import EXTRA_ITEMS, ITEMS, MEMORY_ITEMS, Item, MemoryItem
 from speed.session import Session
 from speed.tables import goals_table, times_table
-from speed.workers import DEFAULT, Allocator, Interpreter, tuned_allocator
+from speed.workers import DEFAULT, Allocator, interpreters_of, tuned_allocator
 
-ROOT = Path(__file__).resolve().parents[1]
 USUAL = ",".join(item.name for item in (*ITEMS, *MEMORY_ITEMS))
 ALL = {item.name: item for item in (*ITEMS, *MEMORY_ITEMS, *EXTRA_ITEMS)}
 
@@ -79,23 +77,6 @@ def measure(session: Session, item: Item | MemoryItem) -> None:
         measure_memory(session, item)
     else:
         session.measure(item)
-
-
-def interpreters_of(peers: str, pythons: list[str], cace: Path | None) -> dict[str, Interpreter]:
-    """By engine: this package here, peers where they are said to be, otherwise here too.
-
-    raises  ValueError for a peer that is not known
-    """
-    given = dict(text.split("=", 1) for text in pythons)
-    names = [*filter(None, peers.split(",")), *(["cace"] if cace else [])]
-    unknown = (set(names) | set(given)) - {"nequip", "mace", "cace"}
-    if unknown:
-        raise ValueError(f"there is no peer {sorted(unknown)[0]!r}; choose of nequip, mace, and --cace PATH.")
-    found = {OWN: Interpreter(sys.executable, {"PYTHONPATH": str(ROOT)})}
-    for name in names:
-        environment = {"PYTHONPATH": str(cace.resolve())} if name == "cace" and cace else {}
-        found[name] = Interpreter(given.get(name, sys.executable), environment)
-    return found
 
 
 def content(

@@ -8,21 +8,34 @@ from ase.data import atomic_numbers
 from lightning_fabric import Fabric
 
 from cace_qeq import CACEQEq, CACEQEqCalculator, ModelConfig, predict
+from cace_qeq.prediction import differentiable_predict
 from cace_qeq.structures import AtomicBatch, Labels, collate, to_batch
+from cace_qeq.training.baseline import refit_reference_energies
 from cace_qeq.training.config import Weights
-from cace_qeq.training.data import Example
+from cace_qeq.training.data import Example, filled_batches
+from cace_qeq.training.element_charges import fit_element_charges
 from cace_qeq.training.loss import Loss
 from cace_qeq.training.step import SharedGradient
-from serving import Job, Step
+from job import Job
+from serving import Step
+from targets import Predicted, Scale, Target
 
 # One message round of scalars with about as many parameters as CACE's water model (69 thousand).
-EQUIVALENT = {"layers": 2, "n_radial": 6, "l_max": 3, "body_order": 3, "channels": 32, "message_channels": 20}
+EQUIVALENT = {
+    "layers": 2,
+    "n_radial": 6,
+    "l_max": 3,
+    "body_order": 3,
+    "channels": 32,
+    "message_rank": 0,
+    "message_channels": 20,
+}
 SKIN = 0.5  # Å, the calculator's default
+CALIBRATION_ATOMS = 1000
 
 
 class CACEQEqEngine:
     def load(self, job: Job) -> int:
-        torch.manual_seed(0)
         species = tuple(sorted(atomic_numbers[symbol] for symbol in job.symbols))
         self.model = CACEQEq(config(job.model, species, job.cutoff)).to(getattr(torch, job.dtype))
         return sum(parameter.numel() for parameter in self.model.parameters())
@@ -33,7 +46,7 @@ class CACEQEqEngine:
         return lambda: predict(model, batch)
 
     def train(self, frames: list[Atoms]) -> Step:
-        examples = [Example(batch, zero_labels(batch)) for batch in map(self.single, frames)]
+        examples = [Example(batch, zero_labels(batch)) for batch in map(self.sample, frames)]
         gradient = SharedGradient(Fabric(accelerator="cpu"), self.model.train(), force_scale=1.0)
         optimizer = torch.optim.AdamW(gradient.parameters)
         loss = Loss(Weights(energy=1.0, forces=1.0))
@@ -44,20 +57,48 @@ class CACEQEqEngine:
 
         return step
 
+    def begin(self, job: Job, scale: Scale, frames: list[Atoms], targets: list[Target]) -> None:
+        """As `cace_qeq.training.prepare`: features, charges and energies of the elements."""
+        self.load(job)
+        pairs = zip(frames, targets, strict=True)
+        examples = [Example(self.sample(atoms), labels_for(label)) for atoms, label in pairs]
+        some = next(filled_batches(examples, CALIBRATION_ATOMS, torch.Generator().manual_seed(0)))
+        self.model.calibrate(collate([example.batch for example in some]))
+        if self.model.config.energy != "none":
+            fit_element_charges(self.model, some)
+        self.model.set_energy_scale(scale.forces)
+        refit_reference_energies(self.model, examples)
+
+    def sample(self, atoms: Atoms) -> AtomicBatch:
+        return to_batch(atoms, self.model.geometry, float(atoms.info.get("total_charge", 0.0)))
+
+    def join(self, samples: list[AtomicBatch]) -> AtomicBatch:
+        return collate(samples)
+
+    def predicted(self, batch: AtomicBatch) -> Predicted:
+        found = (differentiable_predict if self.model.training else predict)(self.model, batch)
+        return Predicted(found.energy, found.forces, found.charges)
+
     def calculator(self, keep_neighbors: bool) -> Any:
         return CACEQEqCalculator(self.model, skin=SKIN if keep_neighbors else 0.0)
 
     def batch(self, frames: list[Atoms]) -> AtomicBatch:
-        return collate([self.single(atoms) for atoms in frames])
-
-    def single(self, atoms: Atoms) -> AtomicBatch:
-        return to_batch(atoms, self.model.geometry, 0.0)
+        return collate([self.sample(atoms) for atoms in frames])
 
 
 def config(name: str, species: tuple[int, ...], cutoff: float) -> ModelConfig:
-    if name == "equivalent":
-        return ModelConfig(species=species, cutoff=cutoff, energy="none", **EQUIVALENT)
-    return ModelConfig.preset(name, species=species, cutoff=cutoff, energy="none")
+    """A preset, or "equivalent"; "equilibrated" or "coulomb" behind it gives it charges."""
+    size, _, energy = name.partition(" ")
+    changes: dict[str, Any] = {"species": species, "cutoff": cutoff, "energy": energy or "none"}
+    if size == "equivalent":
+        return ModelConfig.model_validate({**EQUIVALENT, **changes})
+    return ModelConfig.preset(size, **changes)
+
+
+def labels_for(label: Target) -> Labels:
+    """What `begin` needs of a frame."""
+    missing = torch.full((1, 3, 3), torch.nan, dtype=torch.float64)
+    return Labels(label.energy, label.forces, missing, label.charges, missing[:, 0])
 
 
 def zero_labels(batch: AtomicBatch) -> Labels:

@@ -11,27 +11,28 @@ from mace.calculators import MACECalculator
 from mace.modules.models import o3  # by way of mace, which makes torch load the constants of e3nn
 from mace.tools import AtomicNumberTable, torch_geometric
 
-from serving import Job, Step
+from job import Job
+from serving import Step
+from targets import Predicted, Scale, Target
 
-NEIGHBORS = 70.0  # on average, of an atom of water within 5.5 Å
+WATER = Scale()
 INTERACTION = modules.interaction_classes["RealAgnosticResidualInteractionBlock"]
 
 
 class MACE:
     """Two layers, l_max 3, correlation 3, all else as `mace_run_train` has it by default."""
 
-    def load(self, job: Job) -> int:
+    def load(self, job: Job, scale: Scale = WATER) -> int:
         torch.set_default_dtype(getattr(torch, job.dtype))
-        torch.manual_seed(0)
         numbers = sorted(atomic_numbers[symbol] for symbol in job.symbols)
         self.table, self.cutoff = AtomicNumberTable(numbers), job.cutoff
         self.model = modules.ScaleShiftMACE(
             r_max=job.cutoff, num_bessel=8, num_polynomial_cutoff=5, max_ell=3,
             interaction_cls=INTERACTION, interaction_cls_first=INTERACTION, num_interactions=2,
             num_elements=len(numbers), hidden_irreps=o3.Irreps(job.model), MLP_irreps=o3.Irreps("16x0e"),
-            gate=torch.nn.functional.silu, atomic_energies=np.zeros(len(numbers)), avg_num_neighbors=NEIGHBORS,
+            gate=torch.nn.functional.silu, atomic_energies=np.zeros(len(numbers)), avg_num_neighbors=scale.neighbors,
             atomic_numbers=numbers, correlation=3, radial_MLP=[64, 64, 64],
-            atomic_inter_scale=1.0, atomic_inter_shift=0.0,
+            atomic_inter_scale=scale.forces, atomic_inter_shift=0.0,
         )  # fmt: skip
         return sum(parameter.numel() for parameter in self.model.parameters())
 
@@ -57,13 +58,23 @@ class MACE:
         precision = str(torch.get_default_dtype()).removeprefix("torch.")
         return MACECalculator(models=self.model, device="cpu", default_dtype=precision)
 
+    def begin(self, job: Job, scale: Scale, frames: list[Atoms], targets: list[Target]) -> None:
+        self.load(job, scale)
+
+    def sample(self, atoms: Atoms) -> data.AtomicData:
+        bare = Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
+        return data.AtomicData.from_config(data.config_from_atoms(bare), z_table=self.table, cutoff=self.cutoff)
+
+    def join(self, samples: list[data.AtomicData]) -> dict[str, torch.Tensor]:
+        return dict(torch_geometric.batch.Batch.from_data_list(samples).to_dict())
+
+    def predicted(self, batch: dict[str, torch.Tensor]) -> Predicted:
+        found = self.model(batch, training=self.model.training, compute_force=True)
+        forces = found["forces"]
+        return Predicted(found["energy"], forces, torch.full_like(forces[:, 0], torch.nan))
+
     def batch(self, frames: list[Atoms]) -> dict[str, torch.Tensor]:
-        graphs = [
-            data.AtomicData.from_config(data.config_from_atoms(atoms), z_table=self.table, cutoff=self.cutoff)
-            for atoms in frames
-        ]
-        loader = torch_geometric.dataloader.DataLoader(graphs, batch_size=len(graphs), shuffle=False)
-        return dict(next(iter(loader)).to_dict())
+        return self.join([self.sample(atoms) for atoms in frames])
 
 
 ENGINE = MACE

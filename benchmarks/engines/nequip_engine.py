@@ -14,26 +14,28 @@ from nequip.scripts._compile_utils import AOTI_ASE_TARGET, COMPILE_TARGET_DICT
 from nequip.utils.aot import aot_export_model
 from nequip.utils.global_state import set_global_state
 
-from serving import Job, Step
+from job import Job
+from serving import Step
+from targets import Predicted, Scale, Target
 
 COMPILED = " compiled"
-NEIGHBORS = 70.0  # on average, of an atom of water within 5.5 Å
+WATER = Scale()
 
 
 class NequIP:
-    def load(self, job: Job) -> int:
+    def load(self, job: Job, scale: Scale = WATER) -> int:
         set_global_state()
         self.compiled = job.model.endswith(COMPILED)
         self.package = Path(job.frames).parent / f"{'-'.join((job.model, job.dtype, *job.symbols))}.nequip.pt2"
         self.model = PresetNequIPGNNModel(
             preset=job.model.removesuffix(COMPILED),
-            compile_mode="compile" if self.compiled and job.work == "train" else "eager",
-            seed=0,
+            compile_mode="compile" if self.compiled and job.work in ("train", "fit") else "eager",
+            seed=torch.initial_seed() % 2**31,
             model_dtype=job.dtype,
             r_max=job.cutoff,
             type_names=list(job.symbols),
-            avg_num_neighbors=NEIGHBORS,
-            per_type_energy_scales=1.0,
+            avg_num_neighbors=scale.neighbors,
+            per_type_energy_scales=scale.forces,
             per_type_energy_shifts=0.0,
         )
         self.transforms = [
@@ -64,6 +66,20 @@ class NequIP:
             optimizer.step()
 
         return step
+
+    def begin(self, job: Job, scale: Scale, frames: list[Atoms], targets: list[Target]) -> None:
+        self.load(job, scale)
+
+    def sample(self, atoms: Atoms) -> dict[str, torch.Tensor]:
+        return self.prepared([Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=atoms.pbc)])
+
+    def join(self, samples: list[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
+        return AtomicDataDict.batched_from_list(samples)
+
+    def predicted(self, batch: dict[str, torch.Tensor]) -> Predicted:
+        found = self.model(batch)
+        energy, forces = found[AtomicDataDict.TOTAL_ENERGY_KEY][:, 0], found[AtomicDataDict.FORCE_KEY]
+        return Predicted(energy, forces, torch.full_like(forces[:, 0], torch.nan))
 
     def calculator(self, keep_neighbors: bool) -> Any:
         if self.compiled:

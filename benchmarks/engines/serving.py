@@ -8,8 +8,9 @@ an `Engine`.
     {"do": "forget", "name": ...}                  ->  {}
     {"do": "peak"}                                 ->  {"kilobytes": 412000}
     {"do": "versions"}                             ->  {"torch": "2.13.0", ...}
+    {"do": "fit", "plan": {...}}                   ->  {"told": "..."}, ..., and the result of `fitting.Fit`
 
-A job names the model, its precision and cutoff, the file of frames, and the work to be timed, one of WORK.
+Jobs are described in `job`, trainings in `fitting`.
 """
 
 import json
@@ -18,7 +19,6 @@ import resource
 import time
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass
 from importlib.metadata import distributions
 from typing import Any, Protocol, TextIO
 
@@ -29,36 +29,15 @@ from ase import Atoms, units
 from ase.md.velocitydistribution import MaxwellBoltzmannDistribution
 from ase.md.verlet import VelocityVerlet
 
+from fitting import Fit, FitPlan, Learner
+from job import Job
+
 Step = Callable[[], Any]
 PACKAGES = ("torch", "numpy", "ase", "matscipy", "e3nn", "nequip", "mace-torch", "cace")
 MOVE = 0.01  # Å, root mean square move of an atom between two calls through ASE; about one step of dynamics
 
 
-@dataclass(frozen=True)
-class Job:
-    """What is timed: one call of the work, with this model, on these frames.
-
-    model    size, in the words of the code
-    dtype    float32 or float64
-    cutoff   Å
-    symbols  elements the model knows
-    frames   path of an extxyz file
-    work     one of WORK
-    """
-
-    model: str
-    dtype: str
-    cutoff: float
-    symbols: tuple[str, ...]
-    frames: str
-    work: str
-
-    @classmethod
-    def of(cls, values: dict[str, Any]) -> "Job":
-        return cls(**{**values, "symbols": tuple(values["symbols"])})
-
-
-class Engine(Protocol):
+class Engine(Learner, Protocol):
     """One code. All weights are random: time does not depend on them."""
 
     def load(self, job: Job) -> int:
@@ -124,12 +103,12 @@ WORK: dict[str, Callable[[Engine, list[Atoms]], Step]] = {
 class Server:
     """The steps prepared so far, by name."""
 
-    def __init__(self, engine: Callable[[], Engine]):
-        self.engine = engine
+    def __init__(self, engine: Callable[[], Engine], tell: Callable[[str], None]):
+        self.engine, self.tell = engine, tell
         self.steps: dict[str, Step] = {}
 
     def answer(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Raises ValueError for a request that is none of the five."""
+        """Raises ValueError for a request that is none of REQUESTS."""
         if request["do"] not in REQUESTS:
             raise ValueError(f"request {request['do']!r}: expected one of {', '.join(REQUESTS)}")
         return REQUESTS[request["do"]](self, request)
@@ -138,6 +117,7 @@ class Server:
         """Everything that is done once, compilation included; the first call belongs to it."""
         started = time.perf_counter()
         job = Job.of(request["job"])
+        torch.manual_seed(0)
         engine = self.engine()
         parameters = engine.load(job)
         frames = [bare(atoms) for atoms in ase.io.read(job.frames, ":")]
@@ -158,6 +138,9 @@ class Server:
         """Largest resident size that the process has had."""
         return {"kilobytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss}
 
+    def fit(self, request: dict[str, Any]) -> dict[str, Any]:
+        return Fit(self.engine(), FitPlan.of(request["plan"]), self.tell).run()
+
     def versions(self, request: dict[str, Any]) -> dict[str, Any]:
         installed = {package.name: package.version for package in distributions()}
         return {name: installed[name] for name in PACKAGES if name in installed}
@@ -169,6 +152,7 @@ REQUESTS = {
     "forget": Server.forget,
     "peak": Server.peak,
     "versions": Server.versions,
+    "fit": Server.fit,
 }
 
 
@@ -187,11 +171,14 @@ def seconds(step: Step) -> tuple[float, float]:
 def serve(engine: Callable[[], Engine], requests: TextIO, answers: TextIO) -> None:
     """Answer requests until they end. The caller sets the number of threads in the environment."""
     torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
-    server = Server(engine)
+
+    def say(answer: dict[str, Any]) -> None:
+        print(json.dumps(answer), file=answers, flush=True)
+
+    server = Server(engine, lambda text: say({"told": text}))
     for line in requests:
         try:
-            answer = server.answer(json.loads(line))
+            say(server.answer(json.loads(line)))
         except Exception as error:  # whatever another code raises belongs in the answer
             traceback.print_exc()
-            answer = {"error": f"{type(error).__name__}: {error}"}
-        print(json.dumps(answer), file=answers, flush=True)
+            say({"error": f"{type(error).__name__}: {error}"})

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from ase import Atoms
 
 from speed.structures import ethanol, water_box
+from speed.workers import OWN
 
-OWN = "cace_qeq"
 EQUIVALENT = f"{OWN} equivalent"
-PRESETS = tuple(f"{OWN} {name}" for name in ("XS", "S", "M", "L"))
+PRESETS = tuple(f"{OWN} {name}" for name in ("XS", "S", "M", "L", "L4"))
 S = f"{OWN} S"
 NEQUIP, NEQUIP_COMPILED = "nequip S", "nequip S compiled"
 MACE_64, MACE_128, MACE_128_L1 = "mace 64x0e", "mace 128x0e", "mace 128x0e+128x1o"

@@ -4,12 +4,16 @@ import ctypes.util
 import json
 import os
 import subprocess
+import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-ENGINES = Path(__file__).resolve().parents[1] / "engines"
+ROOT = Path(__file__).resolve().parents[2]
+ENGINES = ROOT / "benchmarks" / "engines"
+OWN = "cace_qeq"
 THREADS = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
 # glibc hands every large block back to the system and takes it anew, page faults included; these settings keep it.
 GLIBC = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(64 << 30), "MALLOC_TOP_PAD_": str(64 << 20)}
@@ -43,15 +47,41 @@ def tuned_allocator() -> Allocator:
     return Allocator("tuned", "glibc, " + " ".join(f"{name}={value}" for name, value in GLIBC.items()), GLIBC)
 
 
+def interpreters_of(peers: str, pythons: list[str], cace: Path | None) -> dict[str, Interpreter]:
+    """By engine: this package here, peers where they are said to be, otherwise here too.
+
+    raises  ValueError for a peer that is not known
+    """
+    given = dict(text.split("=", 1) for text in pythons)
+    names = [*filter(None, peers.split(",")), *(["cace"] if cace else [])]
+    unknown = (set(names) | set(given)) - {"nequip", "mace", "cace"}
+    if unknown:
+        raise ValueError(f"there is no peer {sorted(unknown)[0]!r}; choose of nequip, mace, and --cace PATH.")
+    found = {OWN: Interpreter(sys.executable, {"PYTHONPATH": str(ROOT)})}
+    for name in names:
+        environment = {"PYTHONPATH": str(cace.resolve())} if name == "cace" and cace else {}
+        found[name] = Interpreter(given.get(name, sys.executable), environment)
+    return found
+
+
 class WorkerError(RuntimeError):
     """A process could not do what it was asked, or is gone."""
 
 
 class Worker:
-    """One process; ends with the `with` block."""
+    """One process; ends with the `with` block.
 
-    def __init__(self, engine: str, interpreter: Interpreter, allocator: Allocator):
-        self.engine = engine
+    tell  is told what the process says while it works
+    """
+
+    def __init__(
+        self,
+        engine: str,
+        interpreter: Interpreter,
+        allocator: Allocator,
+        tell: Callable[[str], None] = lambda text: None,
+    ):
+        self.engine, self.tell = engine, tell
         self.process = subprocess.Popen(
             [interpreter.python, str(ENGINES), engine],
             stdin=subprocess.PIPE,
@@ -63,19 +93,26 @@ class Worker:
 
     def ask(self, do: str, **details: Any) -> dict[str, Any]:
         """raises  WorkerError"""
-        assert self.process.stdin and self.process.stdout
+        assert self.process.stdin
         try:
             print(json.dumps({"do": do, **details}), file=self.process.stdin, flush=True)
-            line = self.process.stdout.readline()
+            answer = self.answer()
+            while "told" in answer:
+                self.tell(answer["told"])
+                answer = self.answer()
         except BrokenPipeError:
-            line = ""
-        if not line:
-            code = self.process.wait()
-            raise WorkerError(f"{self.engine}: the process ended with code {code}; is {self.engine} installed in it?")
-        answer: dict[str, Any] = json.loads(line)
+            answer = self.ended()
         if "error" in answer:
             raise WorkerError(f"{self.engine}: {answer['error']}")
         return answer
+
+    def answer(self) -> dict[str, Any]:
+        assert self.process.stdout
+        line = self.process.stdout.readline()
+        return dict(json.loads(line)) if line else self.ended()
+
+    def ended(self) -> dict[str, Any]:
+        return {"error": f"the process ended with code {self.process.wait()}; is the code installed in it?"}
 
     def __enter__(self) -> "Worker":
         return self

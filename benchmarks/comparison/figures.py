@@ -1,0 +1,75 @@
+"""Figures of the comparison, one file for each set: error against training time, inference cost and frames."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import mean
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt  # noqa: E402
+from matplotlib.axes import Axes  # noqa: E402
+
+from comparison.report import Group, grouped  # noqa: E402
+from comparison.runs import Finished  # noqa: E402
+
+FORCES = "forces_rmse_mev_per_angstrom"
+LABEL = "force RMSE (meV/Å)"
+
+
+def draw(results: Sequence[Finished], folder: Path) -> list[Path]:
+    """For each set that was run."""
+    folder.mkdir(parents=True, exist_ok=True)
+    return [draw_set(name, results, folder) for name in sorted({found.run.set for found in results})]
+
+
+def draw_set(name: str, results: Sequence[Finished], folder: Path) -> Path:
+    groups = {key: members for key, members in grouped(results).items() if key[0] == name}
+    colors = {subject: f"C{index}" for index, subject in enumerate(sorted({key[3] for key in groups}))}
+    figure, axes = plt.subplots(1, 3, figsize=(12, 3.8), layout="constrained")
+    draw_histories(axes[0], groups, colors)
+    draw_pareto(axes[1], groups, colors)
+    draw_learning_curves(axes[2], groups, colors)
+    for axis in axes:
+        axis.set(xscale="log", yscale="log", ylabel=LABEL)
+    axes[0].legend(fontsize="small")
+    figure.suptitle(name)
+    path = folder / f"{name}.png"
+    figure.savefig(path, dpi=150)
+    plt.close(figure)
+    return path
+
+
+def draw_histories(axis: Axes, groups: dict[Group, list[Finished]], colors: dict[str, str]) -> None:
+    """Validation error against CPU time, of the runs with the most frames."""
+    axis.set(xlabel="training (CPU s)", title="validation while training")
+    largest = max(key[1] for key in groups)
+    labelled = set[str]()
+    for (_, frames, _, subject), members in groups.items():
+        for found in members if frames == largest else []:
+            history = found.result["history"]
+            label = None if subject in labelled else subject
+            labelled.add(subject)
+            times, errors = [row["seconds"] for row in history], [row[FORCES] for row in history]
+            axis.plot(times, errors, color=colors[subject], label=label, alpha=0.8)
+
+
+def draw_pareto(axis: Axes, groups: dict[Group, list[Finished]], colors: dict[str, str]) -> None:
+    """Error on held-out frames against inference time, of the runs with the most frames."""
+    axis.set(xlabel="inference (µs/atom)", title="held out, against cost")
+    largest = max(key[1] for key in groups)
+    for (_, frames, seconds, subject), members in groups.items():
+        if frames == largest:
+            cost = mean(1e6 * found.result["seconds_per_atom"] for found in members)
+            error = mean(found.errors[FORCES] for found in members)
+            axis.plot(cost, error, "o", color=colors[subject])
+            axis.annotate(f" {seconds:g} s", (cost, error), fontsize="x-small")
+
+
+def draw_learning_curves(axis: Axes, groups: dict[Group, list[Finished]], colors: dict[str, str]) -> None:
+    """Error on held-out frames against training frames, one curve for each model and budget."""
+    axis.set(xlabel="training frames", title="held out, against data")
+    for seconds, subject in sorted({(key[2], key[3]) for key in groups}):
+        chosen = {key[1]: members for key, members in groups.items() if key[2:] == (seconds, subject)}
+        errors = [mean(found.errors[FORCES] for found in members) for members in chosen.values()]
+        axis.plot(list(chosen), errors, "o-", color=colors[subject])

@@ -1,0 +1,51 @@
+"""Results of the comparison as a table: means over seeds, with their spread."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from statistics import mean, stdev
+
+from comparison.runs import Finished
+
+HEAD = (
+    "| set | frames | model | parameters | energy (meV) | energy (meV/atom) | forces (meV/Å) | charges (me) "
+    "| training (CPU s) | inference (µs/atom) | peak memory (MB) | seeds |"
+)
+ERRORS = ("total_energy_rmse_mev", "energy_rmse_mev_per_atom", "forces_rmse_mev_per_angstrom", "charges_rmse_me")
+
+Group = tuple[str, int, float, str]
+
+
+def grouped(results: Iterable[Finished]) -> dict[Group, list[Finished]]:
+    """Runs that differ by the seed alone: set, training frames, seconds, model."""
+    groups: dict[Group, list[Finished]] = defaultdict(list)
+    for found in results:
+        key = (found.run.set, found.result["frames"], found.run.seconds, found.run.subject)
+        groups[key].append(found)
+    return dict(sorted(groups.items()))
+
+
+def markdown(results: Iterable[Finished]) -> str:
+    """One row for each group of seeds; root mean square errors on held-out frames."""
+    rows = [row(key, members) for key, members in grouped(results).items()]
+    rule = "|" + "---|" * (HEAD.count("|") - 1)
+    return "\n".join([HEAD, rule, *rows]) + "\n"
+
+
+def row(key: Group, members: Sequence[Finished]) -> str:
+    name, frames, seconds, subject = key
+    first = members[0].result
+    errors = [spread([found.errors[error] for found in members if error in found.errors]) for error in ERRORS]
+    inference = mean(1e6 * found.result["seconds_per_atom"] for found in members)
+    memory = max(found.result["peak_memory_mb"] for found in members)
+    cells = [
+        name, str(frames), subject, str(first["parameters"]), *errors, f"{seconds:g}", f"{inference:.3g}",
+        f"{memory:.0f}", str(len(members)),
+    ]  # fmt: skip
+    return f"| {' | '.join(cells)} |"
+
+
+def spread(values: Sequence[float]) -> str:
+    """Mean ± standard deviation."""
+    if not values:
+        return "–"
+    return f"{mean(values):.3g}" + (f" ± {stdev(values):.2g}" if len(values) > 1 else "")

@@ -1,0 +1,86 @@
+"""Trainings of the comparison: what distinguishes them, where their results lie, and reading those."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+# Frames are small and few, so steps are many: what the codes' own manuals recommend for such sets.
+LEARNING_RATES = {"cace_qeq": 0.005, "nequip": 0.01, "mace": 0.01}
+ENERGY_WEIGHTS = (10.0, 100.0)
+CHARGE_WEIGHT = 5.0
+
+
+@dataclass(frozen=True)
+class Run:
+    """One model trained once.
+
+    subject  code and size, e.g. "nequip S"; "equilibrated" or "coulomb" behind our own gives them charges
+    seconds  CPU time of training
+    frames   how many of the training frames, 0 for all
+    cutoff   Å
+    batch    frames of a step
+    """
+
+    set: str
+    subject: str
+    seed: int
+    seconds: float
+    frames: int = 0
+    cutoff: float = 5.0
+    batch: int = 5
+
+    @property
+    def engine(self) -> str:
+        return self.subject.partition(" ")[0]
+
+    @property
+    def name(self) -> str:
+        """Of the result file."""
+        frames = f"_{self.frames}frames" if self.frames else ""
+        return f"{self.set}_{self.subject.replace(' ', '-')}_{self.seconds:g}s{frames}_seed{self.seed}"
+
+    def plan(self, files: dict[str, list[str]], symbols: list[str], state: Path) -> dict[str, Any]:
+        """A fitting.FitPlan in plain values.
+
+        files  paths by "train", "valid" and "held_out"
+        """
+        model = self.subject.partition(" ")[2]
+        charged = self.engine == "cace_qeq" and " " in model
+        job = {"model": model, "dtype": "float32", "cutoff": self.cutoff, "symbols": symbols, "work": "fit"}
+        return {
+            "job": {**job, "frames": str(state.parent)},
+            **files,
+            "seconds": self.seconds,
+            "seed": self.seed,
+            "batch": self.batch,
+            "frames": self.frames,
+            "learning_rate": LEARNING_RATES[self.engine],
+            "energy_weights": list(ENERGY_WEIGHTS),
+            "charge_weight": CHARGE_WEIGHT if charged else 0.0,
+            "state": str(state),
+        }
+
+    def values(self) -> dict[str, Any]:
+        return {**asdict(self), "learning_rate": LEARNING_RATES[self.engine], "energy_weights": ENERGY_WEIGHTS}
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A run with its result: errors, history, times, memory and size."""
+
+    run: Run
+    result: dict[str, Any]
+
+    @property
+    def errors(self) -> dict[str, float]:
+        return dict(self.result["errors"])
+
+
+def finished(folder: Path) -> Iterator[Finished]:
+    """All results of a folder, in the order of their names."""
+    fields = Run.__dataclass_fields__
+    for path in sorted(folder.glob("*.json")):
+        content = json.loads(path.read_text())
+        yield Finished(Run(**{key: value for key, value in content["run"].items() if key in fields}), content["result"])

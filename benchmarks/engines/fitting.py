@@ -1,0 +1,246 @@
+"""The same training for every code: one loop, one loss, one schedule, and a budget of CPU seconds.
+
+Every code gets the same frames in the same order, energies of which the same reference energies of the elements have
+been taken, the same loss, optimiser, moving average and schedule; learning rates are those that the codes recommend.
+The schedule follows the CPU time that steps have taken; validation, neighbour lists and compilation do not count.
+"""
+
+import math
+import resource
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from ase import Atoms
+from ase.neighborlist import neighbor_list
+
+from job import Job
+from targets import ErrorSums, Predicted, Scale, Target, joined, loss, nested, read, reference_energies, target
+
+CHECKS = 20  # validations, evenly over the budget
+SECOND_PHASE = 0.7  # of the budget; from there on energies weigh more
+WARM_UP, FINAL = 0.02, 0.01  # of the budget; of the learning rate
+AVERAGE, CLIP = 0.99, 10.0
+
+
+class Learner(Protocol):
+    """What an engine offers for training."""
+
+    model: torch.nn.Module
+
+    def begin(self, job: Job, scale: Scale, frames: list[Atoms], targets: list[Target]) -> None:
+        """Random weights, and whatever the code sets from its training frames."""
+
+    def sample(self, atoms: Atoms) -> Any:
+        """A frame with its neighbours."""
+
+    def join(self, samples: list[Any]) -> Any:
+        """A batch."""
+
+    def predicted(self, batch: Any) -> Predicted:
+        """Differentiable if the model is in training mode."""
+
+
+@dataclass(frozen=True)
+class FitPlan:
+    """One training.
+
+    job            model, precision, cutoff and elements
+    seconds        CPU time of all steps
+    batch          frames of a step
+    frames         how many training frames are used, 0 for all
+    energy_weights in the two phases, beside 1 for forces
+    state          file from which a broken run goes on
+    """
+
+    job: Job
+    train: tuple[str, ...]
+    valid: tuple[str, ...]
+    held_out: tuple[str, ...]
+    seconds: float
+    seed: int
+    batch: int
+    frames: int
+    learning_rate: float
+    energy_weights: tuple[float, float]
+    charge_weight: float
+    state: str
+
+    @classmethod
+    def of(cls, values: dict[str, Any]) -> "FitPlan":
+        return cls(**{**values, "job": Job.of(values["job"])})
+
+
+@dataclass(frozen=True)
+class Batches:
+    """Frames ready for a code, with their labels."""
+
+    samples: list[Any]
+    targets: list[Target]
+
+    def chosen(self, learner: Learner, indices: list[int]) -> tuple[Any, Target]:
+        return learner.join([self.samples[i] for i in indices]), joined([self.targets[i] for i in indices])
+
+    def in_order(self, size: int) -> Iterator[list[int]]:
+        for start in range(0, len(self.samples), size):
+            yield list(range(start, min(start + size, len(self.samples))))
+
+
+class Fit:
+    """A training that can be broken off and taken up again."""
+
+    def __init__(self, learner: Learner, plan: FitPlan, tell: Callable[[str], None]):
+        self.learner, self.plan, self.tell = learner, plan, tell
+        torch.manual_seed(plan.seed)
+        train = nested(read(plan.train), plan.frames)
+        self.references = reference_energies(train)
+        targets = [target(atoms, self.references) for atoms in train]
+        self.scale = scale_of(train, plan.job.cutoff)
+        learner.begin(plan.job, self.scale, train, targets)
+        self.train = Batches([learner.sample(atoms) for atoms in train], targets)
+        self.valid = self.labelled(read(plan.valid))
+        self.weights = [parameter for parameter in learner.model.parameters() if parameter.requires_grad]
+        self.average = [weight.detach().clone() for weight in self.weights]
+        self.optimizer = torch.optim.AdamW(self.weights, lr=plan.learning_rate, weight_decay=0.0)
+        self.best = [weight.clone() for weight in self.average]
+        self.spent, self.steps, self.history = 0.0, 0, list[dict[str, float]]()
+
+    def labelled(self, frames: list[Atoms]) -> Batches:
+        samples = [self.learner.sample(atoms) for atoms in frames]
+        return Batches(samples, [target(atoms, self.references) for atoms in frames])
+
+    def run(self) -> dict[str, Any]:
+        """Train until the budget is spent; errors, times and memory."""
+        self.resume()
+        self.gradient(self.indices(0), 1.0)  # whatever is compiled or allocated once
+        while self.spent < self.plan.seconds:
+            started = time.process_time()
+            self.step()
+            self.spent += time.process_time() - started
+            if self.spent >= self.plan.seconds * (len(self.history) + 1) / CHECKS:
+                self.check()
+        self.restore(self.best)
+        held_out = self.labelled(read(self.plan.held_out))
+        errors, seconds_per_atom = self.errors(held_out)
+        return {
+            "errors": errors,
+            "history": self.history,
+            "training_seconds": self.spent,
+            "steps": self.steps,
+            "epochs": self.steps * self.plan.batch / len(self.train.samples),
+            "seconds_per_atom": seconds_per_atom,
+            "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+            "parameters": sum(weight.numel() for weight in self.weights),
+            "frames": len(self.train.samples),
+        }
+
+    def indices(self, step: int) -> list[int]:
+        """Frames of a step: epochs are permutations that only the seed decides."""
+        n_frames = len(self.train.samples)
+        per_epoch = max(1, n_frames // self.plan.batch)
+        epoch, place = divmod(step, per_epoch)
+        order = np.random.default_rng([self.plan.seed, epoch]).permutation(n_frames)
+        return order[place * self.plan.batch : (place + 1) * self.plan.batch].tolist()
+
+    def step(self) -> None:
+        done = self.spent / self.plan.seconds
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.plan.learning_rate * rate_factor(done)
+        self.gradient(self.indices(self.steps), self.plan.energy_weights[done >= SECOND_PHASE])
+        torch.nn.utils.clip_grad_norm_(self.weights, CLIP)
+        self.optimizer.step()
+        self.steps += 1
+        decay = min(AVERAGE, self.steps / (9 + self.steps))
+        torch._foreach_lerp_(self.average, [weight.detach() for weight in self.weights], 1 - decay)
+
+    def gradient(self, indices: list[int], energy_weight: float) -> None:
+        self.learner.model.train()
+        self.optimizer.zero_grad()
+        batch, label = self.train.chosen(self.learner, indices)
+        weights = (energy_weight, self.plan.charge_weight)
+        loss(self.learner.predicted(batch), label, self.scale, weights).backward()
+
+    def check(self) -> None:
+        """Validate the average, keep it if it is the best, and save."""
+        with self.averaged():
+            errors, _ = self.errors(self.valid)
+        self.history.append({"seconds": self.spent, "steps": self.steps, **errors})
+        if score(self.history[-1], self.plan) == min(score(row, self.plan) for row in self.history):
+            self.best = [weight.clone() for weight in self.average]
+        Path(self.plan.state).parent.mkdir(parents=True, exist_ok=True)
+        torch.save(self.state(), self.plan.state)
+        self.tell(f"{self.spent:.0f} s, forces {errors['forces_rmse_mev_per_angstrom']:.1f} meV/Å")
+
+    def errors(self, batches: Batches) -> tuple[dict[str, float], float]:
+        """Errors, and CPU seconds per atom of energies and forces in batches of the training's size."""
+        self.learner.model.eval()
+        self.differentiable(False)
+        sums, times = ErrorSums(), []
+        for indices in batches.in_order(self.plan.batch):
+            batch, label = batches.chosen(self.learner, indices)
+            started = time.process_time()
+            predicted = self.learner.predicted(batch)
+            times.append((time.process_time() - started) / int(label.n_atoms.sum()))
+            sums.add(predicted, label)
+        self.differentiable(True)
+        return sums.results(), median(times)
+
+    def differentiable(self, by_weights: bool) -> None:
+        for weight in self.weights:
+            weight.requires_grad_(by_weights)
+
+    @contextmanager
+    def averaged(self) -> Iterator[None]:
+        """The model with the averaged weights."""
+        current = [weight.detach().clone() for weight in self.weights]
+        self.restore(self.average)
+        yield
+        self.restore(current)
+
+    @torch.no_grad()
+    def restore(self, values: list[torch.Tensor]) -> None:
+        for weight, value in zip(self.weights, values, strict=True):
+            weight.copy_(value)
+
+    def state(self) -> dict[str, Any]:
+        return {
+            "weights": [weight.detach() for weight in self.weights],
+            "average": self.average,
+            "best": self.best,
+            "optimizer": self.optimizer.state_dict(),
+            "progress": (self.spent, self.steps, self.history),
+        }
+
+    def resume(self) -> None:
+        if not Path(self.plan.state).is_file():
+            return
+        state = torch.load(self.plan.state, weights_only=True)
+        self.restore(state["weights"])
+        self.average, self.best = state["average"], state["best"]
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.spent, self.steps, self.history = state["progress"]
+
+
+def score(row: dict[str, float], plan: FitPlan) -> float:
+    """What the best model is chosen by: the loss of the second phase on the validation frames."""
+    energy, forces = row["energy_rmse_mev_per_atom"], row["forces_rmse_mev_per_angstrom"]
+    return plan.energy_weights[1] * energy**2 + forces**2
+
+
+def rate_factor(done: float) -> float:
+    """Of the learning rate, when a fraction of the budget is done: a linear start, then half a cosine."""
+    if done < WARM_UP:
+        return done / WARM_UP
+    return FINAL + (1 - FINAL) * (1 + math.cos(math.pi * min(done, 1.0))) / 2
+
+
+def scale_of(frames: list[Atoms], cutoff: float) -> Scale:
+    forces = np.concatenate([atoms.arrays["REF_forces"].ravel() for atoms in frames])
+    counts = [len(neighbor_list("i", atoms, cutoff)) / len(atoms) for atoms in frames[:20]]
+    return Scale(float(np.sqrt(np.mean(forces**2))), float(np.mean(counts)))

@@ -1,0 +1,123 @@
+"""Labelled frames, what a code says of them, and the difference."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import ase.io
+import numpy as np
+import torch
+from ase import Atoms
+from torch import Tensor
+
+UNITS = {"total_energy": "mev", "energy": "mev_per_atom", "forces": "mev_per_angstrom", "charges": "me"}
+
+
+@dataclass(frozen=True)
+class Scale:
+    """What a model may know of its training frames before it is trained.
+
+    forces     eV/Å, root mean square
+    neighbors  within the cutoff, on average
+    """
+
+    forces: float = 1.0
+    neighbors: float = 70.0  # water at 1 g/cc within 5.5 Å
+
+
+@dataclass(frozen=True)
+class Target:
+    """Labels of one or several frames; NaN where there is none.
+
+    energy   (structure,)  eV, of which reference energies have been taken
+    forces   (atom, 3)     eV/Å
+    charges  (atom,)       e
+    n_atoms  (structure,)
+    """
+
+    energy: Tensor
+    forces: Tensor
+    charges: Tensor
+    n_atoms: Tensor
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """The same of a model; charges are NaN for one without."""
+
+    energy: Tensor
+    forces: Tensor
+    charges: Tensor
+
+
+def read(paths: Sequence[str]) -> list[Atoms]:
+    """Frames of some files, in order."""
+    return [atoms for path in paths for atoms in ase.io.read(path, ":")]
+
+
+def energy_of(atoms: Atoms) -> float:
+    return float(atoms.info["REF_energy"])
+
+
+def target(atoms: Atoms, references: dict[int, float]) -> Target:
+    reference = sum(references[number] for number in atoms.numbers.tolist())
+    charges = atoms.arrays.get("REF_charges", np.full(len(atoms), np.nan))
+    return Target(
+        torch.tensor([energy_of(atoms) - reference], dtype=torch.float64),
+        torch.tensor(atoms.arrays["REF_forces"], dtype=torch.float64),
+        torch.tensor(charges, dtype=torch.float64),
+        torch.tensor([len(atoms)]),
+    )
+
+
+def joined(targets: Sequence[Target]) -> Target:
+    return Target(
+        *(torch.cat([getattr(part, name) for part in targets]) for name in ("energy", "forces", "charges", "n_atoms"))
+    )
+
+
+def reference_energies(frames: Sequence[Atoms]) -> dict[int, float]:
+    """eV by atomic number: least squares of energies on compositions, of smallest norm."""
+    numbers = sorted({number for atoms in frames for number in atoms.numbers.tolist()})
+    counts = np.array([[(atoms.numbers == number).sum() for number in numbers] for atoms in frames])
+    energies = np.array([energy_of(atoms) for atoms in frames])
+    return dict(zip(numbers, np.linalg.lstsq(counts, energies, rcond=None)[0].tolist(), strict=True))
+
+
+def nested(frames: list[Atoms], n_frames: int) -> list[Atoms]:
+    """The first of one fixed random order, so that smaller subsets lie in larger ones; 0 for all."""
+    order = np.random.default_rng(0).permutation(len(frames))
+    return [frames[index] for index in sorted(order[: n_frames or None].tolist())]
+
+
+class ErrorSums:
+    """Errors of predictions, batch by batch."""
+
+    def __init__(self) -> None:
+        self.errors: dict[str, list[Tensor]] = {name: [] for name in UNITS}
+
+    def add(self, predicted: Predicted, label: Target) -> None:
+        energy = 1e3 * (predicted.energy.detach() - label.energy)
+        self.errors["total_energy"].append(energy)
+        self.errors["energy"].append(energy / label.n_atoms)
+        self.errors["forces"].append(1e3 * (predicted.forces.detach() - label.forces).flatten())
+        self.errors["charges"].append(1e3 * (predicted.charges.detach() - label.charges))
+
+    def results(self) -> dict[str, float]:
+        """In UNITS, of what is labelled and predicted."""
+        found = {}
+        for name, parts in self.errors.items():
+            errors = torch.cat(parts)
+            if errors.isfinite().all():
+                found[f"{name}_rmse_{UNITS[name]}"] = float(errors.square().mean().sqrt())
+                found[f"{name}_mae_{UNITS[name]}"] = float(errors.abs().mean())
+        return found
+
+
+def loss(predicted: Predicted, label: Target, scale: Scale, weights: tuple[float, float]) -> Tensor:
+    """Mean squares of errors in units of the force scale s: of forces, of energies per atom (s · 1 Å), of charges (e).
+
+    weights  of energies and of charges
+    """
+    energy = ((predicted.energy - label.energy) / label.n_atoms / scale.forces).square().mean()
+    total = weights[0] * energy + ((predicted.forces - label.forces) / scale.forces).square().mean()
+    return total + weights[1] * (predicted.charges - label.charges).square().mean() if weights[1] else total

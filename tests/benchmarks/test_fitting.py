@@ -1,0 +1,115 @@
+"""The common training loop, with the smallest code there is: one spring per pair, fitted to springs."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from ase import Atoms
+from ase.io import write
+
+from fitting import FINAL, Fit, FitPlan, rate_factor
+from job import Job
+from targets import Predicted, Scale, Target, read, reference_energies, target
+
+STIFFNESS = 3.0
+
+
+def dimer(length: float) -> Atoms:
+    atoms = Atoms("H2", positions=[[0, 0, 0], [length, 0, 0]])
+    atoms.info["REF_energy"] = STIFFNESS * (length - 1) ** 2 / 2
+    atoms.arrays["REF_forces"] = STIFFNESS * (length - 1) * np.array([[1.0, 0, 0], [-1, 0, 0]])
+    return atoms
+
+
+class Spring(torch.nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.stiffness = torch.nn.Parameter(torch.tensor(1.0, dtype=torch.float64))
+        self.offset = torch.nn.Parameter(torch.tensor(0.0, dtype=torch.float64))
+
+    def forward(self, length: torch.Tensor) -> torch.Tensor:
+        return self.stiffness * (length - 1) ** 2 / 2 + self.offset
+
+
+class Springs:
+    """A code whose only parameters are a stiffness and a constant."""
+
+    def begin(self, job: Job, scale: Scale, frames: list[Atoms], targets: list[Target]) -> None:
+        self.model = Spring()
+
+    def sample(self, atoms: Atoms) -> float:
+        return float(atoms.get_distance(0, 1))
+
+    def join(self, samples: list[float]) -> torch.Tensor:
+        return torch.tensor(samples, dtype=torch.float64)
+
+    def predicted(self, batch: torch.Tensor) -> Predicted:
+        length = batch.clone().requires_grad_(True)
+        energy = self.model(length)
+        (slope,) = torch.autograd.grad(energy.sum(), length, create_graph=self.model.training)
+        forces = torch.zeros(len(batch), 2, 3, dtype=torch.float64)
+        forces = forces + slope[:, None, None] * torch.tensor([[[1.0, 0, 0], [-1, 0, 0]]], dtype=torch.float64)
+        forces = forces.view(-1, 3)
+        return Predicted(energy, forces, torch.full_like(forces[:, 0], torch.nan))
+
+
+@pytest.fixture
+def plan(tmp_path: Path) -> FitPlan:
+    lengths = np.linspace(0.7, 1.4, 23)
+    paths = {}
+    for name, chosen in (("train", lengths), ("valid", lengths[::4] + 0.01), ("held_out", lengths[::5] + 0.02)):
+        paths[name] = (str(tmp_path / f"{name}.extxyz"),)
+        write(paths[name][0], [dimer(length) for length in chosen], format="extxyz")
+    job = Job("spring", "float64", 2.0, ("H",), str(tmp_path), "fit")
+    return FitPlan(
+        job, **paths, seconds=0.6, seed=1, batch=5, frames=0, learning_rate=0.05, energy_weights=(1.0, 10.0),
+        charge_weight=0.0, state=str(tmp_path / "state.pt"),
+    )  # fmt: skip
+
+
+def test_springs_are_found_again_within_the_budget(plan):
+    learner = Springs()
+    result = Fit(learner, plan, lambda text: None).run()
+    assert learner.model.stiffness.item() == pytest.approx(STIFFNESS, rel=0.02)
+    assert result["errors"]["forces_rmse_mev_per_angstrom"] < 20
+    assert 0.6 <= result["training_seconds"] < 0.7
+    assert [row["seconds"] for row in result["history"]] == sorted(row["seconds"] for row in result["history"])
+    assert (result["frames"], result["parameters"]) == (23, 2)
+
+
+def test_a_broken_training_goes_on_where_it_was_saved(plan):
+    before = Fit(Springs(), replace(plan, seconds=0.3), lambda text: None)
+    before.run()
+    again = Fit(Springs(), plan, lambda text: None)
+    again.resume()
+    assert again.history == before.history
+    assert again.spent == again.history[-1]["seconds"]
+    assert again.steps == again.history[-1]["steps"]
+    assert torch.equal(again.average[0], before.average[0])
+
+
+def test_every_epoch_shows_every_frame_once(plan):
+    fit = Fit(Springs(), plan, lambda text: None)
+    per_epoch = 23 // 5
+    epochs = [[i for step in range(per_epoch) for i in fit.indices(per_epoch * e + step)] for e in range(2)]
+    for epoch in epochs:
+        assert len(epoch) == len(set(epoch)) == 20  # the last three wait for another order
+    assert epochs[0] != epochs[1]
+    assert Fit(Springs(), plan, lambda text: None).indices(3) == fit.indices(3)
+    assert Fit(Springs(), replace(plan, seed=2), lambda text: None).indices(3) != fit.indices(3)
+
+
+def test_the_learning_rate_rises_and_falls():
+    assert rate_factor(0.0) == 0.0
+    assert rate_factor(0.02) == pytest.approx(1.0, abs=2e-3)
+    assert rate_factor(0.51) == pytest.approx((1 + FINAL) / 2, abs=0.02)
+    assert rate_factor(1.0) == rate_factor(2.0) == pytest.approx(FINAL)
+
+
+def test_labels_have_lost_what_the_elements_explain(plan):
+    frames = read(plan.train)
+    references = reference_energies(frames)
+    left = [target(atoms, references).energy.item() for atoms in frames]
+    assert np.mean(left) == pytest.approx(0.0, abs=1e-12)

@@ -1,0 +1,60 @@
+"""Results become rows: seeds are averaged, everything else is kept apart."""
+
+import json
+from dataclasses import asdict, replace
+
+import pytest
+
+from comparison.report import grouped, markdown, spread
+from comparison.runs import Finished, Run, finished
+
+RUN = Run("acac", "cace_qeq S", 1, 300.0)
+
+
+def result(forces: float, **changes: float) -> dict:
+    errors = {"total_energy_rmse_mev": 3.0, "energy_rmse_mev_per_atom": 0.2, "forces_rmse_mev_per_angstrom": forces}
+    times = {"seconds_per_atom": 2e-6, "peak_memory_mb": 400.0}
+    return {"errors": errors, "frames": 450, "parameters": 1000, "history": [], **times, **changes}
+
+
+def test_names_tell_runs_apart():
+    runs = [RUN, replace(RUN, seed=2), replace(RUN, frames=45), replace(RUN, subject="nequip S"), replace(RUN, set="b")]
+    assert len({run.name for run in runs}) == len(runs)
+    assert " " not in RUN.name
+
+
+def test_mean_and_spread_over_seeds():
+    assert spread([10.0, 14.0]) == "12 ± 2.8"
+    assert spread([10.0]) == "10"
+    assert spread([]) == "–"
+
+
+def test_seeds_share_a_row():
+    members = [Finished(RUN, result(10.0)), Finished(replace(RUN, seed=2), result(14.0))]
+    members.append(Finished(replace(RUN, subject="nequip S"), result(20.0)))
+    lines = markdown(members).splitlines()
+    assert len(lines) == 4  # head, rule and two rows
+    assert "| cace_qeq S | 1000 | 3 ± 0 | 0.2 ± 0 | 12 ± 2.8 | – | 300 | 2 | 400 | 2 |" in lines[2]
+    assert len({line.count("|") for line in lines}) == 1
+
+
+def test_budgets_and_frames_are_kept_apart():
+    members = [Finished(RUN, result(10.0)), Finished(replace(RUN, seconds=30.0), result(30.0))]
+    members.append(Finished(replace(RUN, frames=45), result(50.0, frames=45)))
+    assert len(grouped(members)) == 3
+
+
+def test_results_are_read_back(tmp_path):
+    values = {**asdict(RUN), "learning_rate": 0.005}
+    (tmp_path / "one.json").write_text(json.dumps({"run": values, "result": result(10.0)}))
+    (found,) = finished(tmp_path)
+    assert found.run == RUN
+    assert found.errors["forces_rmse_mev_per_angstrom"] == 10.0
+
+
+@pytest.mark.parametrize(
+    ("subject", "weight"), [("cace_qeq S equilibrated", 5.0), ("cace_qeq S", 0.0), ("nequip S", 0.0)]
+)
+def test_charges_are_fitted_by_models_that_have_them(tmp_path, subject, weight):
+    plan = replace(RUN, subject=subject).plan({"train": []}, ["H"], tmp_path / "state.pt")
+    assert plan["charge_weight"] == weight

@@ -1,0 +1,71 @@
+"""Labels, what is taken off them, and errors, by hand."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from ase import Atoms
+
+from targets import ErrorSums, Predicted, Scale, Target, joined, loss, nested, reference_energies, target
+
+ENERGIES = {1: -13.5, 8: -2040.0}
+
+
+def frame(symbols: str, extra: float = 0.0) -> Atoms:
+    atoms = Atoms(symbols, positions=np.arange(3 * len(Atoms(symbols))).reshape(-1, 3))
+    atoms.info["REF_energy"] = sum(ENERGIES[number] for number in atoms.numbers.tolist()) + extra
+    atoms.arrays["REF_forces"] = np.full((len(atoms), 3), 0.5)
+    return atoms
+
+
+def label(energy: float, n_atoms: int, charges: float = math.nan) -> Target:
+    forces = torch.zeros(n_atoms, 3, dtype=torch.float64)
+    filled = torch.full((n_atoms,), charges, dtype=torch.float64)
+    return Target(torch.tensor([energy], dtype=torch.float64), forces, filled, torch.tensor([n_atoms]))
+
+
+def test_reference_energies_are_those_of_the_elements():
+    found = reference_energies([frame("H2O"), frame("H2"), frame("O2")])
+    assert found == pytest.approx(ENERGIES, abs=1e-9)
+
+
+def test_what_is_left_of_an_energy():
+    found = target(frame("H2O", extra=0.25), ENERGIES)
+    assert found.energy.item() == pytest.approx(0.25, abs=1e-9)
+    assert found.charges.isnan().all()
+    assert found.n_atoms.tolist() == [3]
+
+
+def test_subsets_are_nested_and_keep_their_order():
+    frames = [frame("H2", extra=float(index)) for index in range(20)]
+    few, more, everything = (nested(frames, n_frames) for n_frames in (5, 12, 0))
+    assert [len(few), len(more), len(everything)] == [5, 12, 20]
+    assert {id(atoms) for atoms in few} < {id(atoms) for atoms in more}
+    assert [atoms.info["REF_energy"] for atoms in more] == sorted(atoms.info["REF_energy"] for atoms in more)
+
+
+def test_errors_by_hand():
+    sums = ErrorSums()
+    for energy, n_atoms in ((0.002, 2), (-0.006, 3)):
+        wrong = label(energy, n_atoms)
+        sums.add(Predicted(wrong.energy, wrong.forces + 0.01, wrong.charges), label(0.0, n_atoms))
+    found = sums.results()
+    assert found["total_energy_rmse_mev"] == pytest.approx(math.sqrt((2**2 + 6**2) / 2))
+    assert found["energy_mae_mev_per_atom"] == pytest.approx((1 + 2) / 2)
+    assert found["forces_rmse_mev_per_angstrom"] == pytest.approx(10.0)
+    assert "charges_rmse_me" not in found  # neither labelled nor predicted
+
+
+def test_loss_by_hand():
+    both = joined([label(0.0, 2, charges=0.1), label(0.0, 4, charges=0.1)])
+    forces = torch.zeros_like(both.forces)
+    forces[0, 0] = 3.0
+    found = Predicted(torch.tensor([4.0, 0.0]), forces, torch.zeros(6))
+    value = loss(found, both, Scale(forces=2.0), (10.0, 5.0))
+    assert value.item() == pytest.approx(10 * (4 / 2 / 2) ** 2 / 2 + (3 / 2) ** 2 / 18 + 5 * 0.1**2)
+
+
+def test_charges_count_only_with_weight():
+    wrong = label(0.0, 2)
+    assert loss(Predicted(wrong.energy, wrong.forces, wrong.charges), wrong, Scale(), (1.0, 0.0)).item() == 0.0
