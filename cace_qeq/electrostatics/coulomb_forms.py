@@ -43,10 +43,8 @@ def charge_form(geometry: ChargeGeometry, parameters: ChargeParameters, backgrou
 
 
 def real_space(geometry: ChargeGeometry, width: Tensor) -> Pairwise:
-    """Each pair once, from the list that holds both directions."""
-    kept = (geometry.center <= geometry.neighbor).nonzero().flatten()
-    first, second = geometry.center[kept], geometry.neighbor[kept]
-    images = geometry.shift[kept].to(width.dtype) @ geometry.cells[0]
+    first, second = geometry.center, geometry.neighbor
+    images = geometry.shift.to(width.dtype) @ geometry.cells[0]
     displacement = geometry.positions.index_select(0, second) - geometry.positions.index_select(0, first) + images
     variance = width.square()
     interaction = screened_gaussian_coulomb(
@@ -54,8 +52,7 @@ def real_space(geometry: ChargeGeometry, width: Tensor) -> Pairwise:
         variance.index_select(0, first) + variance.index_select(0, second),
         geometry.split[0],
     )
-    # an atom meets its images in both directions
-    return Pairwise(interaction * torch.where(first == second, 0.5, 1.0), first, second)
+    return Pairwise(interaction, first, second)
 
 
 def uniform(geometry: ChargeGeometry, width: Tensor, background: Background) -> Uniform:

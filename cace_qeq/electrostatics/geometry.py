@@ -17,8 +17,8 @@ class ChargeGeometry:
     periodic   (structure,)       bool, crystals and slabs
     normal     (structure, 3)     unit vector along the open direction of slabs, zeros for all else
     structure  (atom,)            int64, ascending
-    center     (pair,)            int64, ascending; real-space Ewald pairs of the periodic structures, each in
-    neighbor   (pair,)            int64  both directions, images of an atom with itself included
+    center     (pair,)            int64, ascending; real-space Ewald pairs of the periodic structures, each of
+    neighbor   (pair,)            int64  them once, images of an atom with itself included
     shift      (pair, 3)          int64, lattice vectors added to the neighbour
     triplets   (structure, k, 3)  int64, one reciprocal vector of each pair ±k; rows of zeros are padding
     split      (structure,)       Å, η of the Ewald sums

@@ -12,19 +12,20 @@ def image_pairs(positions: Tensor, cell: Tensor, cutoff: float) -> tuple[Tensor,
     positions  (atom, 3)  Å, inside the cell or not
     cell       (3, 3)     Å, rows are lattice vectors, any handedness
     cutoff     Å
-    returns    center (pair,), neighbor (pair,), shift (pair, 3): int64, each pair in both directions, sorted
-               by center, images of an atom with itself included, lattice vectors added to the neighbour
+    returns    center (pair,), neighbor (pair,), shift (pair, 3): int64, each pair once, sorted by center,
+               images of an atom with itself included, lattice vectors added to the neighbour
     """
     inverse = torch.linalg.inv(cell)
     wraps = torch.floor(positions @ inverse)
     wrapped = positions - wraps @ cell
     between = wrapped.unsqueeze(0) - wrapped.unsqueeze(1)
-    identity = torch.eye(len(positions), dtype=torch.bool, device=positions.device)
+    later = torch.ones_like(between[..., 0], dtype=torch.bool).triu(1)
+    itself = torch.eye(len(positions), dtype=torch.bool, device=positions.device)
     found = []
     for points in _lattice_points(cutoff * inverse.norm(dim=0)).split(max(1, CHUNK // len(positions) ** 2)):
         squared = (between + (points @ cell).view(-1, 1, 1, 3)).square().sum(-1)
-        itself = (points == 0).all(-1).view(-1, 1, 1) & identity
-        point, center, neighbor = ((squared <= cutoff**2) & ~itself).nonzero().unbind(1)
+        wanted = later | (itself & forward(points).view(-1, 1, 1))
+        point, center, neighbor = ((squared <= cutoff**2) & wanted).nonzero().unbind(1)
         found.append((center, neighbor, points[point] + wraps[center] - wraps[neighbor]))
     center, neighbor, shift = (torch.cat(parts) for parts in zip(*found, strict=True))
     order = center.argsort(stable=True)
@@ -36,3 +37,9 @@ def _lattice_points(reach: Tensor) -> Tensor:
     bounds = (reach + 1).floor().int().tolist()
     axes = [torch.arange(-bound, bound + 1, dtype=reach.dtype, device=reach.device) for bound in bounds]
     return torch.cartesian_prod(*axes)
+
+
+def forward(points: Tensor) -> Tensor:
+    """(point,)  bool, one of each lattice vector and its opposite; not the zero vector"""
+    leading = torch.where(points[:, 0] != 0, points[:, 0], torch.where(points[:, 1] != 0, points[:, 1], points[:, 2]))
+    return leading > 0

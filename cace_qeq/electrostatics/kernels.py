@@ -26,10 +26,10 @@ def screened_gaussian_coulomb(squared_distance: Tensor, squared_width: Tensor, s
 
     squared_distance  (pair,)  Å², positive
     squared_width     (pair,)  Å², γ²
-    split             (pair,)  Å, η
+    split             (pair,)  Å, η, or one for all
     returns           (pair,)  eV/e²
     """
-    return gaussian_coulomb(squared_distance, squared_width) - gaussian_coulomb(squared_distance, split**2)
+    return COULOMB * _ScreenedErrorFunction.apply(squared_distance, squared_width, split)
 
 
 def reciprocal_amplitude(squared_k: Tensor, volume: Tensor, split: Tensor) -> Tensor:
@@ -112,10 +112,43 @@ class _ErrorFunctionOverDistance(torch.autograd.Function):
         (gradient,) = gradients
         squared_distance, squared_width, value = ctx.saved_tensors
         half = 0.5 / squared_width
-        gaussian = (half * (4 / math.pi)).sqrt() * (-squared_distance * half).exp()
+        gaussian = _normal(squared_distance, half)
         by_distance = by_width = None
         if ctx.needs_input_grad[0]:
             by_distance = gradient * (gaussian - value) / (2 * squared_distance)
         if ctx.needs_input_grad[1]:
             by_width = -gradient * gaussian * half
         return by_distance, by_width
+
+
+class _ScreenedErrorFunction(torch.autograd.Function):
+    """f = [erf(r / (√2 γ)) - erf(r / (√2 η))] / r, the difference of two of the above in half of the operations."""
+
+    @staticmethod
+    def forward(ctx: Any, squared_distance: Tensor, squared_width: Tensor, split: Tensor) -> Tensor:
+        inverse = squared_distance.rsqrt()
+        distance = squared_distance * inverse
+        value = (0.5 / squared_width).sqrt_().mul_(distance).erf_()
+        value.sub_(distance.mul_(math.sqrt(0.5) / split).erf_()).mul_(inverse)
+        ctx.save_for_backward(squared_distance, squared_width, split, value)
+        return value
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+        (gradient,) = gradients
+        squared_distance, squared_width, split, value = ctx.saved_tensors
+        narrow = _normal(squared_distance, 0.5 / squared_width)
+        wide = _normal(squared_distance, 0.5 / split**2)
+        by_distance = by_width = by_split = None
+        if ctx.needs_input_grad[0]:
+            by_distance = gradient * (narrow - wide - value) / (2 * squared_distance)
+        if ctx.needs_input_grad[1]:
+            by_width = -gradient * narrow / (2 * squared_width)
+        if ctx.needs_input_grad[2]:
+            by_split = (gradient * wide / split).sum_to_size(split.shape)
+        return by_distance, by_width, by_split
+
+
+def _normal(squared_distance: Tensor, half: Tensor) -> Tensor:
+    """√(2/π) exp(-x / 2s) / √s with half = 1 / 2s"""
+    return (half * (4 / math.pi)).sqrt() * (-squared_distance * half).exp()

@@ -64,10 +64,9 @@ def _open_pairs(geometry: ChargeGeometry, widths: Tensor, rows: Tensor) -> Tenso
 
 def _real_space_half(geometry: ChargeGeometry, width: Tensor) -> Tensor:
     """(structure, N, N)  real-space Ewald sum; to be added to its own transpose."""
-    kept = (geometry.center <= geometry.neighbor).nonzero().flatten()
-    center, neighbor = geometry.center[kept], geometry.neighbor[kept]
+    center, neighbor = geometry.center, geometry.neighbor
     owner = geometry.structure[center]
-    images = _lattice_vectors(geometry.shift[kept], geometry.cells, owner)
+    images = _lattice_vectors(geometry.shift, geometry.cells, owner)
     displacement = geometry.positions.index_select(0, neighbor) - geometry.positions.index_select(0, center)
     variance = width.square()
     interaction = screened_gaussian_coulomb(
@@ -75,8 +74,6 @@ def _real_space_half(geometry: ChargeGeometry, width: Tensor) -> Tensor:
         variance.index_select(0, center) + variance.index_select(0, neighbor),
         geometry.split[owner],
     )
-    # an atom meets its images in both directions, and the transpose counts each of them again
-    interaction = interaction * torch.where(center == neighbor, 0.5, 1.0)
     size = geometry.largest
     place = geometry.slot[center] * size + geometry.slot[neighbor] % size
     flat = interaction.new_zeros(geometry.n_structures * size * size).index_add(0, place, interaction)

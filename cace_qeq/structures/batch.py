@@ -46,7 +46,7 @@ class Neighbors:
 
 @dataclass(frozen=True)
 class Pairs:
-    """Pairs of atoms, each in both directions, sorted by center.
+    """Pairs of atoms, sorted by center.
 
     center    (pair,)    int64
     neighbor  (pair,)    int64
@@ -62,7 +62,7 @@ class Pairs:
 class EwaldTerms:
     """Integers of the Ewald sums of crystals and slabs; empty without any.
 
-    pairs     real-space pairs, images of an atom with itself included
+    pairs     real-space pairs, each of them once, images of an atom with itself included
     triplets  (structure, k, 3)  int64  reciprocal vectors, rows of zeros are padding
     split     (structure,)       Å      η; 1 for structures that are not periodic
     height    (structure,)       Å      of the cell that a slab is summed in; 0 unless a slab

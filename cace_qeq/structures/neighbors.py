@@ -14,7 +14,7 @@ BOX_MARGIN = 1.0  # Å between the atoms and the walls of the box along open dir
 
 
 def neighbor_pairs(positions: Floats, cell: Floats, pbc: Flags, cutoff: float) -> Pairs:
-    """All pairs closer than the cutoff, images of an atom with itself included.
+    """All pairs closer than the cutoff, in both directions, images of an atom with itself included.
 
     positions  (atom, 3)  Å, inside the cell or not
     cell       (3, 3)     Å, rows are lattice vectors, any handedness; those of open directions are ignored
@@ -28,6 +28,14 @@ def neighbor_pairs(positions: Floats, cell: Floats, pbc: Flags, cutoff: float) -
     order = np.argsort(center, kind="stable")
     parts = (np.asarray(part, dtype=np.int64)[order] for part in (center, neighbor, shift))
     return Pairs(*(torch.from_numpy(part) for part in parts))
+
+
+def each_once(pairs: Pairs) -> Pairs:
+    """One of both directions of every pair."""
+    center, neighbor, (first, second, third) = pairs.center, pairs.neighbor, pairs.shift.unbind(1)
+    leading = torch.where(first != 0, first, torch.where(second != 0, second, third))
+    kept = ((center < neighbor) | ((center == neighbor) & (leading > 0))).nonzero().flatten()
+    return Pairs(center[kept], neighbor[kept], pairs.shift[kept])
 
 
 def surrounding_box(positions: Floats, cell: Floats, pbc: Flags) -> tuple[Floats, Floats]:

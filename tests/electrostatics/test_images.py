@@ -9,13 +9,13 @@ from charged_structures import crystal
 
 
 def listed(positions, cell, cutoff):
-    """Pairs by a plain loop over more images than can matter."""
+    """Pairs by a plain loop over more images than can matter, (b, a, -shift) left out beside (a, b, shift)."""
     found = set()
     for shift in product(range(-6, 7), repeat=3):
         offset = torch.tensor(shift, dtype=torch.float64) @ cell
         for center, neighbor in product(range(len(positions)), repeat=2):
             distance = (positions[neighbor] + offset - positions[center]).norm()
-            if 0 < distance <= cutoff:
+            if distance <= cutoff and (center, 0, 0, 0) < (neighbor, *shift):
                 found.add((center, neighbor, *shift))
     return found
 

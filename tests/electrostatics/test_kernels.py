@@ -55,6 +55,13 @@ def test_screened_pair_is_the_difference_of_complementary_error_functions():
     assert found.tolist() == pytest.approx(expected, abs=1e-13)  # differences of numbers near 10
 
 
+def test_screened_pair_has_derivatives_of_every_order():
+    for split in (torch.full_like(DISTANCES, 1.4), torch.tensor(1.4, dtype=torch.float64)):
+        inputs = (DISTANCES.square().requires_grad_(), WIDTHS.square().requires_grad_(), split.requires_grad_())
+        assert torch.autograd.gradcheck(screened_gaussian_coulomb, inputs)
+        assert torch.autograd.gradgradcheck(screened_gaussian_coulomb, inputs)
+
+
 def test_coincident_charges_approach_the_self_interaction():
     width = torch.tensor([0.7], dtype=torch.float64)
     pair = gaussian_coulomb(torch.tensor([1e-8], dtype=torch.float64), 2 * width.square())

@@ -14,7 +14,7 @@ from cace_qeq.planning import SumSettings, plan_sums
 from cace_qeq.structures.batch import AtomicBatch, EwaldTerms, GeometrySettings, Neighbors, Pairs
 from cace_qeq.structures.convert.conditions import imposed_on
 from cace_qeq.structures.convert.frames import check_atoms, place
-from cace_qeq.structures.neighbors import neighbor_pairs, padded_table
+from cace_qeq.structures.neighbors import each_once, neighbor_pairs, padded_table
 
 Floats = NDArray[np.float64]
 CLOSEST = 1e-3  # Å; nearer atoms are a mistake in the file
@@ -145,7 +145,7 @@ def ewald_plan(atoms: Atoms, settings: GeometrySettings) -> EwaldPlan | None:
 
 
 def ewald_terms(atoms: Atoms, plan: EwaldPlan, skin: float) -> EwaldTerms:
-    pairs = pairs_of(atoms, plan.cutoff + skin)
+    pairs = each_once(pairs_of(atoms, plan.cutoff + skin))
     split, height = torch.tensor([[plan.split], [plan.height]], dtype=torch.float64)
     return EwaldTerms(pairs, torch.from_numpy(plan.triplets).unsqueeze(0), split, height, torch.tensor([plan.mesh]))
 

@@ -28,8 +28,12 @@ def environment_bonds(batch: AtomicBatch) -> set[tuple[int, ...]]:
 
 
 def ewald_bonds(batch: AtomicBatch) -> set[tuple[int, ...]]:
+    """In both directions, though the list holds one."""
     pairs = batch.ewald.pairs
-    return {tuple(bond) for bond in torch.column_stack([pairs.center, pairs.neighbor, pairs.shift]).tolist()}
+    ahead = torch.column_stack([pairs.center, pairs.neighbor, pairs.shift]).tolist()
+    back = torch.column_stack([pairs.neighbor, pairs.center, -pairs.shift]).tolist()
+    assert len(bonds := {tuple(bond) for bond in ahead + back}) == 2 * len(ahead)
+    return bonds
 
 
 def shaken(atoms: Atoms, largest: float, seed: int = 0) -> Atoms:
