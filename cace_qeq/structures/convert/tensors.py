@@ -18,7 +18,7 @@ from cace_qeq.structures.neighbors import each_once, neighbor_pairs, padded_tabl
 
 Floats = NDArray[np.float64]
 CLOSEST = 1e-3  # Å; nearer atoms are a mistake in the file
-LARGEST_STRETCH = 1.02  # of a cell that keeps its k vectors; costs less than half a digit of the Ewald accuracy
+LARGEST_STRETCH = 1.1  # of a cell that keeps its k vectors or mesh; costs two of ten digits of an Ewald sum
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,9 @@ def to_batch(atoms: Atoms, settings: GeometrySettings, total_charge: float) -> A
     raises  ValueError naming the frame: what `check_atoms` refuses, two atoms at one place; for a model
             with charges periodicity in one direction, and conditions that `impose` refuses
     """
-    return assembled(atoms, settings, total_charge, tables_of(atoms, settings, skin=0.0))
+    check_atoms(atoms)
+    tables = tables_of(atoms, settings, ewald_plan(atoms, settings), skin=0.0)
+    return assembled(atoms, settings, total_charge, tables)
 
 
 class NeighborCache:
@@ -51,7 +53,8 @@ class NeighborCache:
     skin      Å, by which the tables reach further; they are made anew when an atom has moved by more than
               half of it, earlier if the cell shrinks, and when anything else has changed
 
-    Along a path of cells the Ewald sums keep their integers, so that the energy has no steps.
+    Crystals keep k vectors or mesh for much longer, until their cell has been stretched by 10 %: an energy along a path
+    of cells has no steps but those of pairs that enter beyond the cutoff.
     """
 
     def __init__(self, settings: GeometrySettings, skin: float = 0.5):
@@ -61,13 +64,25 @@ class NeighborCache:
         self.skin = skin
         self._origin: Origin | None = None
         self._tables: Tables | None = None
+        self._plan: EwaldPlan | None = None
+        self._plan_origin: Origin | None = None
 
     def batch(self, atoms: Atoms, total_charge: float) -> AtomicBatch:
         """As `to_batch`, apart from neighbours beyond the cutoff."""
         if self._tables is None or self._origin is None or not self._covers(atoms):
-            self._tables = tables_of(atoms, self.settings, self.skin)
+            check_atoms(atoms)
+            if not self._plan_suits(atoms):
+                self._plan, self._plan_origin = ewald_plan(atoms, self.settings), Origin.of(atoms)
+            self._tables = tables_of(atoms, self.settings, self._plan, self.skin)
             self._origin = Origin.of(atoms)
         return assembled(atoms, self.settings, total_charge, self._tables)
+
+    def _plan_suits(self, atoms: Atoms) -> bool:
+        """Whether k vectors or mesh are fine enough for this cell and no finer than they should be."""
+        if self._plan_origin is None or not atoms.pbc.all():
+            return False
+        stretches = self._plan_origin.stretches(atoms)
+        return stretches is not None and bool(1 / LARGEST_STRETCH <= stretches[-1] <= stretches[0] <= LARGEST_STRETCH)
 
     def _covers(self, atoms: Atoms) -> bool:
         """Whether no pair has come within a cutoff that the tables do not hold.
@@ -76,12 +91,12 @@ class NeighborCache:
         """
         assert self._origin is not None and self._tables is not None
         deformation = self._origin.deformation(atoms)
-        if deformation is None:
+        if deformation is None or (atoms.pbc.all() and not self._plan_suits(atoms)):
             return False
-        stretches = np.linalg.svd(deformation, compute_uv=False)
+        smallest_stretch = np.linalg.svd(deformation, compute_uv=False)[-1]
         moved = self._origin.largest_move(atoms, deformation)
-        lost = self._tables.cutoff * (1 - stretches[-1]) + 2 * moved
-        return bool(lost <= self.skin * stretches[-1] and stretches[0] <= LARGEST_STRETCH)
+        lost = self._tables.cutoff * (1 - smallest_stretch) + 2 * moved
+        return bool(lost <= self.skin * smallest_stretch)
 
 
 @dataclass(frozen=True)
@@ -107,18 +122,22 @@ class Origin:
             return np.linalg.solve(self.cell, atoms.cell.array)
         return None
 
+    def stretches(self, atoms: Atoms) -> Floats | None:
+        """(3,) by which the cell is longer along its principal directions, largest first; None if more differs."""
+        deformation = self.deformation(atoms)
+        return None if deformation is None else np.linalg.svd(deformation, compute_uv=False).astype(np.float64)
+
     def largest_move(self, atoms: Atoms, deformation: Floats) -> float:
         """Å, of an atom beside the deformation; NaN if a position is"""
         moves = atoms.positions - self.positions @ deformation
         return float(np.sqrt(np.einsum("ax,ax->a", moves, moves).max()))
 
 
-def tables_of(atoms: Atoms, settings: GeometrySettings, skin: float) -> Tables:
+def tables_of(atoms: Atoms, settings: GeometrySettings, plan: EwaldPlan | None, skin: float) -> Tables:
     """Neighbours and Ewald terms, both reaching further than needed by the skin."""
-    check_atoms(atoms)
     pairs = pairs_of(atoms, settings.cutoff + skin)
     refuse_coincident(atoms, pairs)
-    table, plan = padded_table(pairs, len(atoms)), ewald_plan(atoms, settings)
+    table = padded_table(pairs, len(atoms))
     if plan is None:
         return Tables(table, without_ewald(), settings.cutoff)
     return Tables(table, ewald_terms(atoms, plan, skin), max(settings.cutoff, plan.cutoff))

@@ -1,6 +1,7 @@
 """Structures as tensors, anew and with kept tables."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -193,7 +194,7 @@ def move_far(atoms: Atoms) -> None:
 
 
 def change_cell(atoms: Atoms) -> None:
-    atoms.set_cell(1.05 * atoms.cell.array, scale_atoms=True)
+    atoms.set_cell(1.15 * atoms.cell.array, scale_atoms=True)
 
 
 def open_boundary(atoms: Atoms) -> None:
@@ -240,6 +241,20 @@ def test_a_refused_structure_leaves_the_cache_in_order():
 def test_a_negative_skin_is_refused():
     with pytest.raises(ValueError, match="skin is -1"):
         NeighborCache(SETTINGS, -1)
+
+
+def test_waves_are_kept_longer_than_neighbours():
+    """So that the energy has no steps along a path of cells; a stretch of more than 10 % calls for others."""
+    atoms, cache = zoo.crystal(), NeighborCache(replace(SETTINGS, method="mesh"), skin=0.05)
+    first = cache.batch(atoms, 0.0)
+    kept, anew = [], []
+    for scale, found in ((0.93, kept), (1.08, kept), (1.15, anew)):
+        stretched = zoo.crystal()
+        stretched.set_cell(scale * stretched.cell.array, scale_atoms=True)
+        found.append(cache.batch(stretched, 0.0))
+    assert all(torch.equal(one.ewald.mesh, first.ewald.mesh) and one.ewald.split == first.ewald.split for one in kept)
+    assert kept[0].neighbors is not first.neighbors
+    assert anew[0].ewald.split != first.ewald.split
 
 
 def test_no_skin_means_tables_of_the_exact_cutoff():
