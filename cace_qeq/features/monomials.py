@@ -38,19 +38,17 @@ def multiplicity(exponents: Exponents) -> int:
     return math.factorial(sum(exponents)) // math.prod(map(math.factorial, exponents))
 
 
-def monomials(direction: Tensor, l_max: int) -> Tensor:
+def monomials(direction: Tensor, l_max: int, dim: int = -1) -> Tensor:
     """Products x^i y^j z^k of degree 0 to l_max, each degree from the one before.
 
-    direction  (..., 3)
-    returns    (..., monomial), in the order of monomial_exponents; stored monomial by monomial, so that
-               the transpose in front of a matrix product is free
+    direction  (..., 3)         the components along `dim`
+    returns    (..., monomial)  likewise, in the order of monomial_exponents
     """
-    components = direction.movedim(-1, 0)
-    x, y, z = components.contiguous().unbind(0)
-    block = torch.ones_like(x).unsqueeze(0)
-    blocks = [block]
+    x, y, z = direction.split(1, dim)
+    blocks = [torch.ones_like(x)]
     for degree in range(1, l_max + 1):
         # the last `degree` monomials of a block hold no x, the very last one holds z alone
-        block = torch.cat([x * block, y * block[-degree:], (z * block[-1]).unsqueeze(0)])
-        blocks.append(block)
-    return torch.cat(blocks).movedim(0, -1)
+        block, size = blocks[-1], blocks[-1].shape[dim]
+        without_x, power_of_z = block.narrow(dim, size - degree, degree), block.narrow(dim, size - 1, 1)
+        blocks.append(torch.cat([x * block, y * without_x, z * power_of_z], dim=dim))
+    return torch.cat(blocks, dim=dim)

@@ -6,7 +6,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from cace_qeq.features import Couplings, bessel_basis, degrees, monomials, polynomial_envelope
+from cace_qeq.features import Couplings, PairFunctions, blocks_of, degrees, density, gathered, layout_of, n_monomials
+from cace_qeq.features.densities import Layout
 from cace_qeq.nn.mlp import mlp
 
 SMALLEST_RELATIVE_SPREAD = 0.05  # of a feature, below which it is not blown up to unit variance
@@ -29,16 +30,27 @@ class ExpansionSettings:
 
 @dataclass(frozen=True)
 class Environments:
-    """What the neighbours of every atom contribute, before their channels are known.
+    """The neighbours of every atom, before their channels are known.
 
-    radial     (atom, slot, radial)    Bessel functions times the envelope; zero in padding
-    monomials  (atom, slot, monomial)  of the unit vectors to the neighbours
-    senders    (atom, slot)            index of the neighbour
+    functions  (atom, radial + monomial, slot)  Bessel functions times the envelope, which are zero in padding, and
+               monomials of the unit vectors to the neighbours
+    senders    (atom, slot)                     index of the neighbour
+    layout     of the table of functions
     """
 
-    radial: Tensor
-    monomials: Tensor
+    functions: Tensor
     senders: Tensor
+    layout: Layout
+
+    @property
+    def radial(self) -> Tensor:
+        """(atom, slot, radial)"""
+        return self.functions[:, : self.layout.n_radial].transpose(1, 2)
+
+    @property
+    def monomials(self) -> Tensor:
+        """(atom, slot, monomial)"""
+        return self.functions[:, self.layout.n_radial :].transpose(1, 2)
 
 
 def environments(displacements: Tensor, senders: Tensor, settings: ExpansionSettings) -> Environments:
@@ -46,11 +58,12 @@ def environments(displacements: Tensor, senders: Tensor, settings: ExpansionSett
 
     displacements  (atom, slot, 3)  Å  from receiver to neighbour, beyond the cutoff in padding
     """
-    distance = torch.linalg.vector_norm(displacements, dim=-1)
-    direction = displacements / distance.unsqueeze(-1)
-    envelope = polynomial_envelope(distance, settings.cutoff).unsqueeze(-1)
-    radial = bessel_basis(distance, settings.cutoff, settings.n_radial) * envelope
-    return Environments(radial, monomials(direction, settings.l_max), senders)
+    within = displacements.detach().square().sum(2) < settings.cutoff**2
+    angular = n_monomials(settings.l_max)
+    layout = layout_of(within, settings.n_radial, angular, displacements.element_size())
+    blocks = blocks_of(within, 2 * (settings.n_radial + angular) * displacements.element_size())
+    functions = PairFunctions(settings.cutoff, settings.n_radial, settings.l_max, blocks)
+    return Environments(functions(displacements.transpose(1, 2).contiguous()), senders, layout)
 
 
 class ACELayer(nn.Module):
@@ -77,16 +90,16 @@ class ACELayer(nn.Module):
 
     def moments(self, around: Environments, channels: Tensor, species: Tensor) -> Tensor:
         """channels (atom, z), species (atom,) -> A (atom, monomial, channel)"""
-        shape = (*around.senders.shape, channels.shape[1])  # no -1, which an atom without neighbours leaves open
-        arriving = channels.index_select(0, around.senders.flatten()).view(shape)
-        weighted = (around.radial.unsqueeze(-1) * arriving.unsqueeze(-2)).flatten(-2)
-        density = around.monomials.transpose(1, 2) @ weighted
+        arriving = gathered(channels, around.senders)
+        summed = density(arriving, around.layout, around.functions)
+        n_radial = summed.shape[3]
+        mixing = self.mixing.unflatten(1, (n_radial, -1)).transpose(1, 2).flatten(1, 2)
         receiver = self.receiver[species]
         mixed = [
-            (part @ self.mixing[degree]) * receiver[:, degree].unsqueeze(1)
-            for degree, part in enumerate(density.split(self.sizes, dim=1))
+            (part.flatten(2) @ mixing[degree]) * receiver[:, degree]
+            for degree, part in enumerate(summed.split(self.sizes))
         ]
-        return torch.cat(mixed, dim=1)
+        return torch.cat(mixed).transpose(0, 1)
 
     def forward(self, around: Environments, channels: Tensor, species: Tensor) -> Tensor:
         """-> (atom, feature)"""

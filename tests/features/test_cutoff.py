@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from cace_qeq.features import polynomial_envelope
+from cace_qeq.features.cutoff import polynomial_envelope_slope
 
 
 def distances(*values: float) -> torch.Tensor:
@@ -36,3 +37,9 @@ def test_envelope_falls_monotonically():
 def test_envelope_starts_at_one():
     value = polynomial_envelope(distances(0.0, 1e-12), 5.5)
     torch.testing.assert_close(value, torch.ones_like(value), rtol=0, atol=0)
+
+
+def test_slope_is_the_derivative():
+    distance = torch.linspace(0.0, 6.0, 50, dtype=torch.float64, requires_grad=True)
+    (slope,) = torch.autograd.grad(polynomial_envelope(distance, 5.5).sum(), distance)
+    torch.testing.assert_close(polynomial_envelope_slope(distance, 5.5), slope, rtol=0, atol=1e-12)

@@ -46,6 +46,7 @@ def test_first_and_second_derivatives():
     assert torch.autograd.gradgradcheck(lambda u: monomials(u, 3), direction)
 
 
-def test_transpose_before_a_matrix_product_is_free():
-    """The layout is what makes the sum over neighbours one batched product without a copy."""
-    assert monomials(directions(5, 8), 3).transpose(1, 2).stride(-1) == 1
+@pytest.mark.parametrize("l_max", [0, 3])
+def test_components_along_another_axis(l_max):
+    vectors = directions(5, 8)
+    assert torch.equal(monomials(vectors.transpose(1, 2), l_max, dim=1), monomials(vectors, l_max).transpose(1, 2))

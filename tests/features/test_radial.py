@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from cace_qeq.features import bessel_basis, polynomial_envelope
+from cace_qeq.features.radial import radial_functions, radial_slopes
 
 CUTOFF = 5.5
 
@@ -80,3 +81,12 @@ def test_padding_contributes_exact_zeros(dtype):
     (slope,) = torch.autograd.grad(value.sum(), distance, create_graph=True)
     (curvature,) = torch.autograd.grad(slope.sum(), distance)
     assert not value.any() and not slope.any() and not curvature.any()
+
+
+def test_slopes_of_the_functions_with_envelope():
+    distance = torch.cat([torch.logspace(-12, -1, 12), torch.linspace(0.15, 6.0, 60)]).double().requires_grad_()
+    product = bessel_basis(distance, CUTOFF, 8) * polynomial_envelope(distance, CUTOFF).unsqueeze(-1)
+    torch.testing.assert_close(torch.stack(radial_functions(distance, CUTOFF, 8), -1), product, rtol=0, atol=1e-13)
+    for function, slope in zip(product.T, radial_slopes(distance, CUTOFF, 8), strict=True):
+        (expected,) = torch.autograd.grad(function.sum(), distance, retain_graph=True)
+        torch.testing.assert_close(slope, expected, rtol=0, atol=1e-11)

@@ -1,0 +1,60 @@
+"""Derivatives that are written out: one node of the graph for each of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class Derivative(NamedTuple):
+    """One input of a function, and what the gradient of its value means for it.
+
+    tensor    the input
+    pullback  gradient of the value -> gradient of the input, made of differentiable operations
+    """
+
+    tensor: Tensor
+    pullback: Callable[[Tensor], Tensor]
+
+
+def with_derivatives(value: Tensor, *derivatives: Derivative) -> Tensor:
+    """A value that was computed without a graph, with its derivatives written out.   (theory, eq. 17)
+
+    Autograd asks a node for the gradients of all inputs that may want one, whether or not anybody asked for
+    them. With a node for each input, the gradient of a loss on forces never differentiates by positions again.
+    """
+    wanted = [derivative for derivative in derivatives if derivative.tensor.requires_grad]
+    if not wanted or not torch.is_grad_enabled():
+        return value
+    branches = [_Branch.apply(derivative.tensor, derivative.pullback, value.shape) for derivative in wanted]
+    result: Tensor = _Joined.apply(value, *branches)
+    return result
+
+
+class _Branch(torch.autograd.Function):
+    """Zeros that no memory is spent on; the gradient that arrives at them is pulled back."""
+
+    @staticmethod
+    def forward(ctx: Any, tensor: Tensor, pullback: Callable[[Tensor], Tensor], shape: torch.Size) -> Tensor:
+        ctx.pullback = pullback
+        return tensor.new_zeros(()).expand(shape)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        return ctx.pullback(gradient), None, None
+
+
+class _Joined(torch.autograd.Function):
+    """The value; every branch receives its gradient."""
+
+    @staticmethod
+    def forward(ctx: Any, value: Tensor, *branches: Tensor) -> Tensor:
+        ctx.n_branches = len(branches)
+        return value.view_as(value)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        return None, *(gradient,) * ctx.n_branches

@@ -1,0 +1,47 @@
+"""The table of pair functions and its derivatives to third order against the functions that it is made of."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from all_derivatives import derivatives
+from cace_qeq.features import PairFunctions, bessel_basis, monomials, polynomial_envelope
+from cace_qeq.features.densities import Block
+
+CUTOFF = 5.5
+N_RADIAL = 6
+
+
+def plain(vectors: Tensor, l_max: int) -> Tensor:
+    distance = vectors.square().sum(1).sqrt()
+    radial = bessel_basis(distance, CUTOFF, N_RADIAL) * polynomial_envelope(distance, CUTOFF).unsqueeze(-1)
+    angular = monomials((vectors / distance.unsqueeze(1)).transpose(1, 2), l_max)
+    return torch.cat([radial, angular], dim=2).transpose(1, 2)
+
+
+def vectors_with_padding() -> Tensor:
+    vectors = 2 * torch.randn(7, 3, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    vectors[2:4, :, 3:] = torch.tensor([1000.0, 0.0, 0.0], dtype=torch.float64).unsqueeze(1)
+    return vectors.requires_grad_()
+
+
+def without_padding(table: Tensor) -> Tensor:
+    return torch.cat([table[:2].flatten(), table[2:4, :, :3].flatten(), table[4:].flatten()])
+
+
+@pytest.mark.parametrize("l_max", [0, 1, 3, 6])
+def test_derivatives_equal_those_of_autograd(l_max):
+    blocks = (Block(0, 2, 5), Block(2, 4, 3), Block(4, 7, 5))
+    functions, vectors = PairFunctions(CUTOFF, N_RADIAL, l_max, blocks), vectors_with_padding()
+    found = derivatives(lambda v: without_padding(functions(v)), vectors)
+    expected = derivatives(lambda v: without_padding(plain(v, l_max)), vectors)
+    for value, reference in zip(found, expected, strict=True):
+        scale = reference.abs().max().item()
+        torch.testing.assert_close(value, reference, rtol=1e-10, atol=1e-12 * scale)
+
+
+def test_one_block_gives_what_several_give():
+    vectors = vectors_with_padding().detach()
+    whole = PairFunctions(CUTOFF, N_RADIAL, 3, (Block(0, 7, 5),))
+    parts = PairFunctions(CUTOFF, N_RADIAL, 3, (Block(0, 3, 5), Block(3, 7, 5)))
+    assert torch.equal(whole(vectors), parts(vectors))
