@@ -1,8 +1,8 @@
 """One block of ρ = Σ_k h M R and of its gradients, in two orders; which is cheaper depends on the sizes.
 
-The radial functions join the smaller of channels and monomials in products, (row, function · radial, slot), and batched
-matrix products sum them with the larger. Everywhere the long side is the last: measured up to twice as fast as the
-other orders.
+The radial functions join the smaller of channels and monomials in products, (row, function · radial, slot), and
+batched matrix products sum them with the larger. Everywhere the long side is the last: measured up to twice as fast
+as the other orders.
 
 channels  (row, z, slot)              gradient  (row, monomial, z, radial), of the density
 radial    (row, radial, slot)         terms     (radial, monomials) whose densities add up

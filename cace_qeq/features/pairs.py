@@ -42,7 +42,7 @@ class PairFunctions:
         return with_derivatives(table, Derivative(displacements, pullback))
 
     def pulled_back(self, displacements: Tensor, gradient: Tensor) -> Tensor:
-        """Gradient by the displacements from that by the table.   (theory, eq. 21)
+        """Gradient by the displacements from that by the table.   (docs/explicit_forces, eq. 5)
 
         gradient  (atom, radial + monomial, slot)
         returns   (atom, 3, slot)
@@ -81,14 +81,13 @@ class PairFunctions:
         """One block of the table."""
         distance, direction = polar(vectors)
         radial = radial_functions(distance, self.cutoff, self.n_radial)
-        return torch.cat([*radial, monomials(direction, self.l_max, dim=1)], dim=1)
+        return torch.cat([radial, monomials(direction, self.l_max, dim=1)], dim=1)
 
     def forces(self, vectors: Tensor, gradient: Tensor) -> Tensor:
         """One block of the gradient: along the pair from the radial functions, across it from the monomials."""
         distance, direction = polar(vectors)
         by_radial, by_monomials = gradient[:, : self.n_radial], gradient[:, self.n_radial :]
-        slopes = torch.cat(radial_slopes(distance, self.cutoff, self.n_radial), dim=1)
-        along = (by_radial * slopes).sum(1, keepdim=True)
+        along = (by_radial * radial_slopes(distance, self.cutoff, self.n_radial)).sum(1, keepdim=True)
         if self.l_max == 0:
             return along * direction
         rule = differentiation(self.l_max, vectors.dtype, vectors.device)
@@ -98,10 +97,10 @@ class PairFunctions:
         return direction * (along - (across * direction).sum(1, keepdim=True) / distance) + across / distance
 
     def changes(self, vectors: Tensor, change: Tensor) -> Tensor:
-        """One block of the table's change when the displacements change, (row, 3, slot).   (theory, eq. 22)"""
+        """One block of the change of the table with that of the displacements.   (docs/explicit_forces, eq. 6)"""
         distance, direction = polar(vectors)
         along = (direction * change).sum(1, keepdim=True)
-        radial = along * torch.cat(radial_slopes(distance, self.cutoff, self.n_radial), dim=1)
+        radial = along * radial_slopes(distance, self.cutoff, self.n_radial)
         turn = (change - direction * along) / distance
         rule = differentiation(self.l_max, vectors.dtype, vectors.device)
         lower = monomials(direction, max(self.l_max - 1, 0), dim=1)

@@ -25,43 +25,13 @@ def bessel_basis(distance: Tensor, cutoff: float, n_radial: int) -> Tensor:
     Gasteiger et al., ICLR 2020, arXiv 2003.03123, eq. 7.
     """
     angle = distance.clamp(max=cutoff) * (math.pi / cutoff)
-    first = sine_quotient(angle) * normalisation(cutoff)
-    return torch.stack(recurred(first, 2.0 * angle.cos(), n_radial), dim=-1)
-
-
-def radial_functions(distance: Tensor, cutoff: float, n_radial: int) -> list[Tensor]:
-    """The same times the polynomial envelope, one by one."""
-    angle = distance.clamp(max=cutoff) * (math.pi / cutoff)
-    first = sine_quotient(angle) * polynomial_envelope(distance, cutoff) * normalisation(cutoff)
-    return recurred(first, 2.0 * angle.cos(), n_radial)
-
-
-def radial_slopes(distance: Tensor, cutoff: float, n_radial: int) -> list[Tensor]:
-    """Derivatives of `radial_functions` by the distance, Å^-5/2."""
-    k = math.pi / cutoff
-    angle = distance.clamp(max=cutoff) * k
-    quotient, envelope = sine_quotient(angle), polynomial_envelope(distance, cutoff)
-    slope = k * sine_quotient_slope(angle) * envelope + quotient * polynomial_envelope_slope(distance, cutoff)
-    cosine, sine = angle.cos(), angle.sin()
-    functions = recurred(quotient * envelope * normalisation(cutoff), 2.0 * cosine, n_radial)
-    slopes = [slope * normalisation(cutoff)]
+    twice_cosine = 2.0 * angle.cos()
+    functions = [sine_quotient(angle) * (math.pi / cutoff * math.sqrt(2.0 / cutoff))]
     for n in range(1, n_radial):
-        higher = 2.0 * (cosine * slopes[-1] - k * sine * functions[n - 1])
-        slopes.append(higher if n == 1 else higher - slopes[-2])
-    return slopes
-
-
-def normalisation(cutoff: float) -> float:
-    return math.pi / cutoff * math.sqrt(2.0 / cutoff)
-
-
-def recurred(first: Tensor, twice_cosine: Tensor, n_functions: int) -> list[Tensor]:
-    """sin((n+1)θ) = 2 cos(θ) sin(nθ) - sin((n-1)θ), times anything: one sine and one cosine serve all orders."""
-    functions = [first]
-    for n in range(1, n_functions):
+        # sin((n+1)θ) = 2 cos(θ) sin(nθ) - sin((n-1)θ): one sine and one cosine serve all orders
         higher = twice_cosine * functions[-1]
         functions.append(higher if n == 1 else higher - functions[-2])
-    return functions
+    return torch.stack(functions, dim=-1)
 
 
 def sine_quotient(angle: Tensor) -> Tensor:
@@ -75,13 +45,25 @@ def sine_quotient(angle: Tensor) -> Tensor:
     return torch.where(small, series, away_from_zero.sin() / away_from_zero)
 
 
-def sine_quotient_slope(angle: Tensor) -> Tensor:
-    """Derivative of sin(θ)/θ, (cos(θ) - sin(θ)/θ) / θ, with the same care."""
-    small = angle < SERIES_BELOW
-    away_from_zero = torch.where(small, 1.0, angle)
-    near = torch.where(small, angle, 0.0)
-    series = torch.ones_like(near)
-    for n in range(4, 0, -1):  # -θ/3 (1 - θ²/10 (1 - θ²/28 (..)))
-        series = 1.0 - near**2 * series / (2 * n * (2 * n + 3))
-    quotient = (away_from_zero.cos() - away_from_zero.sin() / away_from_zero) / away_from_zero
-    return torch.where(small, -near / 3 * series, quotient)
+def radial_functions(distance: Tensor, cutoff: float, n_radial: int) -> Tensor:
+    """The Bessel functions times the polynomial envelope, in few operations; for distances of atoms, not tiny ones.
+
+    distance  (row, 1, slot)         Å
+    returns   (row, radial, slot)    Å^-3/2
+    """
+    angle = distance.clamp(max=cutoff) * wave_numbers(cutoff, n_radial, distance)
+    return angle.sin() * (polynomial_envelope(distance, cutoff) * math.sqrt(2.0 / cutoff) / distance)
+
+
+def radial_slopes(distance: Tensor, cutoff: float, n_radial: int) -> Tensor:
+    """Derivatives of `radial_functions` by the distance, Å^-5/2; beyond 0.01 Å with half the digits or more."""
+    k = wave_numbers(cutoff, n_radial, distance)
+    angle, scale = distance.clamp(max=cutoff) * k, math.sqrt(2.0 / cutoff)
+    factor = polynomial_envelope(distance, cutoff) * scale / distance
+    slope = (polynomial_envelope_slope(distance, cutoff) * scale - factor) / distance
+    return angle.cos() * k * factor + angle.sin() * slope
+
+
+def wave_numbers(cutoff: float, n_radial: int, like: Tensor) -> Tensor:
+    """(radial, 1)  1/Å, n π / rc"""
+    return torch.arange(1, n_radial + 1, dtype=like.dtype, device=like.device).unsqueeze(1) * (math.pi / cutoff)
