@@ -30,10 +30,16 @@ def harmonics(packed: Tensor, l_max: int) -> Tensor:
     """Harmonic polynomials from packed monomials.
 
     packed   (..., monomial)  of degree 0 to l_max
-    returns  (..., harmonic)  stored harmonic by harmonic, as `monomials` stores its own
+    returns  (..., harmonic)  stored harmonic by harmonic
     """
-    coefficients = torch.from_numpy(harmonic_coefficients(l_max)).to(packed)
+    coefficients = coefficient_tensor(l_max, packed.dtype, packed.device)
     return torch.tensordot(coefficients, packed.movedim(-1, 0), 1).movedim(0, -1)
+
+
+@cache
+def coefficient_tensor(l_max: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """`harmonic_coefficients` as a tensor."""
+    return torch.from_numpy(harmonic_coefficients(l_max)).to(device, dtype)
 
 
 @cache

@@ -42,16 +42,6 @@ class Environments:
     senders: Tensor
     layout: Layout
 
-    @property
-    def radial(self) -> Tensor:
-        """(atom, slot, radial)"""
-        return self.functions[:, : self.layout.n_radial].transpose(1, 2)
-
-    @property
-    def monomials(self) -> Tensor:
-        """(atom, slot, monomial)"""
-        return self.functions[:, self.layout.n_radial :].transpose(1, 2)
-
 
 def environments(displacements: Tensor, senders: Tensor, settings: ExpansionSettings) -> Environments:
     """Radial and angular functions of all neighbours, in the precision of the displacements.

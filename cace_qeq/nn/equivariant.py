@@ -10,8 +10,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from cace_qeq.features import harmonic_degrees, harmonics, n_harmonics, sphere_products
-from cace_qeq.features.harmonics import odd_factorial
+from cace_qeq.features import density, gathered, harmonic_degrees, n_harmonics, sphere_products
+from cace_qeq.features.densities import Layout
+from cace_qeq.features.harmonics import coefficient_tensor, odd_factorial
 from cace_qeq.nn.ace import SMALLEST_RELATIVE_SPREAD, Environments, ExpansionSettings
 
 PROJECTED_SHARE = 0.5  # of the square of a density at first; the rest is carried
@@ -30,14 +31,29 @@ class MessageSettings:
 class Surroundings:
     """Environments with harmonic directions.
 
-    radial      (atom, slot, radial)
-    directions  (atom, slot, harmonic)
-    senders     (atom, slot)
+    functions  (atom, radial + harmonic, slot)  as in Environments, with harmonics in place of monomials
+    senders    (atom, slot)
+    layout     of the table of functions
     """
 
-    radial: Tensor
-    directions: Tensor
+    functions: Tensor
     senders: Tensor
+    layout: Layout
+
+    @classmethod
+    def of(cls, around: Environments, l_max: int) -> "Surroundings":
+        radial, packed = around.functions.tensor_split([around.layout.n_radial], dim=1)
+        coefficients = coefficient_tensor(l_max, packed.dtype, packed.device)
+        return cls(torch.cat([radial, coefficients @ packed], dim=1), around.senders, around.layout)
+
+    def radial(self) -> Tensor:
+        """(atom, radial, slot)"""
+        return self.functions[:, : self.layout.n_radial]
+
+    def directions(self, rank: int) -> Tensor:
+        """(atom, slot, harmonic)  up to a rank"""
+        first = self.layout.n_radial
+        return self.functions[:, first : first + n_harmonics(rank)].transpose(1, 2)
 
 
 class DegreeMixing(nn.Module):
@@ -67,16 +83,15 @@ class DegreeMixing(nn.Module):
 
 
 class Density(nn.Module):
-    """Σ_b R_n Y_k s_c mixed per degree over (n, c).   (eq. 3)"""
+    """Σ_b R_n Y_k s_c mixed per degree over (c, n).   (eq. 3)"""
 
     def __init__(self, l_max: int, n_radial: int, n_in: int, n_out: int):
         super().__init__()
         self.mixing = DegreeMixing(harmonic_degrees(l_max), n_radial * n_in, n_out)
 
     def raw(self, around: Surroundings, scalars: Tensor) -> Tensor:
-        """scalars (atom, slot, channel) -> (harmonic, atom, radial * channel)"""
-        weighted = (around.radial.unsqueeze(-1) * scalars.unsqueeze(-2)).flatten(-2)
-        return (around.directions.transpose(1, 2) @ weighted).transpose(0, 1)
+        """scalars (atom, slot, channel) -> (harmonic, atom, channel * radial)"""
+        return density(scalars, around.layout, around.functions).flatten(2)
 
     def forward(self, around: Surroundings, scalars: Tensor) -> Tensor:
         """(harmonic, atom, n_out)"""
@@ -138,7 +153,7 @@ class CovariantMessage(nn.Module):
 
     def __init__(self, settings: ExpansionSettings, message: MessageSettings):
         super().__init__()
-        self.n_components = n_harmonics(message.rank)
+        self.rank, self.n_components = message.rank, n_harmonics(message.rank)
         self.covariants = Covariants(settings, message)
         self.density = Density(settings.l_max, settings.n_radial, message.channels, settings.channels)
         degrees = harmonic_degrees(message.rank)
@@ -146,16 +161,16 @@ class CovariantMessage(nn.Module):
 
     def arriving(self, around: Surroundings, powers: Tensor, species: Tensor) -> Tensor:
         """(atom, slot, component, channel)"""
-        return gathered(self.covariants(powers, species).transpose(0, 1), around.senders)
+        sent = self.covariants(powers, species).transpose(0, 1).flatten(1)
+        return gathered(sent, around.senders).unflatten(2, (self.n_components, -1))
 
     def projected(self, around: Surroundings, arriving: Tensor) -> Tensor:
         """(atom, slot, channel)"""
-        directions = around.directions[..., : self.n_components]
-        return (directions.unsqueeze(-1) * arriving).sum(-2)
+        return (around.directions(self.rank).unsqueeze(-1) * arriving).sum(-2)
 
     def summed(self, around: Surroundings, arriving: Tensor) -> Tensor:
         """(component, atom, radial * channel)"""
-        sums = around.radial.transpose(1, 2) @ arriving.flatten(2)
+        sums = around.radial() @ arriving.flatten(2)
         return sums.view(*sums.shape[:2], *arriving.shape[2:]).permute(2, 0, 1, 3).flatten(2)
 
     def forward(self, around: Surroundings, powers: Tensor, species: Tensor) -> Tensor:
@@ -234,7 +249,7 @@ class EquivariantACE(nn.Module):
 
     def forward(self, around: Environments, species: Tensor) -> Tensor:
         """species (atom,) -> (atom, feature)"""
-        surroundings, known = self.surroundings(around), self.embedding[species]
+        surroundings, known = Surroundings.of(around, self.settings.l_max), self.embedding[species]
         features = [known]
         for message, powers in self.rounds():
             known = powers(message(surroundings, known, species), species)
@@ -247,19 +262,11 @@ class EquivariantACE(nn.Module):
             assert isinstance(message, ElementMessage | CovariantMessage) and isinstance(powers, SpherePowers)
             yield message, powers
 
-    def surroundings(self, around: Environments) -> Surroundings:
-        return Surroundings(around.radial, harmonics(around.monomials, self.settings.l_max), around.senders)
-
     @torch.no_grad()
     def calibrate(self, around: Environments, species: Tensor) -> None:
         """Standardise every round on these environments, first to last."""
-        surroundings, known = self.surroundings(around), self.embedding[species]
+        surroundings, known = Surroundings.of(around, self.settings.l_max), self.embedding[species]
         for message, powers in self.rounds():
             message.calibrate(surroundings, known, species)
             known = powers(message(surroundings, known, species), species)
             powers.calibrate(known)
-
-
-def gathered(values: Tensor, senders: Tensor) -> Tensor:
-    """(atom, ...) at each neighbour: (atom, slot, ...)"""
-    return values.index_select(0, senders.flatten()).view(*senders.shape, *values.shape[1:])

@@ -11,7 +11,7 @@ from cace_qeq.config import ModelConfig
 from cace_qeq.features import harmonics, monomials
 from cace_qeq.model import CACEQEq
 from cace_qeq.nn.ace import Environments, ExpansionSettings, environments
-from cace_qeq.nn.equivariant import CovariantMessage, EquivariantACE, MessageSettings
+from cace_qeq.nn.equivariant import CovariantMessage, EquivariantACE, MessageSettings, Surroundings
 
 SETTINGS = ExpansionSettings(3, 4.0, 5, 3, 6, 3, 3, "complete", "none")
 
@@ -41,7 +41,7 @@ def representation(rank: int) -> EquivariantACE:
 
 def covariants(built: EquivariantACE, around: Environments) -> Tensor:
     """What atoms send in the second round.  (component, atom, channel)"""
-    surroundings = built.surroundings(around)
+    surroundings = Surroundings.of(around, SETTINGS.l_max)
     (first, powers), (second, _), _ = built.rounds()
     assert isinstance(second, CovariantMessage)
     arrived = first(surroundings, built.embedding[species()], species())
