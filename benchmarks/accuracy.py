@@ -18,11 +18,12 @@ from ase.optimize import BFGS
 from rich.console import Console
 
 from cace_qeq import CACEQEqCalculator, load_model, predict
-from cace_qeq.cli.progress import RichReporter
 from cace_qeq.simulation import DynamicsSettings, run_dynamics
 from cace_qeq.structures import LabelKeys, collate, read_frames, to_batch, total_charge_of
-from cace_qeq.training import TrainConfig, batches_of_files, evaluate, fit, load_config, parse_config
+from cace_qeq.training import TrainConfig, load_config
 from record import write_result
+from variants.changes import changed, without_charges
+from variants.outcomes import trained
 
 CONFIGS = Path(__file__).parent / "configs"
 FAR_HYDROGEN = 10  # in the carbon chains, the hydrogen at the end that is not protonated
@@ -57,7 +58,7 @@ def measured(name: str, case: Case) -> dict[str, Any]:
     config = load_config(CONFIGS / f"{name}.yaml")
     result: dict[str, Any] = {"config": f"benchmarks/configs/{name}.yaml", "with_charges": trained(config)}
     if case.blind:
-        blind = trained(blinded(config))
+        blind = trained(changed(config, "blind", without_charges))
         result["blind"] = blind
         result["blind_over_with_charges"] = {
             key: blind[key] / result["with_charges"][key]
@@ -68,36 +69,6 @@ def measured(name: str, case: Case) -> dict[str, Any]:
     if case.dynamics:
         result["dynamics"] = drifts(config)
     return result
-
-
-def trained(config: TrainConfig) -> dict[str, Any]:
-    """Errors on the test frames (validation frames where a set has no others), time and size."""
-    folder = config.training.output
-    outcome = fit(config, "resume" if folder.exists() else "new", RichReporter())
-    model = load_model(outcome.folder.model)
-    held_out = config.data.test or config.data.valid
-    assert isinstance(held_out, tuple), "a benchmark needs fixed validation frames"
-    errors = evaluate(model, batches_of_files(list(held_out), model, LabelKeys(), None)).metrics
-    return {
-        **errors,
-        "set": "test" if config.data.test else "valid",
-        "minutes": sum(record["seconds"] for record in outcome.history) / 60,
-        "epochs": len(outcome.history),
-        "parameters": sum(parameter.numel() for parameter in model.parameters()),
-    }
-
-
-def blinded(config: TrainConfig) -> TrainConfig:
-    """The same without charges, so without any knowledge of the total charge."""
-    values = config.model_dump(mode="json")
-    values["model"] |= {"energy": "none", "charge_feedback": "none"}
-    values["model"].pop("environment_hardness", None)
-    values["training"]["output"] += "_blind"
-    stages = [stage for stage in values["training"]["stages"] if stage["weights"]["forces"]]
-    for stage in stages:
-        stage["weights"] |= {"charges": 0, "dipole": 0}
-    values["training"]["stages"] = stages
-    return parse_config(values, "the blinded configuration")
 
 
 def far_hydrogen(config: TrainConfig) -> dict[str, dict[str, float]]:

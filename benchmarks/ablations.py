@@ -1,0 +1,69 @@
+"""What each choice of a charge model brings: one configuration, changed in one respect at a time.
+
+    python benchmarks/ablations.py benchmarks/configs/carbon_chain.yaml --seeds 1,2,3 --epochs 0.5
+
+trains every variant as `cace-qeq train` would, in a folder of its own beside that of the configuration (started again,
+it goes on where it was), and writes results/ablations_NAME.json and a table in Markdown after every one. Charge labels
+are left out together with the stages that train nothing else. Hardness is always learned, per element or, with
+`environment hardness`, per atom. The background counts in charged cells alone.
+"""
+
+from itertools import product
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from cace_qeq.training import load_config
+from record import RESULTS, write_result
+from variants.changes import Change, changed, epochs_times, model, same, seeded, without_charge_labels, without_charges
+from variants.outcomes import table, trained
+
+VARIANTS: dict[str, Change] = {
+    "as configured": same,
+    "no equilibration": without_charges,
+    "no charge labels": without_charge_labels,
+    "equilibrated": model(energy="equilibrated"),
+    "coulomb": model(energy="coulomb"),
+    "charges not fed back": model(charge_feedback="none"),
+    "charges in the readout": model(charge_feedback="readout"),
+    "charges in the embedding": model(charge_feedback="embedding"),
+    "fixed widths": model(learn_widths=False),
+    "learned widths": model(learn_widths=True),
+    "element hardness": model(environment_hardness=False),
+    "environment hardness": model(environment_hardness=True),
+    "point background": model(background="point"),
+    "gaussian background": model(background="gaussian"),
+    "cutoff 3": model(cutoff=3.0),
+    "cutoff 4": model(cutoff=4.0),
+    "cutoff 5": model(cutoff=5.0),
+}
+
+Config = Annotated[Path, typer.Argument(help="As for cace-qeq train, with fixed validation or test files.")]
+Names = Annotated[str, typer.Option(help=f"Some of {', '.join(VARIANTS)}; commas between.")]
+Seeds = Annotated[str, typer.Option(help="Of every variant.")]
+Epochs = Annotated[float, typer.Option(help="Epochs of all stages, as a multiple of those configured.")]
+
+
+def main(config: Config, variants: Names = ",".join(VARIANTS), seeds: Seeds = "0", epochs: Epochs = 1.0) -> None:  # noqa: B008
+    """Train and compare; seeds outermost."""
+    base, rows = load_config(config), dict[str, list[dict[str, Any]]]()
+    for seed, name in product(map(int, seeds.split(",")), chosen(variants)):
+        folder = f"{name}_x{epochs:g}_seed{seed}"
+        settings = changed(base, folder, VARIANTS[name], epochs_times(epochs), seeded(seed))
+        rows.setdefault(name, []).append({"seed": seed, **trained(settings)})
+        write_result(f"ablations_{config.stem}", {"config": config.name, "epochs": epochs, "variants": rows})
+        (RESULTS / f"ablations_{config.stem}.md").write_text(table("variant", rows))
+    print(table("variant", rows))
+
+
+def chosen(names: str) -> list[str]:
+    """raises  ValueError for a name that no variant has"""
+    unknown = set(names.split(",")) - set(VARIANTS)
+    if unknown:
+        raise ValueError(f"there is no variant {sorted(unknown)[0]!r}; choose of {', '.join(VARIANTS)}.")
+    return names.split(",")
+
+
+if __name__ == "__main__":
+    typer.run(main)

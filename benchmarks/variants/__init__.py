@@ -1,0 +1,1 @@
+"""Configurations changed in one respect, trained and evaluated."""

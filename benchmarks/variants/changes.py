@@ -1,0 +1,87 @@
+"""What a configuration may be changed in: pure functions from its plain values to new ones."""
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+from cace_qeq.training import TrainConfig, parse_config
+
+Values = dict[str, Any]
+Change = Callable[[Values], Values]
+
+
+def same(values: Values) -> Values:
+    return copy.deepcopy(values)
+
+
+def model(**fields: Any) -> Change:
+    """Other fields of the model."""
+
+    def change(values: Values) -> Values:
+        changed = copy.deepcopy(values)
+        changed["model"] |= fields
+        return changed
+
+    return change
+
+
+def without_charges(values: Values) -> Values:
+    """No equilibration at all: no charges to predict or to train on, and no knowledge of the total charge.
+
+    Stages that train charges alone are left out.
+    """
+    changed = without_charge_labels(values)
+    blind = {"energy": "none", "charge_feedback": "none", "environment_hardness": False, "learn_widths": False}
+    changed["model"] |= blind
+    return changed
+
+
+def without_charge_labels(values: Values) -> Values:
+    """Charges follow from energies and forces alone; stages that train nothing else are left out."""
+    changed = copy.deepcopy(values)
+    training = changed["training"]
+    kept = [stage for stage in training.get("stages") or () if trains_energies(stage["weights"])]
+    for weights in [stage["weights"] for stage in kept] + [training.setdefault("weights", {"energy": 10, "forces": 1})]:
+        weights |= {"charges": 0, "dipole": 0}
+    training["stages"] = kept
+    return changed
+
+
+def trains_energies(weights: Values) -> bool:
+    return any(weights.get(name) for name in ("energy", "forces", "stress"))
+
+
+def epochs_times(factor: float) -> Change:
+    """Shorter or longer stages, of one epoch at least, whatever time they take."""
+
+    def change(values: Values) -> Values:
+        changed = copy.deepcopy(values)
+        training = changed["training"]
+        training["max_minutes"] = None
+        for part in [*(training.get("stages") or ()), training]:
+            if "epochs" in part:
+                part["epochs"] = max(1, round(factor * part["epochs"]))
+        return changed
+
+    return change
+
+
+def seeded(seed: int) -> Change:
+    def change(values: Values) -> Values:
+        changed = copy.deepcopy(values)
+        changed["training"]["seed"] = seed
+        return changed
+
+    return change
+
+
+def changed(config: TrainConfig, name: str, *changes: Change) -> TrainConfig:
+    """The configuration after all changes, with an output folder of its own name.
+
+    raises  ValueError for what the changes make of it
+    """
+    values = config.model_dump(mode="json")
+    for change in changes:
+        values = change(values)
+    values["training"]["output"] = f"{config.training.output}_{name.replace(' ', '_')}"
+    return parse_config(values, name)

@@ -1,0 +1,52 @@
+"""Training a configuration, or going on with it, and its errors."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from statistics import mean, stdev
+from typing import Any
+
+from cace_qeq import load_model
+from cace_qeq.cli.progress import RichReporter
+from cace_qeq.structures import LabelKeys
+from cace_qeq.training import TrainConfig, batches_of_files, evaluate, fit
+
+SHOWN = {
+    "energy_rmse_mev_per_atom": "energy (meV/atom)",
+    "forces_rmse_mev_per_angstrom": "forces (meV/Å)",
+    "charges_rmse_me": "charges (me)",
+}
+
+
+def trained(config: TrainConfig) -> dict[str, Any]:
+    """Errors on the test frames (validation frames where a set has no others), time and size."""
+    folder = config.training.output
+    outcome = fit(config, "resume" if folder.exists() else "new", RichReporter())
+    model = load_model(outcome.folder.model)
+    held_out = config.data.test or config.data.valid
+    assert isinstance(held_out, tuple), "a benchmark needs fixed validation frames"
+    errors = evaluate(model, batches_of_files(list(held_out), model, LabelKeys(), None)).metrics
+    return {
+        **errors,
+        "set": "test" if config.data.test else "valid",
+        "minutes": sum(record["seconds"] for record in outcome.history) / 60,
+        "epochs": len(outcome.history),
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+    }
+
+
+def table(title: str, rows: Mapping[str, Sequence[dict[str, Any]]]) -> str:
+    """Markdown: errors of every variant, means over seeds with their spread."""
+    head = [title, *SHOWN.values(), "minutes", "parameters", "seeds"]
+    lines = [head, ["---"] * len(head)]
+    for name, results in rows.items():
+        errors = [spread(result.get(error) for result in results) for error in SHOWN]
+        minutes = f"{mean(result['minutes'] for result in results):.1f}"
+        lines.append([name, *errors, minutes, str(results[0]["parameters"]), str(len(results))])
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def spread(values: Iterable[float | None]) -> str:
+    """Mean ± standard deviation of what is known."""
+    known = [value for value in values if value is not None]
+    if not known:
+        return "–"
+    return f"{mean(known):.3g}" + (f" ± {stdev(known):.2g}" if len(known) > 1 else "")

@@ -1,0 +1,121 @@
+"""Configurations change in one respect, and only there; results become tables and curves."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.io import read, write
+
+from ablations import VARIANTS, chosen
+from cace_qeq.training import TrainConfig, load_config, parse_config
+from cace_qeq.training.prepare import model_config_of
+from variants.changes import changed, epochs_times, same, seeded, without_charge_labels, without_charges
+from variants.curves import curves
+from variants.outcomes import spread, table
+from variants.subsets import nested, on_subset
+
+CONFIGS = Path(__file__).resolve().parents[2] / "benchmarks" / "configs"
+CARBON = load_config(CONFIGS / "carbon_chain.yaml")
+AG3 = load_config(CONFIGS / "ag3.yaml")
+
+
+def plain(config: TrainConfig) -> dict:
+    values = config.model_dump(mode="json")
+    values["training"].pop("output")
+    return values
+
+
+def test_without_a_change_only_the_folder_is_another():
+    settings = changed(CARBON, "a name", same)
+    assert plain(settings) == plain(CARBON)
+    assert settings.training.output == Path(f"{CARBON.training.output}_a_name")
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_every_variant_is_a_model(name):
+    settings = changed(CARBON, name, VARIANTS[name])
+    assert model_config_of(settings.model, (1, 6)).species == (1, 6)
+    assert settings.data == CARBON.data
+
+
+def test_a_model_without_charges_has_nothing_of_them():
+    settings = changed(AG3, "blind", without_charges)
+    config = model_config_of(settings.model, (47,))
+    assert (config.energy, config.charge_feedback, config.environment_hardness) == ("none", "none", False)
+    stages = settings.training.all_stages
+    assert [stage.name for stage in stages] == ["forces", "energies"]  # the first trained charges alone
+    assert all(stage.weights.charges == stage.weights.dipole == 0 for stage in stages)
+    assert [stage.weights.forces for stage in stages] == [1, 1]
+
+
+def test_without_labels_charges_stay_in_the_model():
+    settings = changed(CARBON, "unlabelled", without_charge_labels)
+    assert settings.model == CARBON.model
+    assert all(stage.weights.charges == 0 for stage in settings.training.all_stages)
+
+
+def test_a_configuration_without_stages_loses_its_charge_weight():
+    values = {"data": {"train": "a.xyz", "valid": "b.xyz"}, "model": {"cutoff": 4.0}}
+    values["training"] = {"output": "out", "weights": {"forces": 1, "charges": 5}}
+    settings = changed(parse_config(values, "here"), "unlabelled", without_charge_labels)
+    (stage,) = settings.training.all_stages
+    assert (stage.weights.forces, stage.weights.charges) == (1, 0)
+
+
+def test_epochs_and_seeds():
+    settings = changed(AG3, "short", epochs_times(0.1), seeded(7))
+    assert [stage.epochs for stage in settings.training.all_stages] == [2, 10, 6]
+    assert settings.training.seed == 7
+    assert [stage.epochs for stage in changed(AG3, "one", epochs_times(1e-6)).training.all_stages] == [1, 1, 1]
+
+
+def test_unknown_variants_are_refused():
+    with pytest.raises(ValueError, match="coulomb"):
+        chosen("equilibrated,cuolomb")
+
+
+def test_subsets_are_nested():
+    sets = [set(nested(200, percent)) for percent in (0.1, 1, 10, 100)]
+    assert [len(found) for found in sets] == [2, 2, 20, 200]
+    assert sets[1] <= sets[2] <= sets[3]
+
+
+def test_a_subset_keeps_labels_under_their_keys(tmp_path):
+    frames = [Atoms("H2", positions=[[0, 0, 0], [0, 0, 0.7 + 0.01 * n]], info={"E0": float(n)}) for n in range(10)]
+    write(tmp_path / "train.xyz", frames, format="extxyz")
+    values = {"data": {"train": str(tmp_path / "train.xyz"), "valid": 0.1, "keys": {"energy": "E0"}}}
+    values |= {"model": {"cutoff": 4.0}, "training": {"output": str(tmp_path / "out"), "weights": {"energy": 1}}}
+    subset, n_frames = on_subset(parse_config(values, "here"), 50)
+    settings = changed(parse_config(values, "here"), "half", subset)
+    found = [atoms.info["E0"] for atoms in read(settings.data.train[0], ":")]
+    assert n_frames == len(found) == 5
+    assert found == [float(n) for n in nested(10, 50)]
+
+
+@pytest.mark.parametrize("percent", [0, -3, 101, float("nan")])
+def test_shares_are_between_nothing_and_everything(percent):
+    with pytest.raises(ValueError, match="percent"):
+        on_subset(AG3, percent)
+
+
+def result(kind: str, frames: int, forces: float | None) -> dict:
+    errors = {"energy_rmse_mev_per_atom": 1.0, "forces_rmse_mev_per_angstrom": forces, "charges_rmse_me": None}
+    return {"kind": kind, "frames": frames, "minutes": 2.0, "parameters": 10, **errors}
+
+
+def test_rows_of_a_table():
+    lines = table("variant", {"base": [result("a", 8, 10.0), result("a", 8, 14.0)]}).splitlines()
+    assert lines[2] == "| base | 1 ± 0 | 12 ± 2.8 | – | 2.0 | 10 | 2 |"
+    assert len({line.count("|") for line in lines}) == 1
+
+
+def test_spread_of_nothing():
+    assert spread([None]) == "–"
+
+
+def test_curves_are_means_over_seeds():
+    rows = {"a": [result("with", 80, 10.0), result("with", 80, 14.0)], "b": [result("with", 8, 40.0)]}
+    assert curves(rows, "forces_rmse_mev_per_angstrom") == {"with": [(8, 40.0), (80, 12.0)]}
+    assert curves(rows, "charges_rmse_me") == {}
+    assert np.isfinite(curves(rows, "energy_rmse_mev_per_atom")["with"]).all()
