@@ -154,6 +154,17 @@ def plot_over_time(
     save(figure, path)
 
 
+def plot_spectrum(wavenumbers: ArrayLike, intensities: ArrayLike, path: str | Path) -> None:
+    """Infrared absorption; 1/cm and km/mol per 1/cm."""
+    figure = Figure(figsize=(2 * PANEL, PANEL), layout="constrained")
+    axes = figure.subplots()
+    axes.plot(wavenumbers, intensities, linewidth=1.0)
+    axes.set(xlabel="wavenumber (1/cm)", ylabel="absorption (km/mol per 1/cm)")
+    axes.margins(x=0)
+    axes.set_ylim(bottom=0)
+    save(figure, path)
+
+
 def save(figure: Figure, path: str | Path) -> None:
     """The format follows the name's ending; the file appears whole or not at all."""
     content = io.BytesIO()

@@ -31,7 +31,7 @@ FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 DOORS = {
     "matscipy": {"structures.neighbors"},
     "opt_einsum": {"features.couplings"},
-    "scipy": {"features.quadrature"},
+    "scipy": {"features.quadrature", "simulation.spectrum"},
     "ase": {"structures.convert", "calculator", "simulation"},
     "lightning_fabric": {"training"},
     "typer": {"cli"},

@@ -11,6 +11,7 @@ from cace_qeq.cli.evaluate import evaluate
 from cace_qeq.cli.md import md
 from cace_qeq.cli.quickstart import quickstart
 from cace_qeq.cli.relax import relax
+from cace_qeq.cli.spectrum import spectrum
 from cace_qeq.cli.train import train
 
 app = typer.Typer(
@@ -25,6 +26,7 @@ app.command()(evaluate)
 app.command()(convert)
 app.command()(md)
 app.command()(relax)
+app.command()(spectrum)
 app.command()(quickstart)
 
 

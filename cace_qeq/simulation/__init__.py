@@ -4,9 +4,11 @@ from cace_qeq.simulation.dynamics import Reporter, log_of, resume_dynamics, run_
 from cace_qeq.simulation.record import DynamicsSummary, Sample, read_log
 from cace_qeq.simulation.relaxation import Relaxation, RelaxationReporter, relax
 from cace_qeq.simulation.settings import DynamicsSettings, RelaxationSettings
+from cace_qeq.simulation.spectrum import DipoleSeries, Spectrum, dipole_series, infrared_spectrum
 from cace_qeq.simulation.velocities import draw_velocities
 
 __all__ = [
+    "DipoleSeries",
     "DynamicsSettings",
     "DynamicsSummary",
     "Relaxation",
@@ -14,7 +16,10 @@ __all__ = [
     "RelaxationSettings",
     "Reporter",
     "Sample",
+    "Spectrum",
+    "dipole_series",
     "draw_velocities",
+    "infrared_spectrum",
     "log_of",
     "read_log",
     "relax",

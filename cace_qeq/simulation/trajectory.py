@@ -16,9 +16,10 @@ from ase.io import iread
 from ase.io.extxyz import key_val_dict_to_str
 from numpy.typing import NDArray
 
+from cace_qeq.structures import CONDITION_KEYS
 from cace_qeq.structures.convert.lookup import ALIASES
 
-EXACT, SHORT = ".17g", ".10f"
+EXACT, SHORT, WHOLE = ".17g", ".10f", "d"
 RESULTS = ("energy", "short_range_energy", "electrostatic_energy", "dipole", "stress")
 VOIGT = [0, 5, 4, 5, 1, 3, 4, 3, 2]
 
@@ -41,14 +42,16 @@ def frame_text(atoms: Atoms, info: dict[str, Any]) -> str:
     info  further values of the comment line
     """
     columns = list(columns_of(atoms))
-    properties = ":".join(["species:S:1", *(f"{name}:R:{values.shape[1]}" for name, values, _ in columns)])
+    kinds = [f"{name}:{'I' if style == WHOLE else 'R'}:{values.shape[1]}" for name, values, style in columns]
+    properties = ":".join(["species:S:1", *kinds])
     cells = [texts(values, style) for _, values, style in columns]
     body = "\n".join(map(" ".join, zip(atoms.get_chemical_symbols(), *cells, strict=True)))
     return f"{len(atoms)}\n{lattice(atoms)}Properties={properties} {comment(atoms, info)}\n{body}\n"
 
 
 def columns_of(atoms: Atoms) -> Iterable[tuple[str, NDArray[np.float64], str]]:
-    """Name, (atom, column) values and number format of each per-atom quantity."""
+    """Name, (atom, column) values and number format of each per-atom quantity; labels of conditions included."""
+    yield from ((key, atoms.arrays[key].reshape(-1, 1), WHOLE) for key in CONDITION_KEYS if key in atoms.arrays)
     yield "pos", atoms.positions, EXACT
     if atoms.has("momenta"):
         yield "momenta", atoms.get_momenta(), EXACT
@@ -68,8 +71,8 @@ def lattice(atoms: Atoms) -> str:
 
 
 def comment(atoms: Atoms, info: dict[str, Any]) -> str:
-    """Of the structure's own info only the total charge, which alone is true of every frame."""
-    kept = {key: atoms.info[key] for key in ALIASES["total_charge"] if key in atoms.info}
+    """Of the structure's own info only the total charge and conditions, which alone are true of every frame."""
+    kept = {key: atoms.info[key] for key in (*ALIASES["total_charge"], *CONDITION_KEYS) if key in atoms.info}
     results = {name: atoms.calc.results[name] for name in RESULTS if name in atoms.calc.results}
     if "stress" in results:
         results["stress"] = results["stress"][VOIGT].reshape(3, 3)

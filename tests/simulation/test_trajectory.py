@@ -9,6 +9,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import read
 
 from cace_qeq.simulation.trajectory import append, frame_text, tail
+from cace_qeq.structures import conditions_of
 
 RNG = np.random.default_rng(0)
 
@@ -49,6 +50,16 @@ def test_the_total_charge_is_kept_and_nothing_else(key):
     atoms = moving()
     atoms.info.update({key: -2, "REF_energy": 5.0, "remark": object()})
     assert read(io.StringIO(frame_text(atoms, {})), format="extxyz").info == {key: -2}
+
+
+def test_conditions_are_kept():
+    atoms = moving(periodic=False)
+    atoms.arrays["charge_fragment"] = np.array([0, -1, 1])
+    atoms.info.update(fragment_charges=np.array([0.5, -0.5]), electric_field=np.array([0.0, 0.1, 0.0]))
+    atoms.info["external_charges"] = 1.0
+    atoms.info["external_positions"] = np.array([[0.0, 0.0, 9.0]])
+    again = read(io.StringIO(frame_text(atoms, {})), format="extxyz")
+    assert str(conditions_of(again)) == str(conditions_of(atoms))
 
 
 def test_the_tail_is_the_last_whole_frame(tmp_path):

@@ -1,0 +1,105 @@
+"""Infrared spectra from the dipoles of a trajectory.   (boundaries, B9)"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from ase import Atoms, units
+from numpy.typing import NDArray
+from scipy.signal import welch
+
+from cace_qeq.structures import place
+
+Floats = NDArray[np.float64]
+
+SHORTEST = 16  # frames
+PER_WAVENUMBER = units._c * 100 / (1e15 * units.fs)  # 1/cm as frequency in ASE's unit of time
+KM_PER_MOL = (
+    1e-3 * units._Nav * units._e**2 / units._amu / (12 * units._eps0 * units._c**2)
+)  # of a mode that changes the dipole by one e/√u
+
+
+@dataclass(frozen=True)
+class DipoleSeries:
+    """What a trajectory says of a dipole.
+
+    dipoles      (frame, 3)  e Å
+    interval                 fs, between frames
+    temperature              K, mean over the frames
+    """
+
+    dipoles: Floats
+    interval: float
+    temperature: float
+
+
+@dataclass(frozen=True)
+class Spectrum:
+    """Infrared absorption.
+
+    wavenumbers  (point,)  1/cm, ascending
+    intensities  (point,)  km/mol per 1/cm, so that the area of a band is its integrated absorption
+    """
+
+    wavenumbers: Floats
+    intensities: Floats
+
+    def area(self, low: float, high: float) -> float:
+        """km/mol, between two wavenumbers"""
+        inside = (self.wavenumbers >= low) & (self.wavenumbers <= high)
+        return float(np.trapezoid(self.intensities[inside], self.wavenumbers[inside]))
+
+
+def dipole_series(frames: Sequence[Atoms]) -> DipoleSeries:
+    """Of a trajectory of one molecule, as `cace-qeq md` writes it.
+
+    Raises ValueError for too few frames, frames without dipole, momenta or time, and unequal intervals.
+    """
+    if len(frames) < SHORTEST:
+        raise ValueError(f"{len(frames)} frames, expected {SHORTEST} or more; run longer, or write frames more often")
+    times = np.array([time_of(atoms) for atoms in frames])
+    intervals = np.diff(times)
+    if intervals.min() <= 0 or np.ptp(intervals) > 1e-6 * intervals.max():
+        index = int(np.abs(intervals - np.median(intervals)).argmax()) + 1
+        raise ValueError(f"{place(frames[index])}: time {times[index]:g} fs, expected equal intervals between frames")
+    motions = frames[0].info.get("free_motions", 3 * len(frames[0]))
+    kinetic = float(np.mean([atoms.get_kinetic_energy() for atoms in frames]))
+    return DipoleSeries(
+        np.array([dipole_of(atoms) for atoms in frames]), float(intervals.mean()), 2 * kinetic / (motions * units.kB)
+    )
+
+
+def time_of(atoms: Atoms) -> float:
+    if "time_fs" not in atoms.info or not atoms.has("momenta"):
+        raise ValueError(
+            f"{place(atoms)}: no time_fs or no momenta, expected a trajectory of molecular dynamics as `cace-qeq md` "
+            "writes it"
+        )
+    return float(atoms.info["time_fs"])
+
+
+def dipole_of(atoms: Atoms) -> Floats:
+    results = atoms.calc.results if atoms.calc is not None else {}
+    if "dipole" not in results:
+        raise ValueError(
+            f"{place(atoms)}: no dipole; expected a molecule (pbc F F F) and a trajectory of a model with charges"
+        )
+    return np.asarray(results["dipole"], dtype=np.float64)
+
+
+def infrared_spectrum(series: DipoleSeries, resolution: float = 0.0) -> Spectrum:
+    """Power of the dipole's velocity over its temperature: Fourier transform of its autocorrelation.
+
+    resolution  1/cm, at the least; segments of the trajectory this coarse are averaged. By default that of the whole.
+
+    Windowed by Hann's function, which widens every line to about twice the resolution. Classical nuclei: the area of
+    a harmonic band does not depend on the temperature.
+    """
+    step = series.interval * units.fs
+    longest = len(series.dipoles)
+    segment = min(longest, math.ceil(1 / (resolution * PER_WAVENUMBER * step))) if resolution > 0 else longest
+    frequencies, power = welch(series.dipoles, 1 / step, nperseg=segment, axis=0, detrend="linear")
+    velocity = (2 * np.pi * frequencies) ** 2 * power.sum(axis=1)
+    absorption = KM_PER_MOL * velocity / (units.kB * series.temperature)
+    return Spectrum(frequencies / PER_WAVENUMBER, absorption * PER_WAVENUMBER)

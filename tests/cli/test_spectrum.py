@@ -1,0 +1,32 @@
+import numpy as np
+from ase import Atoms
+from ase.calculators.singlepoint import SinglePointCalculator
+from typer.testing import CliRunner
+
+from cace_qeq.cli import app
+from cace_qeq.simulation.trajectory import append, frame_text
+
+run = CliRunner().invoke
+
+
+def test_a_trajectory_becomes_a_table_and_a_figure(tmp_path):
+    path, out = tmp_path / "md.extxyz", tmp_path / "infrared.csv"
+    for step in range(64):
+        atoms = Atoms("OH", [[0, 0, 0], [0, 0, 1]], momenta=np.ones((2, 3)))
+        atoms.calc = SinglePointCalculator(atoms, dipole=np.array([0.0, 0.0, 0.1 * np.cos(step)]))
+        append(path, frame_text(atoms, {"step": step, "time_fs": 2.0 * step, "free_motions": 1}))
+    result = run(app, ["spectrum", str(path), "--out", str(out), "--skip", "4", "--largest", "4000"])
+    assert result.exit_code == 0, result.output
+    assert "60 frames" in result.output
+    table = np.loadtxt(out, delimiter=",", skiprows=1)
+    peak = table[table[:, 1].argmax(), 0]
+    assert abs(peak - 1e5 / (2 * np.pi * 2.0 * 2.99792458)) < table[1, 0]  # one radian in 2 fs
+    assert table[:, 0].max() <= 4000
+    assert out.with_suffix(".png").stat().st_size > 1000
+
+
+def test_something_else_is_refused(tmp_path):
+    (tmp_path / "one.extxyz").write_text("1\n\nO 0 0 0\n")
+    result = run(app, ["spectrum", str(tmp_path / "one.extxyz")])
+    assert result.exit_code != 0
+    assert "1 frames, expected 16" in str(result.exception)
