@@ -13,6 +13,7 @@ import tempfile
 from pathlib import Path
 from typing import Annotated, Any
 
+import torch
 import typer
 from rich.console import Console
 
@@ -86,6 +87,7 @@ def content(
     return {
         "allocators": {allocator.name: allocator.description for allocator in allocators},
         "threads_per_process": 1,
+        "cuda_device": torch.cuda.get_device_name() if torch.cuda.is_available() else None,  # present, not measured
         "versions_of_codes": versions,
         "goals": judged(record, [allocator.name for allocator in allocators]),
         "items": record.items,

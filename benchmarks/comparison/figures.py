@@ -9,6 +9,7 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # noqa: E402
 from matplotlib.axes import Axes  # noqa: E402
+from matplotlib.ticker import LogFormatter  # noqa: E402
 
 from comparison.report import Group, grouped  # noqa: E402
 from comparison.runs import Finished  # noqa: E402
@@ -32,6 +33,9 @@ def draw_set(name: str, results: Sequence[Finished], folder: Path) -> Path:
     draw_learning_curves(axes[2], groups, colors)
     for axis in axes:
         axis.set(xscale="log", yscale="log", ylabel=LABEL)
+        for scale in (axis.xaxis, axis.yaxis):  # plain numbers, few of them
+            scale.set_major_formatter(LogFormatter())
+            scale.set_minor_formatter(LogFormatter(minor_thresholds=(1.5, 0.5)))
     axes[0].legend(fontsize="small")
     figure.suptitle(name)
     path = folder / f"{name}.png"
