@@ -52,10 +52,10 @@ class Surroundings:
         """(atom, radial, slot)"""
         return self.functions[:, : self.layout.n_radial]
 
-    def directions(self, rank: int) -> Tensor:
-        """(atom, slot, harmonic)  up to a rank"""
+    def directions(self, rank: int) -> tuple[Tensor, ...]:
+        """(atom, slot) each  harmonics of degree 1 to rank; that of degree 0 is one"""
         first = self.layout.n_radial
-        return self.functions[:, first : first + n_harmonics(rank)].transpose(1, 2)
+        return self.functions[:, first + 1 : first + n_harmonics(rank)].unbind(1)
 
 
 class DegreeMixing(nn.Module):
@@ -168,7 +168,10 @@ class CovariantMessage(nn.Module):
 
     def projected(self, around: Surroundings, arriving: Tensor) -> Tensor:
         """(atom, slot, channel)"""
-        return (around.directions(self.rank).unsqueeze(-1) * arriving).sum(-2)
+        scalars, *others = arriving.unbind(2)
+        for direction, part in zip(around.directions(self.rank), others, strict=True):
+            scalars = torch.addcmul(scalars, direction.unsqueeze(-1), part)
+        return scalars
 
     def summed(self, around: Surroundings, arriving: Tensor) -> Tensor:
         """(component, atom, radial * channel)"""
