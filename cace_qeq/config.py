@@ -106,6 +106,8 @@ class ModelConfig(Settings):
             raise ValueError(f"message_rank is {self.message_rank}, but l_max only {self.l_max}; raise l_max")
         if self.quadrature_degree is not None and self.message_rank == 0:
             raise ValueError("quadrature_degree is for products on the sphere; set message_rank to 1, 2 or 3 with it")
+        if self.energy == "none" and self.closed_shells:
+            raise ValueError('energy="none" has no charges that closed_shells could hold; choose another energy')
         if self.energy == "none" and self.charge_feedback != "none":
             raise ValueError(
                 f'energy="none" has no charges to feed back; set charge_feedback="none" '

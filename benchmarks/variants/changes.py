@@ -31,8 +31,8 @@ def without_charges(values: Values) -> Values:
     Stages that train charges alone are left out.
     """
     changed = without_charge_labels(values)
-    blind = {"energy": "none", "charge_feedback": "none", "environment_hardness": False, "learn_widths": False}
-    changed["model"] |= blind
+    changed["model"] |= {"energy": "none", "charge_feedback": "none"}
+    changed["model"] |= {"environment_hardness": False, "learn_widths": False, "closed_shells": False}
     return changed
 
 
