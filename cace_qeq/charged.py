@@ -1,19 +1,24 @@
 """A batch of structures to its charges: where the world as tensors meets the electrostatics."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from torch import Tensor
 
 from cace_qeq.electrostatics import (
+    Background,
+    Bonds,
     ChargeGeometry,
     ChargeParameters,
     Constraints,
     Equilibrium,
+    Solver,
     Task,
     Walls,
     constraints_of,
+    cut_between,
+    equilibrate_bonds,
     equilibrate_shells,
+    find_charges,
     imposed_potential,
 )
 from cace_qeq.slab import closed_cells
@@ -21,21 +26,33 @@ from cace_qeq.structures.batch import AtomicBatch
 
 
 @dataclass(frozen=True)
+class Wishes:
+    """What atoms and bonds say of charges.
+
+    parameters  of the atoms
+    walls       of their shells, None without closed shells
+    bonds       that charge flows along, None where it flows freely
+    """
+
+    parameters: ChargeParameters
+    walls: Walls | None
+    bonds: Bonds | None
+
+
+@dataclass(frozen=True)
 class Charged:
     """Charges of a batch, and where they come from.
 
     geometry     structures
-    parameters   of the atoms themselves
+    wishes       of the atoms themselves
     imposed      (atom,)  eV/e, what a charge costs beside its electronegativity: fields, electrodes, external charges
-    walls        of the atoms' shells, None without closed shells
     constraints  on the charges
     equilibrium  under all of these
     """
 
     geometry: ChargeGeometry
-    parameters: ChargeParameters
+    wishes: Wishes
     imposed: Tensor
-    walls: Walls | None
     constraints: Constraints
     equilibrium: Equilibrium
 
@@ -52,9 +69,18 @@ class Charged:
     @property
     def stationary_parts(self) -> Tensor:
         """(atom,)  eV, that add up to the energy"""
-        charges, of_atoms = self.equilibrium.charges, self.parameters
+        charges, of_atoms, walls = self.equilibrium.charges, self.wishes.parameters, self.wishes.walls
         parts = self.coulomb_parts + charges * (of_atoms.electronegativity + of_atoms.hardness * charges / 2)
-        return parts if self.walls is None else parts + self.walls.energy(charges)
+        if walls is not None:
+            parts = parts + walls.energy(charges)
+        return parts if self.wishes.bonds is None else parts + self.wishes.bonds.energies(self.slope)
+
+    @property
+    def slope(self) -> Tensor:
+        """(atom,)  eV/e, of all energy but that on bonds in the charges"""
+        charges, of_atoms, walls = self.equilibrium.charges, self.wishes.parameters, self.wishes.walls
+        own = of_atoms.electronegativity + of_atoms.hardness * charges + self.imposed + self.equilibrium.potential
+        return own if walls is None else own + walls.slope(charges)
 
     @property
     def coulomb_parts(self) -> Tensor:
@@ -62,26 +88,27 @@ class Charged:
         return self.equilibrium.charges * (self.imposed + self.equilibrium.potential / 2)
 
 
-def equilibrium_of(
-    batch: AtomicBatch, parameters: ChargeParameters, walls: Walls | None, find: Callable[[Task], Equilibrium]
-) -> Charged:
+def equilibrium_of(batch: AtomicBatch, wishes: Wishes, background: Background, solver: Solver) -> Charged:
     """Charges that minimise E_qeq under the conditions of the batch.
 
-    walls  of closed shells, or None
-    find   the charges of a task without walls
-
-    Raises ValueError for structures that `charge_geometry` refuses, and charges without a minimum.
+    Raises ValueError for structures that `charge_geometry` refuses, electrodes where charge flows along bonds alone,
+    and charges without a minimum.
     """
     geometry = charge_geometry(batch)
+    parameters, walls, bonds = wishes.parameters, wishes.walls, wishes.bonds
     imposed = imposed_potential(geometry, parameters.width, batch.imposed)
     felt = replace(parameters, electronegativity=parameters.electronegativity + imposed)
     constraints = constraints_of(geometry, batch.imposed, batch.total_charge)
+    if bonds is not None:
+        bonds = cut_between(bonds, geometry, constraints)
 
     def solve(quadratic: ChargeParameters) -> Equilibrium:
-        return find(Task(geometry, quadratic, constraints, batch.start))
+        if bonds is not None:
+            return equilibrate_bonds(geometry, quadratic, constraints, bonds, background)
+        return find_charges(Task(geometry, quadratic, constraints, batch.start), background, solver)
 
     found = solve(felt) if walls is None else equilibrate_shells(geometry, solve, felt, walls)
-    return Charged(geometry, parameters, imposed, walls, constraints, found)
+    return Charged(geometry, Wishes(parameters, walls, bonds), imposed, constraints, found)
 
 
 def charge_geometry(batch: AtomicBatch) -> ChargeGeometry:

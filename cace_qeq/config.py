@@ -42,6 +42,8 @@ class ModelConfig(Settings):
     environment_hardness  hardness depends on the environment too, within ± 50 %
     closed_shells         atoms are harder beyond charges that are learned: for ions and holes, where some atoms keep
                           their charge whatever happens elsewhere
+    charge_flow           "free": between all atoms at any distance, as in a metal; "bonds": between neighbours, with a
+                          softness that is learned and dies with distance, so that fragments end with whole charges
     widths                Å, Gaussian width of each element in the order of `species`; covalent radii by default
     learn_widths          widths are trained, within a factor of two of their start
     background            of charged cells: "point" or "gaussian"
@@ -67,6 +69,7 @@ class ModelConfig(Settings):
     charge_feedback: Literal["none", "readout", "embedding"] = "none"
     environment_hardness: bool = False
     closed_shells: bool = False
+    charge_flow: Literal["free", "bonds"] = "free"
     widths: tuple[float, ...] | None = None
     learn_widths: bool = False
     background: Literal["point", "gaussian"] = "point"
@@ -108,6 +111,10 @@ class ModelConfig(Settings):
             raise ValueError("quadrature_degree is for products on the sphere; set message_rank to 1, 2 or 3 with it")
         if self.energy == "none" and self.closed_shells:
             raise ValueError('energy="none" has no charges that closed_shells could hold; choose another energy')
+        if self.closed_shells and self.charge_flow != "free":
+            raise ValueError('closed_shells needs charge_flow="free": Newton\'s method does not know what bonds cost')
+        if self.energy == "none" and self.charge_flow != "free":
+            raise ValueError('energy="none" has no charges that flow; set charge_flow="free" or choose another energy')
         if self.energy == "none" and self.charge_feedback != "none":
             raise ValueError(
                 f'energy="none" has no charges to feed back; set charge_feedback="none" '

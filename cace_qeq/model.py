@@ -2,16 +2,16 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from cace_qeq.charged import Charged, equilibrium_of
+from cace_qeq.charged import Charged, Wishes, equilibrium_of
 from cace_qeq.config import ModelConfig
-from cace_qeq.electrostatics import Solver, Walls, find_charges
+from cace_qeq.electrostatics import Bonds, Solver
 from cace_qeq.nn.ace import CartesianACE, Environments, ExpansionSettings, environments
+from cace_qeq.nn.bonds import BondSoftness
 from cace_qeq.nn.charges import (
     LARGEST_WIDTH_FACTOR,
     ChargeHeads,
@@ -82,6 +82,7 @@ class CACEQEq(KeepsDoubleBuffers):
         self.representation = representation(config)
         self.charge_heads = charge_heads(config, self.representation.n_features)
         self.shell_walls = shell_walls(config, self.representation.n_features)
+        self.bond_softness = bond_softness(config)
         self.feedback = charge_feedback(config, self.representation.n_features)
         self.energy_head = Readout(self.feedback.n_features, config.hidden)
         self.repulsion = repulsion(config)
@@ -98,7 +99,7 @@ class CACEQEq(KeepsDoubleBuffers):
             self.config.cutoff,
             factor * max(widths(self.config)),
             self.config.ewald_accuracy,
-            self.solver.method,
+            "dense" if self.bond_softness is not None else self.solver.method,
             self.solver.mesh_accuracy,
         )
 
@@ -130,7 +131,7 @@ class CACEQEq(KeepsDoubleBuffers):
             charged.stationary_energy if self.config.energy == "equilibrated" else charged.coulomb_energy,
             charged.stationary_parts if self.config.energy == "equilibrated" else charged.coulomb_parts,
             charges,
-            charged.parameters.electronegativity,
+            charged.wishes.parameters.electronegativity,
             batch.structure,
         )
 
@@ -145,16 +146,18 @@ class CACEQEq(KeepsDoubleBuffers):
         zero, missing = torch.zeros_like(energy), torch.full_like(energy, torch.nan)
         return Energies(energy, torch.zeros_like(batch.total_charge), zero, missing, missing, batch.structure)
 
-    def walls(self, features: Tensor, species: Tensor) -> Walls | None:
-        """Where the shells end; None without closed shells."""
-        return None if self.shell_walls is None else self.shell_walls(features, species)
-
     def charged(self, batch: AtomicBatch, features: Tensor, species: Tensor) -> Charged:
         """Charges that minimise E_qeq under the conditions of the batch; for models with charges."""
         assert self.charge_heads is not None
-        parameters, walls = self.charge_heads(features, species), self.walls(features, species)
-        find = partial(find_charges, background=self.config.background, solver=self.solver)
-        return equilibrium_of(batch, parameters, walls, find)
+        walls = None if self.shell_walls is None else self.shell_walls(features, species)
+        wishes = Wishes(self.charge_heads(features, species), walls, self.bonds(batch, species))
+        return equilibrium_of(batch, wishes, self.config.background, self.solver)
+
+    def bonds(self, batch: AtomicBatch, species: Tensor) -> Bonds | None:
+        """That charge flows along; None where it flows freely."""
+        if self.bond_softness is None:
+            return None
+        return self.bond_softness(batch.displacements(), batch.neighbors.index, species)
 
     def short_range(self, batch: AtomicBatch, features: Tensor, species: Tensor) -> Tensor:
         """(atom,)  eV"""
@@ -225,6 +228,10 @@ def charge_heads(config: ModelConfig, n_features: int) -> ChargeHeads | None:
 
 def shell_walls(config: ModelConfig, n_features: int) -> ShellWalls | None:
     return ShellWalls(len(config.species), n_features, config.hidden) if config.closed_shells else None
+
+
+def bond_softness(config: ModelConfig) -> BondSoftness | None:
+    return BondSoftness(config.species, config.cutoff) if config.charge_flow == "bonds" else None
 
 
 def repulsion(config: ModelConfig) -> ScreenedRepulsion | None:

@@ -50,7 +50,7 @@ def predict_response(model: CACEQEq, batch: AtomicBatch) -> Response:
         charged.geometry,
         charged.constraints,
         charged.equilibrium,
-        charged.parameters.electronegativity,
+        charged.wishes.parameters.electronegativity,
         total_charge,
     )
     fukui, hardness = fukui_and_hardness(driven)

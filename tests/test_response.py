@@ -11,7 +11,11 @@ from cace_qeq.structures import to_batch
 from small_models import untrained_model
 
 STRUCTURES = {"one atom": zoo.one_atom, "ethanol": zoo.ethanol, "hydronium": zoo.hydronium, "slab": zoo.slab}
-VARIANTS = {"equilibrated": {}, "coulomb with shells": {"energy": "coulomb", "closed_shells": True}}
+VARIANTS = {
+    "equilibrated": {},
+    "coulomb with shells": {"energy": "coulomb", "closed_shells": True},
+    "bonds": {"charge_flow": "bonds"},
+}
 STEP = 1e-3
 
 

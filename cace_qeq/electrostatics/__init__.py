@@ -1,6 +1,7 @@
 """Gaussian charges: Coulomb matrices, Ewald sums and charge equilibration. Pure functions of tensors."""
 
 from cace_qeq.conditions import Conditions
+from cace_qeq.electrostatics.bonds import Bonds, cut_between, equilibrate_bonds
 from cace_qeq.electrostatics.conjugate_gradients import ConvergenceError
 from cace_qeq.electrostatics.constraints import (
     Constraints,
@@ -18,6 +19,7 @@ from cace_qeq.electrostatics.solver import Solver, Task, find_charges
 
 __all__ = [
     "Background",
+    "Bonds",
     "ChargeGeometry",
     "ChargeParameters",
     "ChargeSolution",
@@ -30,7 +32,9 @@ __all__ = [
     "Walls",
     "constraints_of",
     "coulomb_matrix",
+    "cut_between",
     "equilibrate",
+    "equilibrate_bonds",
     "equilibrate_shells",
     "find_charges",
     "imposed_potential",

@@ -25,6 +25,8 @@ ELEMENT_PARAMETERS = (
     "shell_walls.place",
     "shell_walls.stiffness",
     "shell_walls.softness",
+    "bond_softness.strength",
+    "bond_softness.reach",
 )
 
 

@@ -25,6 +25,8 @@ VARIANTS = {
     "coulomb_readout": {"energy": "coulomb", "charge_feedback": "readout", "background": "gaussian"},
     "equilibrated_shells": {"closed_shells": True},
     "coulomb_shells": {"energy": "coulomb", "charge_feedback": "embedding", "closed_shells": True},
+    "equilibrated_bonds": {"charge_flow": "bonds"},
+    "coulomb_bonds": {"energy": "coulomb", "charge_feedback": "readout", "charge_flow": "bonds"},
     "none": {"energy": "none"},
     "equivariant": {"message_rank": 1, "charge_feedback": "readout"},
     "equivariant_none": {"message_rank": 2, "layers": 3, "body_order": 2, "energy": "none"},
@@ -84,9 +86,12 @@ def test_forces(model, name):
 
 @pytest.mark.parametrize("make", [zoo.ethanol_in_surroundings, zoo.hydronium_at_a_potential, zoo.slab_in_a_field])
 def test_forces_under_conditions(model, make):
-    atoms = make()
-    batch = batch_of(atoms, model)
+    batch = batch_of(make(), model)
     direction = random_direction((batch.n_atoms, 3), seed=1)
+    if make is zoo.hydronium_at_a_potential and model.config.charge_flow == "bonds":
+        with pytest.raises(ValueError, match="charge flows along bonds alone"):
+            predict(model, batch)
+        return
 
     def energy(step: float) -> float:
         return predict(model, replace(batch, positions=batch.positions + step * direction)).energy.item()

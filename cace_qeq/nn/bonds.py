@@ -1,0 +1,43 @@
+"""How easily charge flows between two atoms, learned for each pair of elements."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from cace_qeq.electrostatics import Bonds
+from cace_qeq.features import polynomial_envelope
+from cace_qeq.nn.elements import COVALENT_RADII
+
+INITIAL_SOFTNESS = 0.5  # e²/eV, at no distance; atoms of 10 eV/e² exchange most of what they would in a metal
+INITIAL_REACH = 1.2  # in units of the covalent radii's sum
+
+
+class BondSoftness(nn.Module):
+    """s_ab = S exp(-(r / d)²) f(r) of neighbours: half of S at a bond's length, a few percent at twice that, zero at
+    the cutoff. S and d belong to the pair of elements.
+    """
+
+    lengths: Tensor
+
+    def __init__(self, species: Sequence[int], cutoff: float):
+        super().__init__()
+        self.cutoff = cutoff
+        radii = torch.tensor([COVALENT_RADII[number] for number in species], dtype=torch.float64)
+        self.register_buffer("lengths", INITIAL_REACH * (radii.unsqueeze(1) + radii), persistent=False)
+        self.strength = nn.Parameter(torch.zeros(len(species), len(species)))
+        self.reach = nn.Parameter(torch.zeros(len(species), len(species)))
+
+    def forward(self, displacements: Tensor, senders: Tensor, species: Tensor) -> Bonds:
+        """displacements (atom, slot, 3) Å, senders (atom, slot), species (atom,); each bond in both directions"""
+        distance = torch.linalg.vector_norm(displacements, dim=-1)
+        receivers = torch.arange(len(species), device=species.device).unsqueeze(1).expand_as(senders)
+        pair = (species[receivers], species[senders])
+        strength = INITIAL_SOFTNESS * symmetric(self.strength).exp()[pair]
+        length = self.lengths[pair] * symmetric(self.reach).exp()[pair]
+        softness = strength * (-((distance / length) ** 2)).exp() * polynomial_envelope(distance, self.cutoff)
+        return Bonds(receivers.flatten(), senders.flatten(), softness.double().flatten() / 2)
+
+
+def symmetric(matrix: Tensor) -> Tensor:
+    return (matrix + matrix.T).double() / 2

@@ -1,0 +1,184 @@
+"""Charge that flows along bonds: against a minimum over that charge itself, and the limits of soft and broken bonds."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from cace_qeq.conditions import Conditions, collate_imposed
+from cace_qeq.electrostatics import (
+    Bonds,
+    ChargeParameters,
+    constraints_of,
+    coulomb_matrix,
+    cut_between,
+    equilibrate_bonds,
+    total_charge_alone,
+)
+from cace_qeq.impose import Boundary, impose
+from charged_structures import crystal, equilibrium_of, geometry_of, joined, molecule, slab, strained
+
+ZOO = {"ion": molecule(5, 1.0), "slab": slab(5), "crystal": crystal(6), "charged crystal": crystal(5, -1.0)}
+
+
+@pytest.fixture(params=ZOO, ids=str)
+def structure(request):
+    return ZOO[request.param]
+
+
+def bonds_of(n_atoms, softness=0.1, seed=0):
+    """Between all pairs, of unequal softness, each bond once."""
+    pairs = torch.triu_indices(n_atoms, n_atoms, 1)
+    factors = torch.rand(pairs.shape[1], generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    return Bonds(pairs[0], pairs[1], softness * factors)
+
+
+def solved(structure, bonds, background="point"):
+    geometry = geometry_of(structure)
+    total = torch.tensor([structure.total_charge], dtype=torch.float64)
+    return equilibrate_bonds(
+        geometry, structure.parameters, total_charge_alone(geometry, total), bonds, background
+    )
+
+
+def test_charges_are_those_of_the_charges_on_bonds(structure):
+    """Minimise over p itself: (Dᵀ K D + κ) p = -Dᵀ (χ + K q⁰), q = q⁰ + D p."""
+    size = len(structure.width)
+    bonds = bonds_of(size)
+    matrix = coulomb_matrix(geometry_of(structure), structure.width)[0] + torch.diag(structure.hardness)
+    incidence = torch.zeros(size, len(bonds.center), dtype=torch.float64)
+    incidence[bonds.center, torch.arange(len(bonds.center))] = 1.0
+    incidence[bonds.neighbor, torch.arange(len(bonds.center))] = -1.0
+    start = torch.full((size,), structure.total_charge / size, dtype=torch.float64)
+    stiffness = torch.diag(1 / bonds.softness)
+    flows = torch.linalg.solve(
+        incidence.T @ matrix @ incidence + stiffness,
+        -incidence.T @ (structure.electronegativity + matrix @ start),
+    )
+    charges = start + incidence @ flows
+    energy = charges @ (structure.electronegativity + matrix @ charges / 2) + flows @ stiffness @ flows / 2
+    found = solved(structure, bonds)
+    assert torch.allclose(found.charges, charges, rtol=0, atol=1e-11)
+    assert found.energy.item() == pytest.approx(energy.item(), abs=1e-10)
+    cost = structure.electronegativity + matrix @ charges
+    assert bonds.energies(cost).sum().item() == pytest.approx((flows @ stiffness @ flows).item() / 2, abs=1e-11)
+    assert torch.allclose(found.potential, (matrix - torch.diag(structure.hardness)) @ charges, rtol=0, atol=1e-11)
+
+
+def test_soft_bonds_are_plain_equilibration(structure):
+    """The rest falls like 1/s, and rounding grows like s."""
+    expected = equilibrium_of(structure)
+    errors = []
+    for softness in (1e3, 1e4):
+        found = solved(structure, bonds_of(len(structure.width), softness))
+        errors.append(float((found.charges - expected.charges).abs().max()))
+    assert errors[1] < 1e-4
+    assert errors[1] == pytest.approx(errors[0] / 10, rel=0.1)
+
+
+def test_without_bonds_charges_stay_where_they_start(structure):
+    found = solved(structure, bonds_of(len(structure.width), softness=0.0))
+    share = structure.total_charge / len(structure.width)
+    assert torch.allclose(found.charges, torch.full_like(structure.width, share), rtol=0, atol=1e-14)
+
+
+def test_a_broken_bond_leaves_whole_charges():
+    """Two ions that only know themselves far apart: plain equilibration leaves them charged for ever."""
+    structure = replace(molecule(2), positions=torch.tensor([[0.0, 0, 0], [500.0, 0, 0]], dtype=torch.float64))
+    assert solved(structure, bonds_of(2, softness=0.0)).charges.abs().max() < 1e-14
+    assert equilibrium_of(structure).charges.abs().max() > 0.01
+
+
+def test_the_multiplier_is_minus_the_slope_in_total_charge(structure):
+    geometry, bonds = geometry_of(structure), bonds_of(len(structure.width))
+    total = torch.tensor([structure.total_charge], dtype=torch.float64, requires_grad=True)
+    found = equilibrate_bonds(geometry, structure.parameters, total_charge_alone(geometry, total), bonds)
+    (slope,) = torch.autograd.grad(found.energy.sum(), total)
+    assert slope.item() == pytest.approx(-found.multipliers.item(), abs=1e-12)
+
+
+@pytest.mark.parametrize("make", [molecule, slab, crystal])
+def test_derivatives_of_first_and_second_order(make):
+    structure = make(3, total_charge=1.0)
+    geometry, bonds = geometry_of(structure), bonds_of(3)
+
+    def results(positions, strain, electronegativity, hardness, width, total_charge, softness):
+        moved = strained(replace(geometry, positions=positions), strain)
+        parameters = ChargeParameters(electronegativity, hardness, width)
+        constraints = total_charge_alone(moved, total_charge)
+        found = equilibrate_bonds(moved, parameters, constraints, replace(bonds, softness=softness), "gaussian")
+        return tuple(vars(found).values())
+
+    inputs = (
+        structure.positions,
+        torch.zeros(3, 3, dtype=torch.float64),
+        *vars(structure.parameters).values(),
+        torch.ones(1, dtype=torch.float64),
+        bonds.softness,
+    )
+    inputs = tuple(value.clone().requires_grad_() for value in inputs)
+    assert torch.autograd.gradcheck(results, inputs, fast_mode=True)
+    assert torch.autograd.gradgradcheck(results, inputs, fast_mode=True)
+
+
+def test_polarizability_of_a_chain_grows_with_its_length_and_not_with_its_cube():
+    def polarizability(n_atoms, found_by):
+        positions = torch.zeros(n_atoms, 3, dtype=torch.float64)
+        positions[:, 0] = 1.3 * torch.arange(n_atoms)
+        ones = torch.ones(n_atoms, dtype=torch.float64)
+        chain = replace(
+            molecule(n_atoms=2),
+            positions=positions,
+            electronegativity=torch.zeros_like(ones).requires_grad_(),
+            hardness=8.0 * ones,
+            width=0.7 * ones,
+        )
+        first = torch.arange(n_atoms - 1)
+        charges = found_by(chain, Bonds(first, first + 1, torch.full((n_atoms - 1,), 0.05, dtype=torch.float64)))
+        (slopes,) = torch.autograd.grad((charges * positions[:, 0]).sum(), chain.electronegativity)
+        return -float(slopes @ positions[:, 0])
+
+    def growth(found_by):
+        """Exponent between 40 and 80 atoms."""
+        return torch.tensor(polarizability(80, found_by) / polarizability(40, found_by)).log2().item()
+
+    assert growth(lambda chain, bonds: solved(chain, bonds).charges) == pytest.approx(1.0, abs=0.05)
+    assert growth(lambda chain, bonds: equilibrium_of(chain).charges) > 2.5
+
+
+def test_fragments_cut_the_bonds_between_them():
+    structures = [molecule(4, 0.5), crystal(3)]
+    geometry = joined([geometry_of(one) for one in structures])
+    wanted = [Conditions(fragments=[([0, 3], -0.5)]), Conditions()]
+    imposed = collate_imposed(
+        [
+            impose(one, Boundary(s.positions, s.cell, s.pbc, s.total_charge))
+            for one, s in zip(wanted, structures, strict=True)
+        ]
+    )
+    total = torch.tensor([0.5, 0.0], dtype=torch.float64)
+    constraints = constraints_of(geometry, imposed, total)
+    inside, outside = bonds_of(4), bonds_of(3)
+    both = Bonds(*(torch.cat(pair) for pair in zip(vars(inside).values(), vars(outside).values(), strict=True)))
+    later = 4 * (torch.arange(9) >= 6)
+    both = replace(both, center=both.center + later, neighbor=both.neighbor + later)
+    cut = cut_between(both, geometry, constraints)
+    assert (cut.softness > 0).tolist() == [False, False, True, True, False, False, True, True, True]
+    parameters = ChargeParameters(
+        *(torch.cat([getattr(s, name) for s in structures]) for name in ("electronegativity", "hardness", "width"))
+    )
+    charges = equilibrate_bonds(geometry, parameters, constraints, cut).charges
+    assert charges[[0, 3]].sum().item() == pytest.approx(-0.5, abs=1e-13)
+    assert charges[[1, 2]].sum().item() == pytest.approx(1.0, abs=1e-13)
+    assert torch.allclose(charges[4:], solved(structures[1], bonds_of(3)).charges, rtol=0, atol=1e-13)
+
+
+def test_electrodes_are_refused():
+    structure = molecule(3)
+    geometry = geometry_of(structure)
+    conditions = Conditions(electrodes=[([0, 1], -4.0)], fragments=[([2], 0.0)])
+    boundary = Boundary(structure.positions, structure.cell, structure.pbc, float("nan"))
+    total = torch.tensor([torch.nan], dtype=torch.float64)
+    constraints = constraints_of(geometry, impose(conditions, boundary), total)
+    with pytest.raises(ValueError, match="charge flows along bonds alone"):
+        cut_between(bonds_of(3), geometry, constraints)
