@@ -38,24 +38,29 @@ def plan_mesh(
 
 
 def mesh_error(split: float, spacing: float, order: int, density: float) -> float:
-    """Error of the potential of unit charges at random places, in units of that of one at 1 Å.   (theory, eq. 22)
+    """Error of the potential of unit charges at random places, in units of that of one at 1 Å.   (theory, eq. 25)
 
     split    Å, η
     spacing  Å, between mesh points
     order    of the splines
     density  1/Å³, of charges
     """
-    ratios, errors = _error_table(order)
-    logarithm = np.interp(np.log(spacing / split), np.log(ratios), np.log(errors))
-    return float(np.sqrt(density * split) * np.exp(logarithm))
+    ratios, errors = _errors(split, order, density)
+    return float(np.exp(np.interp(np.log(spacing / split), np.log(ratios), np.log(errors))))
+
+
+def _errors(split: float, order: int, density: float) -> tuple[Floats, Floats]:
+    """For many ratios of spacing and η: root mean square of what all others and the charge itself contribute."""
+    ratios, others, itself = _error_table(order)
+    return ratios, np.sqrt(density * split * others + itself / split**2)
 
 
 def _plan(cell: Floats, density: float, split: float, cutoff: float, order: int, accuracy: float) -> EwaldPlan:
-    ratios, errors = _error_table(order)
-    allowed = accuracy / np.sqrt(density * split)
-    spacing = split * np.exp(np.interp(np.log(allowed), np.log(errors), np.log(ratios)))
+    ratios, errors = _errors(split, order, density)
+    spacing = split * np.exp(np.interp(np.log(accuracy), np.log(errors), np.log(ratios)))
     first, second, third = (quick_size(length / spacing) for length in np.linalg.norm(cell, axis=1))
-    return EwaldPlan(float(split), float(cutoff), np.zeros((0, 3), dtype=np.int64), mesh=(first, second, third, order))
+    none = np.zeros((0, 3), dtype=np.int64)
+    return EwaldPlan(float(split), float(cutoff), none, mesh=(first, second, third, order))
 
 
 def _cost(plan: EwaldPlan, n_atoms: int, density: float) -> float:
@@ -64,23 +69,27 @@ def _cost(plan: EwaldPlan, n_atoms: int, density: float) -> float:
 
 
 @lru_cache
-def _error_table(order: int) -> tuple[Floats, Floats]:
-    """Errors for ratios of mesh spacing to η, with η and the density of charges at one.
+def _error_table(order: int) -> tuple[Floats, Floats, Floats]:
+    """Ratios of mesh spacing to η; squared errors by other charges and by the charge itself, η and density at one.
 
-    ∫ d³k/(2π)³ 2 G² (1 - Π_i u_i) with G = 4π exp(-k²/2)/k² and u = sinc²ᵖ(kh/2) / Σ_l sinc²ᵖ(kh/2 + πl).
+    ∫ d³k/(2π)³ 2 G² (1 - Π_i u_i) and 6 [∫ d³k/(2π)³ G v]², with G = 4π exp(-k²/2)/k², U_l = sincᵖ(kh/2 + πl),
+    u = U_0² / Σ_l U_l² and v = U_0 (U_1 + U_-1) / Σ_l U_l².
     """
     ratios, step = np.geomspace(0.05, 2.0, 40), 0.08
     k, cosine = np.meshgrid(np.arange(step / 2, 8.0, step), (np.arange(10) + 0.5) / 10, indexing="ij")
-    weight = 16 * np.pi**2 * np.exp(-(k**2)) / k**2
-    lost = np.array([(weight * 3 * _aliased(k * cosine * ratio, order)).mean(axis=1).sum() for ratio in ratios])
-    return ratios, np.sqrt(2 * lost * step * 4 * np.pi / (2 * np.pi) ** 3)
+    weight = 4 * np.pi * np.exp(-(k**2) / 2) / k**2
+    volume = 4 * np.pi * k**2 * step / (2 * np.pi) ** 3 / cosine.shape[1]
+    waves = [_aliases(k * cosine * ratio, order) for ratio in ratios]
+    others = [2 * (volume * weight**2 * 3 * lost).sum() for lost, _ in waves]
+    itself = [6 * (volume * weight * mixed).sum() ** 2 for _, mixed in waves]
+    return ratios, np.array(others), np.array(itself)
 
 
-def _aliased(phase: Floats, order: int) -> Floats:
-    """1 - u of a phase k h, from the aliases next to it."""
-    powers = [np.sinc(phase / (2 * np.pi) + alias) ** (2 * order) for alias in (-2, -1, 1, 2)]
-    other = np.sum(powers, axis=0)
-    return other / (other + np.sinc(phase / (2 * np.pi)) ** (2 * order))
+def _aliases(phase: Floats, order: int) -> tuple[Floats, Floats]:
+    """1 - u and v of a phase k h, from the aliases next to it."""
+    own, *others = (np.sinc(phase / (2 * np.pi) + alias) ** order for alias in (0, -1, 1, -2, 2))
+    lost = np.sum(np.square(others), axis=0)
+    return lost / (lost + own**2), own * (others[0] + others[1]) / (lost + own**2)
 
 
 def quick_size(at_least: float) -> int:

@@ -13,7 +13,7 @@ N_ATOMS = 1536
 @pytest.mark.parametrize("order", [4, 5, 6, 7, 8])
 def test_a_finer_mesh_is_better_by_the_power_of_its_splines(order):
     coarse, fine = (mesh_error(1.0, spacing, order, 0.1) for spacing in (0.12, 0.06))
-    assert np.log2(coarse / fine) == pytest.approx(order, abs=0.25)
+    assert np.log2(coarse / fine) == pytest.approx(order, abs=0.3)
 
 
 def test_a_higher_order_is_better():

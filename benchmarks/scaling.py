@@ -1,0 +1,238 @@
+"""What charges cost: model against model without, charges alone against other sums, one core, float64.
+
+    python benchmarks/scaling.py ratio product small crossover large
+
+Boxes of liquid water with learned widths. Timings of one comparison are taken in turns, and medians compared, so that
+whatever else the machine does falls on both alike. Results are added to benchmarks/results/scaling.json.
+"""
+
+import argparse
+import json
+import math
+import os
+import resource
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from ase import Atoms
+from ase.build import molecule
+from torch import Tensor
+
+from cace_qeq import CACEQEq, ModelConfig, predict
+from cace_qeq.electrostatics import ChargeGeometry, ChargeParameters, Solver, Task, find_charges
+from cace_qeq.electrostatics.constraints import total_charge_alone
+from cace_qeq.electrostatics.coulomb_forms import charge_form
+from cace_qeq.planning import SumSettings, plan_sums
+from cace_qeq.structures import neighbor_pairs, to_batch
+from cace_qeq.structures.neighbors import each_once
+from cace_qeq.units import COULOMB
+from record import RESULTS, write_result
+
+WATER = 3.104  # Å, edge of the cube of one molecule
+WIDTHS = {8: 0.66, 1: 0.31}  # Å
+HARDNESSES = {8: 6.0, 1: 3.0}  # eV/e²
+ELECTRONEGATIVITIES = {8: 9.0, 1: 4.0}  # eV/e
+CUTOFF = 5.0  # Å, of the short-range model
+REPEATS = 7
+
+
+def water_box(n_edge: int) -> Atoms:
+    """n³ molecules near the density of the liquid, turned and displaced at random."""
+    rng, one = np.random.default_rng(0), molecule("H2O")
+    box = Atoms(cell=[WATER * n_edge] * 3, pbc=True)
+    places, numbers = [], []
+    for corner in np.ndindex(n_edge, n_edge, n_edge):
+        turned = one.copy()
+        turned.euler_rotate(*rng.uniform(0, 360, 3), center="COM")
+        places.append(turned.positions + WATER * np.array(corner) + rng.normal(scale=0.1, size=3))
+        numbers.extend(one.numbers)
+    return Atoms(numbers, np.concatenate(places), cell=box.cell, pbc=True)
+
+
+def in_turns(tasks: dict[str, Callable[[], Any]], repeats: int = REPEATS) -> dict[str, float]:
+    """Median milliseconds of every task."""
+    times: dict[str, list[float]] = {name: [] for name in tasks}
+    for round_ in range(repeats + 1):
+        for name, task in tasks.items():
+            begin = time.perf_counter()
+            task()
+            if round_:  # the first warms up
+                times[name].append(1e3 * (time.perf_counter() - begin))
+    return {name: statistics.median(values) for name, values in times.items()}
+
+
+def model_of(preset: str, energy: str) -> CACEQEq:
+    torch.manual_seed(0)
+    config = ModelConfig.preset(preset, species=[1, 8], cutoff=CUTOFF, energy=energy, learn_widths=energy != "none")
+    model = CACEQEq(config).double().eval().requires_grad_(False)
+    model.calibrate(to_batch(water_box(3), model.frozen_geometry, 0.0))
+    return model
+
+
+def ratio(preset: str, n_edge: int, repeats: int = REPEATS) -> dict[str, float]:
+    """Energy, forces, stress (and charges) of a prepared batch, with charges and without."""
+    atoms = water_box(n_edge)
+    tasks = {}
+    for energy in ("none", "equilibrated"):
+        model = model_of(preset, energy)
+        batch = to_batch(atoms, model.frozen_geometry, 0.0)
+        tasks[energy] = lambda model=model, batch=batch: predict(model, batch)
+    found = in_turns(tasks, repeats)
+    return {"atoms": len(atoms), **found, "ratio": found["equilibrated"] / found["none"]}
+
+
+def charged(n_edge: int, method: str) -> tuple[ChargeGeometry, ChargeParameters]:
+    atoms = water_box(n_edge)
+    plan = plan_sums(atoms.cell.array, atoms.pbc, atoms.positions, SumSettings(max(WIDTHS.values()), 1e-6, method))
+    pairs = each_once(neighbor_pairs(atoms.positions, atoms.cell.array, atoms.pbc, plan.cutoff))
+    geometry = ChargeGeometry(
+        positions=torch.from_numpy(atoms.positions),
+        cells=torch.from_numpy(atoms.cell.array).unsqueeze(0),
+        periodic=torch.tensor([True]),
+        normal=torch.zeros(1, 3, dtype=torch.float64),
+        structure=torch.zeros(len(atoms), dtype=torch.int64),
+        center=pairs.center,
+        neighbor=pairs.neighbor,
+        shift=pairs.shift,
+        triplets=torch.from_numpy(plan.triplets).unsqueeze(0),
+        split=torch.tensor([plan.split], dtype=torch.float64),
+        mesh=torch.tensor([plan.mesh]),
+    )
+    tables = (ELECTRONEGATIVITIES, HARDNESSES, WIDTHS)
+    per_atom = [torch.tensor([table[z] for z in atoms.numbers], dtype=torch.float64) for table in tables]
+    return geometry, ChargeParameters(*per_atom)
+
+
+def charge_energy(n_edge: int, method: str) -> Callable[[], Tensor]:
+    """Charges, energy, and its derivatives by positions, strain and electronegativities."""
+    geometry, parameters = charged(n_edge, method)
+
+    def run() -> Tensor:
+        positions, strain, chi = leaves(geometry.positions, parameters.electronegativity)
+        cells = geometry.cells @ (torch.eye(3, dtype=torch.float64) + strain)
+        moved = replace(geometry, positions=positions + positions @ strain, cells=cells)
+        constraints = total_charge_alone(moved, torch.zeros(1, dtype=torch.float64))
+        task = Task(moved, replace(parameters, electronegativity=chi), constraints, torch.zeros_like(chi))
+        found = find_charges(task, "point", Solver(method))
+        torch.autograd.grad(found.energy.sum(), [positions, strain, chi])
+        return found.charges.detach()
+
+    return run
+
+
+def leaves(positions: Tensor, values: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    strain = torch.zeros(3, 3, dtype=torch.float64, requires_grad=True)
+    return positions.clone().requires_grad_(), strain, values.clone().requires_grad_()
+
+
+def latent_ewald(positions: Tensor, cell: Tensor, charges: Tensor) -> Tensor:
+    """Reciprocal sum of given charges of one width (1 Å), to waves of 2 Å; nothing in real space."""
+    inverse, counts = torch.linalg.inv(cell), [int(n) for n in cell.detach().norm(dim=1) / 2.0]
+    grid = torch.cartesian_prod(*[torch.arange(-n, n + 1, dtype=cell.dtype) for n in counts])
+    vectors = 2 * math.pi * grid[len(grid) // 2 + 1 :] @ inverse.T
+    squared = vectors.square().sum(1)
+    kept = squared <= math.pi**2
+    waves = torch.exp(1j * (positions @ vectors[kept].T))
+    density = (charges.unsqueeze(1) * waves).sum(0).abs().square()
+    weights = (-squared[kept] / 2).exp() / squared[kept]
+    return 4 * math.pi * COULOMB / torch.linalg.det(cell) * (weights * density).sum()
+
+
+def small(n_edge: int = 4) -> dict[str, float]:
+    """Complete charge energies and derivatives of 192 atoms, against a reciprocal sum of given charges."""
+    geometry, _ = charged(n_edge, "mesh")
+    given = torch.randn(len(geometry.positions), dtype=torch.float64)
+
+    def baseline() -> None:
+        positions, strain, charges = leaves(geometry.positions, given)
+        cell = geometry.cells[0] @ (torch.eye(3, dtype=torch.float64) + strain)
+        energy = latent_ewald(positions + positions @ strain, cell, charges)
+        torch.autograd.grad(energy, [positions, strain, charges])
+
+    methods = ("dense", "structure_factors", "mesh")
+    found = in_turns({"reciprocal_sum": baseline, **{m: charge_energy(n_edge, m) for m in methods}}, 3 * REPEATS)
+    best = min(found[m] for m in methods)
+    return {"atoms": len(geometry.positions), **found, "ratio": best / found["reciprocal_sum"]}
+
+
+def crossover() -> list[dict[str, float]]:
+    """Where one method overtakes the other."""
+    found = []
+    for n_edge in (2, 3, 4, 5, 6):
+        tasks = {method: charge_energy(n_edge, method) for method in ("dense", "structure_factors", "mesh")}
+        found.append({"atoms": 3 * n_edge**3, **in_turns(tasks)})
+    return found
+
+
+def product(n_edge: int = 12) -> dict[str, float]:
+    """K q on a prepared mesh, against a forward pass of torch-pme."""
+    import torchpme
+
+    geometry, parameters = charged(n_edge, "mesh")
+    form = charge_form(geometry, parameters, "point")
+    charges = torch.randn(len(geometry.positions), dtype=torch.float64)
+    spacing = float(geometry.cells[0, 0, 0]) / int(geometry.mesh[0, 0])
+    other = torchpme.PMECalculator(torchpme.CoulombPotential(float(geometry.split[0])), spacing, 6).double()
+    pairs = torch.stack([geometry.center, geometry.neighbor], dim=1)
+    images = geometry.shift.double() @ geometry.cells[0]
+    distances = (geometry.positions[geometry.neighbor] - geometry.positions[geometry.center] + images).norm(dim=1)
+    tasks = {
+        "product": lambda: form.product(charges),
+        "torch_pme": lambda: other(charges.unsqueeze(1), geometry.cells[0], geometry.positions, pairs, distances),
+    }
+    found = in_turns(tasks)
+    return {"atoms": len(charges), **found, "ratio": found["product"] / found["torch_pme"]}
+
+
+def large(preset: str = "XS", n_edge: int = 32) -> dict[str, float]:
+    """Charges, forces and stress of 98 304 atoms in this process, per atom against 1 536."""
+    small_box = ratio(preset, 8)
+    model = model_of(preset, "equilibrated")
+    batch = to_batch(water_box(n_edge), model.frozen_geometry, 0.0)
+    begin = time.perf_counter()
+    prediction = predict(model, batch)
+    seconds = time.perf_counter() - begin
+    per_atom = 1e3 * seconds / batch.n_atoms
+    return {
+        "atoms": batch.n_atoms,
+        "seconds": seconds,
+        "ms_per_atom": per_atom,
+        "ms_per_atom_at_1536": small_box["equilibrated"] / small_box["atoms"],
+        "ratio": per_atom / (small_box["equilibrated"] / small_box["atoms"]),
+        "peak_memory_gb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6,
+        "sum_of_charges": float(prediction.charges.sum()),
+        "mean_oxygen_charge": float(prediction.charges[batch.numbers == 8].mean()),
+    }
+
+
+PARTS: dict[str, Callable[[], Any]] = {
+    "ratio": lambda: {
+        preset: [ratio(preset, n, repeats) for n, repeats in ((4, 21), (8, REPEATS), (16, 3))] for preset in ("XS", "S")
+    },
+    "small": small,
+    "crossover": crossover,
+    "product": product,
+    "large": large,
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("parts", nargs="+", choices=PARTS)
+    torch.set_num_threads(1)
+    path = RESULTS / "scaling.json"
+    for part in parser.parse_args().parts:
+        content = json.loads(path.read_text()) if path.exists() else {}
+        found = PARTS[part]()
+        print(part, json.dumps(found, indent=1))
+        loads = {**content.get("load", {}), part: os.getloadavg()[0]}  # of other work, above 1
+        write_result("scaling", {**content, part: found, "load": loads})
+
+
+if __name__ == "__main__":
+    main()
