@@ -2,8 +2,9 @@
 
     python benchmarks/scaling.py ratio product small crossover large
 
-Boxes of liquid water with learned widths. Timings of one comparison are taken in turns, and medians compared, so that
-whatever else the machine does falls on both alike. Results are added to benchmarks/results/scaling.json.
+Boxes of liquid water with learned widths. Seconds are those of the processor, which on one core of a quiet machine are
+those of the clock. The tasks of a comparison take turns and their medians are compared, so that whatever else the
+machine does falls on all alike. Results are added to benchmarks/results/scaling.json.
 """
 
 import argparse
@@ -59,10 +60,10 @@ def in_turns(tasks: dict[str, Callable[[], Any]], repeats: int = REPEATS) -> dic
     times: dict[str, list[float]] = {name: [] for name in tasks}
     for round_ in range(repeats + 1):
         for name, task in tasks.items():
-            begin = time.perf_counter()
+            begin = time.process_time()
             task()
             if round_:  # the first warms up
-                times[name].append(1e3 * (time.perf_counter() - begin))
+                times[name].append(1e3 * (time.process_time() - begin))
     return {name: statistics.median(values) for name, values in times.items()}
 
 
@@ -194,9 +195,9 @@ def large(preset: str = "XS", n_edge: int = 32) -> dict[str, float]:
     small_box = ratio(preset, 8)
     model = model_of(preset, "equilibrated")
     batch = to_batch(water_box(n_edge), model.frozen_geometry, 0.0)
-    begin = time.perf_counter()
+    begin = time.process_time()
     prediction = predict(model, batch)
-    seconds = time.perf_counter() - begin
+    seconds = time.process_time() - begin
     per_atom = 1e3 * seconds / batch.n_atoms
     return {
         "atoms": batch.n_atoms,

@@ -38,7 +38,7 @@ def plan_mesh(
 
 
 def mesh_error(split: float, spacing: float, order: int, density: float) -> float:
-    """Error of the potential of unit charges at random places, in units of that of one at 1 Å.   (theory, eq. 25)
+    """Error of the potential of unit charges at random places, in units of that of one at 1 Å.   (solvers, eq. S3)
 
     split    Å, η
     spacing  Å, between mesh points

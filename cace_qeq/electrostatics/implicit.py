@@ -31,7 +31,7 @@ def solve_implicitly(
     start    (atom,)  guess of x
     returns  (atom,), (row,), (atom,)  x, μ and the constant K x
 
-    Gradients flow to b, c and all parameters of K, to any order.   (theory, eqs. 27-28)
+    Gradients flow to b, c and all parameters of K, to any order.   (solvers, eq. S6)
     Raises ConvergenceError.
     """
     solution, multiplier, product = _Solution.apply(problem, start, right, total, *problem.form.parameters)

@@ -19,7 +19,7 @@ Shape = tuple[int, int, int]
 
 @dataclass(frozen=True)
 class MeshForm:
-    """x.A y of charges on a mesh, Σ_k G(k) ρ̂_x(k)* ρ̂_y(k).   (theory, eq. 20)
+    """x.A y of charges on a mesh, Σ_k G(k) ρ̂_x(k)* ρ̂_y(k).   (solvers, eq. S1)
 
     weights    (atom, 3, order)  share of each mesh point along each direction
     influence  (n1, n2, n3/2+1)  eV/e², G of one of each pair ±k
@@ -121,7 +121,7 @@ def shares(positions: Tensor, inverse: Tensor, shape: Shape, order: int) -> tupl
 
 
 def influence(cell: Tensor, inverse: Tensor, split: Tensor, shape: Shape, order: int) -> Tensor:
-    """G = 4π k_e/V |b|² exp(-η² k²/2) / k², zero at k = 0.  (n1, n2, n3/2+1)  eV/e²   (theory, eq. 21)"""
+    """G = 4π k_e/V |b|² exp(-η² k²/2) / k², zero at k = 0.  (n1, n2, n3/2+1)  eV/e²   (solvers, eq. S2)"""
     squared = squared_waves(inverse, shape)
     nothing = torch.zeros_like(squared)
     nothing[0, 0, 0] = 1.0

@@ -20,7 +20,7 @@ LOCAL = 6.0  # by which neighbours soften a wave of charge; 4 to 12 do equally w
 
 @dataclass(frozen=True)
 class LongWaves:
-    """M⁻¹ = D⁻¹ - D⁻¹ W c^(-1/2) F c^(-1/2) Wᵀ D⁻¹ with 0 ≤ F < 1.   (theory, eq. 26)
+    """M⁻¹ = D⁻¹ - D⁻¹ W c^(-1/2) F c^(-1/2) Wᵀ D⁻¹ with 0 ≤ F < 1.   (solvers, eq. S5)
 
     c = Wᵀ D⁻¹ 1 makes D^(-1/2) W c⁻¹ Wᵀ D^(-1/2) a matrix of norm one (it keeps the positive vector D^(-1/2) 1), so M⁻¹
     is positive definite for any structure.

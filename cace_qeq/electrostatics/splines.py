@@ -27,7 +27,7 @@ def spline_weights(fraction: Tensor, order: int) -> Tensor:
 
 @lru_cache
 def wave_response(n_points: int, order: int) -> Tensor:
-    """1 / Σ_l sinc²ᵖ(π(m/n + l)): what splines take from the wave m of a mesh, given back.   (theory, eq. 21)
+    """1 / Σ_l sinc²ᵖ(π(m/n + l)): what splines take from the wave m of a mesh, given back.   (solvers, eq. S2)
 
     The sum is that of the spline of order 2p over integers, so it needs no truncation. Charges at random places then
     interact with themselves as in the exact sum, on average, which removes most of the error of the energy.
