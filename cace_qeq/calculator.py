@@ -89,13 +89,19 @@ class CACEQEqCalculator(Calculator):
         return total_charge_of(atoms, LabelKeys(), default=0.0)
 
     def check_state(self, atoms: Atoms, tol: float = 1e-15) -> list[str]:
-        """What differs from the last calculation; ASE does not look at the total charge and conditions."""
-        changes: list[str] = super().check_state(atoms, tol)
-        if self.atoms is not None and written_charges(self.atoms) != written_charges(atoms):
-            changes.append("total_charge")
-        if self.atoms is not None and self.conditions != written_conditions(atoms):
-            changes.append("conditions")
-        return changes
+        """What differs from the last calculation, in any digit; total charge and conditions too, unlike in ASE."""
+        if self.atoms is None:
+            return list(all_changes)
+        before = self.atoms
+        same = {
+            "positions": np.array_equal(before.positions, atoms.positions),
+            "numbers": np.array_equal(before.numbers, atoms.numbers),
+            "cell": np.array_equal(before.cell.array, atoms.cell.array),
+            "pbc": np.array_equal(before.pbc, atoms.pbc),
+            "total_charge": written_charges(before) == written_charges(atoms),
+            "conditions": self.conditions == written_conditions(atoms),
+        }
+        return [name for name, is_same in same.items() if not is_same]
 
     def calculate(
         self,

@@ -9,6 +9,7 @@ from dataclasses import dataclass, fields, replace
 import torch
 from torch import Tensor
 
+from cace_qeq.allocation import keep_freed_memory
 from cace_qeq.model import CACEQEq, Energies
 from cace_qeq.slab import closed_cells
 from cace_qeq.structures.batch import AtomicBatch
@@ -79,6 +80,7 @@ def differentiable_energies(model: CACEQEq, batch: AtomicBatch) -> Prediction:
 
 @torch.enable_grad()
 def _predict(model: CACEQEq, batch: AtomicBatch, keep_graph: bool) -> Prediction:
+    keep_freed_memory()
     strain = torch.zeros_like(batch.cells, requires_grad=True)
     around = batch.imposed.external
     external = replace(around, positions=around.positions.clone().requires_grad_())
@@ -120,14 +122,16 @@ def stress(batch: AtomicBatch, by_strain: Tensor) -> Tensor:
 
 def surface_stress(batch: AtomicBatch, by_strain: Tensor) -> Tensor:
     """dE/dstrain/A of slabs with nothing across the plane, symmetric.  (structure, 3, 3)"""
-    slabs = batch.pbc.sum(dim=1) == 2
+    missing, slabs = torch.full_like(by_strain, torch.nan), batch.pbc.sum(dim=1) == 2
+    if not slabs.any():
+        return missing
     cells, normal = closed_cells(batch.cells, batch.pbc, slabs.to(batch.cells.dtype))
     rows = slabs.nonzero().flatten()
     across = normal[rows].unsqueeze(2) * normal[rows].unsqueeze(1)
     plane = torch.eye(3, dtype=cells.dtype, device=cells.device) - across
     area = torch.linalg.det(cells[rows]).abs().view(-1, 1, 1)  # of cells 1 Å high
     symmetric = (by_strain + by_strain.transpose(1, 2))[rows] / 2
-    return torch.full_like(by_strain, torch.nan).index_copy(0, rows, plane @ symmetric @ plane / area)
+    return missing.index_copy(0, rows, plane @ symmetric @ plane / area)
 
 
 def dipole(batch: AtomicBatch, energies: Energies) -> Tensor:

@@ -13,7 +13,7 @@ import pytest
 SOURCE = Path(__file__).resolve().parent.parent / "cace_qeq"
 
 FLOORS = [
-    {"units", "lattice", "conditions", "records", "strict", "files", "datasets"},
+    {"allocation", "units", "lattice", "conditions", "records", "strict", "files", "datasets"},
     {"slab", "meshing", "impose"},
     {"planning"},
     {"structures", "features", "electrostatics"},

@@ -75,9 +75,9 @@ def layout_of(within: Tensor, n_radial: int, n_monomials: int, itemsize: int) ->
 def blocks_of(within: Tensor, bytes_per_slot: int) -> tuple[Block, ...]:
     """As many rows in a block as fit into the cache with what is made of them."""
     n_atoms, n_slots = within.shape
-    if within.device.type != "cpu" or within.numel() == 0:
+    rows = max(1, BLOCK_BYTES // max(1, n_slots * bytes_per_slot))
+    if within.device.type != "cpu" or rows >= n_atoms:
         return (Block(0, n_atoms, n_slots),)
-    rows = max(1, BLOCK_BYTES // (n_slots * bytes_per_slot))
     last = (within * torch.arange(1, n_slots + 1, dtype=torch.int16)).amax(1)
     widths = [int(part.max()) for part in last.split(rows)]
     return tuple(Block(n * rows, min((n + 1) * rows, n_atoms), width) for n, width in enumerate(widths))

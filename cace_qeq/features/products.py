@@ -191,4 +191,5 @@ def blocks(*arrays: Tensor) -> Iterable[tuple[Tensor, ...]]:
 
 def joined(parts: Iterable[Tensor]) -> Tensor:
     """Blocks side by side again."""
-    return torch.cat(list(parts), dim=1)
+    first, *others = parts
+    return torch.cat([first, *others], dim=1) if others else first

@@ -63,6 +63,7 @@ class ACELayer(nn.Module):
     that depends on the receiver alone.   Cheng, npj Comput. Mater. 10, 157 (2024), eqs. 3-10
     """
 
+    degrees: Tensor
     shift: Tensor
     scale: Tensor
 
@@ -73,7 +74,7 @@ class ACELayer(nn.Module):
         self.mixing = nn.Parameter(torch.randn(n_degrees, n_in, settings.channels) / n_in**0.5)
         self.receiver = nn.Parameter(1 + 0.3 * torch.randn(settings.n_species, n_degrees, settings.channels))
         self.compressed = settings.compression == "asinh"
-        self.sizes = [degrees(settings.l_max).count(degree) for degree in range(n_degrees)]
+        self.register_buffer("degrees", torch.tensor(degrees(settings.l_max)), persistent=False)
         self.n_features = self.couplings.n_invariants * settings.channels
         self.register_buffer("shift", torch.zeros(self.n_features))
         self.register_buffer("scale", torch.ones(self.n_features))
@@ -82,14 +83,10 @@ class ACELayer(nn.Module):
         """channels (atom, z), species (atom,) -> A (atom, monomial, channel)"""
         arriving = gathered(channels, around.senders)
         summed = density(arriving, around.layout, around.functions)
-        n_radial = summed.shape[3]
-        mixing = self.mixing.unflatten(1, (n_radial, -1)).transpose(1, 2).flatten(1, 2)
-        receiver = self.receiver[species]
-        mixed = [
-            (part.flatten(2) @ mixing[degree]) * receiver[:, degree]
-            for degree, part in enumerate(summed.split(self.sizes))
-        ]
-        return torch.cat(mixed).transpose(0, 1)
+        mixing = self.mixing.unflatten(1, (summed.shape[3], -1)).transpose(1, 2).flatten(1, 2)
+        receiver = self.receiver.transpose(0, 1).index_select(0, self.degrees).index_select(1, species)
+        mixed = (summed.flatten(2) @ mixing.index_select(0, self.degrees)) * receiver
+        return mixed.transpose(0, 1)
 
     def forward(self, around: Environments, channels: Tensor, species: Tensor) -> Tensor:
         """-> (atom, feature)"""
@@ -101,7 +98,8 @@ class ACELayer(nn.Module):
     def calibrate(self, around: Environments, channels: Tensor, species: Tensor) -> None:
         """Give every degree of the moments unit size and every invariant zero mean and unit variance here."""
         moments = self.moments(around, channels, species)
-        for degree, part in enumerate(moments.split(self.sizes, dim=1)):
+        for degree in range(len(self.mixing)):
+            part = moments[:, self.degrees == degree]
             self.mixing[degree] /= part.square().mean().sqrt().clamp(min=1e-6)
         invariants = self.couplings(self.moments(around, channels, species)).flatten(1)
         spread = invariants.std(dim=0, unbiased=False)

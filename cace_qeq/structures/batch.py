@@ -127,13 +127,13 @@ class AtomicBatch:
         strain  (structure, 3, 3)
         """
         deformation = torch.eye(3, dtype=strain.dtype, device=strain.device) + strain
-        positions = torch.einsum("ax,axy->ay", self.positions, deformation[self.structure])
+        positions = torch.einsum("ax,axy->ay", self.positions, deformation.index_select(0, self.structure))
         return replace(self, positions=positions, cells=self.cells @ deformation)
 
     def displacements(self) -> Tensor:
         """(atom, slot, 3)  Å  from each receiver to its neighbours, PADDING_DISTANCE along x in padding."""
         table = self.neighbors
         senders = self.positions.index_select(0, table.index.flatten()).view(*table.index.shape, 3)
-        images = table.shift.to(self.cells.dtype) @ self.cells[self.structure]
+        images = table.shift.to(self.cells.dtype) @ self.cells.index_select(0, self.structure)
         padding = self.positions.new_tensor([PADDING_DISTANCE, 0.0, 0.0])
         return torch.where(table.mask.unsqueeze(-1), senders + images - self.positions.unsqueeze(1), padding)

@@ -93,7 +93,8 @@ class NeighborCache:
         deformation = self._origin.deformation(atoms)
         if deformation is None or (atoms.pbc.all() and not self._plan_suits(atoms)):
             return False
-        smallest_stretch = np.linalg.svd(deformation, compute_uv=False)[-1]
+        same_cell = np.array_equal(self._origin.cell, atoms.cell.array)
+        smallest_stretch = 1.0 if same_cell else np.linalg.svd(deformation, compute_uv=False)[-1]
         moved = self._origin.largest_move(atoms, deformation)
         lost = self._tables.cutoff * (1 - smallest_stretch) + 2 * moved
         return bool(lost <= self.skin * smallest_stretch)
