@@ -1,6 +1,6 @@
 """What charges cost: model against model without, charges alone against other sums, one core, float64.
 
-    python benchmarks/scaling.py ratio product small crossover large
+    python benchmarks/scaling.py ratio product small crossover charges large
 
 Boxes of liquid water with learned widths. Seconds are those of the processor, which on one core of a quiet machine are
 those of the clock. The tasks of a comparison take turns and their medians are compared, so that whatever else the
@@ -190,6 +190,18 @@ def product(n_edge: int = 12) -> dict[str, float]:
     return {"atoms": len(charges), **found, "ratio": found["product"] / found["torch_pme"]}
 
 
+def charges_alone() -> list[dict[str, float]]:
+    """Charges, energy and derivatives without a model, up to 98 304 atoms."""
+    found = []
+    for n_edge, repeats in ((8, REPEATS), (16, 3), (32, 1)):
+        atoms = 3 * n_edge**3
+        milliseconds = in_turns({"mesh": charge_energy(n_edge, "mesh")}, repeats)["mesh"]
+        memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+        result = {"ms": milliseconds, "ms_per_atom": milliseconds / atoms, "peak_memory_gb": memory}
+        found.append({"atoms": atoms, **result})
+    return found
+
+
 def large(preset: str = "XS", n_edge: int = 32) -> dict[str, float]:
     """Charges, forces and stress of 98 304 atoms in this process, per atom against 1 536."""
     small_box = ratio(preset, 8)
@@ -218,6 +230,7 @@ PARTS: dict[str, Callable[[], Any]] = {
     "small": small,
     "crossover": crossover,
     "product": product,
+    "charges": charges_alone,
     "large": large,
 }
 

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from cace_qeq.lattice import LARGEST_WAVES, EwaldPlan, Method, plan_ewald
+from cace_qeq.lattice import LARGEST_DENSE, EwaldPlan, Method, plan_ewald
 from cace_qeq.meshing import plan_mesh
 from cace_qeq.slab import MARGIN, closed_cells, plan_slab
 
@@ -37,7 +37,7 @@ def plan_sums(cell: Floats, pbc: NDArray[np.bool_], positions: Floats, settings:
     positions  (atom, 3)  Å
     """
     n_atoms = len(positions)
-    on_mesh = settings.method == "mesh" or (settings.method == "auto" and n_atoms > LARGEST_WAVES)
+    on_mesh = settings.method == "mesh" or (settings.method == "auto" and n_atoms > LARGEST_DENSE)
     if pbc.all() and on_mesh:
         return plan_mesh(cell, n_atoms, settings.largest_width, settings.mesh_accuracy)
     if pbc.all():

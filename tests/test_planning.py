@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import zoo
-from cace_qeq.lattice import LARGEST_WAVES, NO_MESH
+from cace_qeq.lattice import LARGEST_DENSE, NO_MESH
 from cace_qeq.planning import SumSettings, closed_cell, plan_sums
 from cace_qeq.slab import MARGIN
 
@@ -27,8 +27,9 @@ def test_small_structures_get_reciprocal_vectors(make, method):
 
 def test_large_crystals_get_a_mesh():
     box = zoo.water_box()
-    assert planned(box * (2, 2, 2)).mesh == NO_MESH or len(box) * 8 > LARGEST_WAVES
-    plan = planned(box * (3, 2, 3))
+    assert len(box) * 5 < LARGEST_DENSE < len(box) * 8
+    assert planned(box * (5, 1, 1)).mesh == NO_MESH
+    plan = planned(box * (2, 2, 2))
     assert all(plan.mesh)
     assert plan.triplets.shape == (0, 3)
 
