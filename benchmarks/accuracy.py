@@ -22,25 +22,31 @@ from cace_qeq.simulation import DynamicsSettings, run_dynamics
 from cace_qeq.structures import LabelKeys, collate, read_frames, to_batch, total_charge_of
 from cace_qeq.training import TrainConfig, load_config
 from record import write_result
-from variants.changes import changed, without_charges
+from variants.changes import Change, changed, model, without_charges
 from variants.outcomes import trained
 
 CONFIGS = Path(__file__).parent / "configs"
 FAR_HYDROGEN = 10  # in the carbon chains, the hydrogen at the end that is not protonated
 PICOSECONDS = 5.0
+ONE_ROUND_CHANNELS = 32  # of complete invariants, instead of the products on the sphere
 
 
 @dataclass(frozen=True)
 class Case:
-    """What is asked of a set beyond its errors."""
+    """What is asked of a set beyond its errors.
+
+    blind      the same model without charges
+    short      one without charges whose single round sees no farther than the cutoff
+    """
 
     blind: bool = False
+    short: bool = False
     dynamics: bool = False
 
 
 CASES = {
     "ag3": Case(blind=True, dynamics=True),
-    "nacl_cluster": Case(blind=True, dynamics=True),
+    "nacl_cluster": Case(blind=True, short=True, dynamics=True),
     "carbon_chain": Case(dynamics=True),
     "nacl_crystal": Case(dynamics=True),
     "dipeptides": Case(),
@@ -58,12 +64,10 @@ def measured(name: str, case: Case) -> dict[str, Any]:
     config = load_config(CONFIGS / f"{name}.yaml")
     result: dict[str, Any] = {"config": f"benchmarks/configs/{name}.yaml", "with_charges": trained(config)}
     if case.blind:
-        blind = trained(changed(config, "blind", without_charges))
-        result["blind"] = blind
-        result["blind_over_with_charges"] = {
-            key: blind[key] / result["with_charges"][key]
-            for key in ("energy_rmse_mev_per_atom", "forces_rmse_mev_per_angstrom")
-        }
+        result |= compared(result["with_charges"], config, "blind", without_charges)
+    if case.short:
+        one_round = model(layers=1, message_rank=0, channels=ONE_ROUND_CHANNELS)
+        result |= compared(result["with_charges"], config, "blind_one_round", without_charges, one_round)
     if name == "carbon_chain":
         result["far_hydrogen"] = far_hydrogen(config)
     if case.dynamics:
@@ -71,17 +75,24 @@ def measured(name: str, case: Case) -> dict[str, Any]:
     return result
 
 
+def compared(with_charges: dict[str, Any], config: TrainConfig, name: str, *changes: Change) -> dict[str, Any]:
+    """Errors of a changed configuration, and how many times those of the model with charges they are."""
+    errors = trained(changed(config, name, *changes))
+    keys = ("energy_rmse_mev_per_atom", "forces_rmse_mev_per_angstrom")
+    return {name: errors, f"{name}_over_with_charges": {key: errors[key] / with_charges[key] for key in keys}}
+
+
 def far_hydrogen(config: TrainConfig) -> dict[str, dict[str, float]]:
     """Mean charge of the hydrogen far from the proton, by total charge: reference, prediction, RMSE (e)."""
-    model = load_model(config.training.output / "model.safetensors")
+    potential = load_model(config.training.output / "model.safetensors")
     found: dict[str, dict[str, float]] = {}
     for path in config.data.test:
         frames = read_frames(path)
         for charge in sorted({total_charge_of(atoms, LabelKeys(), None) for atoms in frames}):
             chosen = [atoms for atoms in frames if total_charge_of(atoms, LabelKeys(), None) == charge]
             reference = torch.tensor([atoms.arrays["REF_charges"][FAR_HYDROGEN] for atoms in chosen])
-            batch = collate([to_batch(atoms, model.geometry, charge) for atoms in chosen])
-            predicted = predict(model, batch).charges.view(len(chosen), -1)[:, FAR_HYDROGEN]
+            batch = collate([to_batch(atoms, potential.geometry, charge) for atoms in chosen])
+            predicted = predict(potential, batch).charges.view(len(chosen), -1)[:, FAR_HYDROGEN]
             found[f"{charge:+g}"] = {
                 "reference": reference.mean().item(),
                 "predicted": predicted.mean().item(),
