@@ -22,7 +22,7 @@ FLOORS = [
     {"model"},
     {"prediction", "checkpoint", "response"},
     {"training", "calculator", "interfaces", "simulation", "plots"},
-    {"quickstart"},
+    {"quickstart", "doctor"},
     {"cli"},
     {"__main__"},
 ]

@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.text import Text
 
 from cace_qeq.cli.convert import convert
+from cace_qeq.cli.doctor import doctor
 from cace_qeq.cli.evaluate import evaluate
 from cace_qeq.cli.md import md
 from cace_qeq.cli.quickstart import quickstart
@@ -27,6 +28,7 @@ app.command()(convert)
 app.command()(md)
 app.command()(relax)
 app.command()(spectrum)
+app.command()(doctor)
 app.command()(quickstart)
 
 

@@ -44,13 +44,24 @@ class Start:
 
         Raises ValueError for a frame that the file does not have.
         """
-        frames = read_frames(self.structure)
-        if not -len(frames) <= self.frame < len(frames):
-            raise ValueError(f"{self.structure} has {len(frames)} frames; there is no frame {self.frame}.")
-        atoms = frames[self.frame]
-        if self.charge is not None:
-            for key in ALIASES["total_charge"]:
-                atoms.info.pop(key, None)
-            atoms.info["charge"] = self.charge
+        atoms = structure_of(self.structure, self.frame, self.charge)
         atoms.calc = CACEQEqCalculator(self.model, self.device, getattr(torch, self.precision))
         return atoms
+
+
+def structure_of(path: Path, frame: int, charge: float | None) -> Atoms:
+    """A frame of a file.
+
+    charge  e, None for what the file says
+
+    Raises ValueError for a frame that the file does not have.
+    """
+    frames = read_frames(path)
+    if not -len(frames) <= frame < len(frames):
+        raise ValueError(f"{path} has {len(frames)} frames; there is no frame {frame}.")
+    atoms = frames[frame]
+    if charge is not None:
+        for key in ALIASES["total_charge"]:
+            atoms.info.pop(key, None)
+        atoms.info["charge"] = charge
+    return atoms

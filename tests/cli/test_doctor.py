@@ -1,0 +1,44 @@
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from cace_qeq.checkpoint import save_model
+from cace_qeq.cli import app
+from sick_models import healthy
+from small_models import cluster, crystal, untrained_model
+
+run = CliRunner().invoke
+
+
+@pytest.fixture
+def model(tmp_path):
+    save_model(healthy(), tmp_path / "model.safetensors")
+    return tmp_path / "model.safetensors"
+
+
+def test_a_healthy_model_on_structures_of_its_elements(model, tmp_path):
+    result = run(app, ["doctor", str(model), "--json", str(tmp_path / "out.json")])
+    assert result.exit_code == 0, result.output
+    written = json.loads((tmp_path / "out.json").read_text())
+    assert list(written) == ["molecule", "charged molecule", "skewed crystal"]
+    checks = [check for checks in written.values() for check in checks]
+    assert all(check["passed"] and check["value"] <= check["limit"] for check in checks)
+    assert f"{len(checks)} of {len(checks)} checks passed" in result.output
+
+
+def test_a_failure_is_exit_code_one(tmp_path):
+    path, out = tmp_path / "coarse.safetensors", tmp_path / "out.json"
+    save_model(untrained_model(crystal(), ewald_accuracy=1e-3), path)
+    crystal().write(tmp_path / "salt.extxyz")
+    result = run(app, ["doctor", str(path), str(tmp_path / "salt.extxyz"), "--json", str(out)])
+    assert result.exit_code == 1
+    assert "FAILED" in result.output
+    (checks,) = json.loads(out.read_text()).values()
+    assert "Ewald error estimate" in [check["name"] for check in checks if not check["passed"]]
+
+
+def test_a_frame_that_is_not_there(model, tmp_path):
+    cluster().write(tmp_path / "one.extxyz")
+    result = run(app, ["doctor", str(model), str(tmp_path / "one.extxyz"), "--frame", "3"])
+    assert "there is no frame 3" in str(result.exception)

@@ -1,0 +1,29 @@
+from dataclasses import replace
+
+import pytest
+
+from cace_qeq.doctor.solvers import agreement
+from cace_qeq.model import CACEQEq, Energies
+from cace_qeq.structures import AtomicBatch
+from sick_models import copied, failed, healthy, on
+from small_models import crystal, untrained_model
+
+
+@pytest.mark.parametrize("structure", ["charged molecule", "skewed crystal"])
+def test_solvers_agree_in_a_healthy_model(structure):
+    assert failed(agreement(on(healthy(), structure))) == []
+
+
+class BadMesh(CACEQEq):
+    def forward(self, batch: AtomicBatch) -> Energies:
+        energies = super().forward(batch)
+        error = 1.001 if self.solver.method == "mesh" else 1.0
+        return replace(energies, charges=error * energies.charges)
+
+
+def test_a_solver_that_differs_is_named():
+    assert failed(agreement(on(copied(BadMesh), "skewed crystal"))) == ["mesh against dense: charges"]
+
+
+def test_charges_in_bonds_have_one_solver():
+    assert agreement(on(untrained_model(crystal(), charge_flow="bonds"), "molecule")) == []
