@@ -49,8 +49,6 @@ class CACEQEqCalculator(Calculator):
     number or given twice differently, conditions that contradict, and positions that are not finite or coincide.
     """
 
-    ignored_changes = {"initial_charges", "initial_magmoms"}
-
     def __init__(
         self,
         model: CACEQEq | str | Path,

@@ -132,6 +132,17 @@ def joined(geometries: list[ChargeGeometry]) -> ChargeGeometry:
     )
 
 
+def variables_of(structure: ChargedStructure) -> tuple[Tensor, ...]:
+    """Positions, strain, electronegativity, hardness, width and a total charge of 1 e, ready for derivatives."""
+    values = (
+        structure.positions,
+        torch.zeros(3, 3, dtype=torch.float64),
+        *vars(structure.parameters).values(),
+        torch.ones(1, dtype=torch.float64),
+    )
+    return tuple(value.clone().requires_grad_() for value in values)
+
+
 def strained(geometry: ChargeGeometry, strain: Tensor) -> ChargeGeometry:
     """Positions and cells times (1 + strain); one structure."""
     deformation = torch.eye(3, dtype=torch.float64) + strain

@@ -7,30 +7,17 @@ from ase import Atoms
 from ase.build import molecule
 from ase.calculators.calculator import PropertyNotImplementedError
 from ase.calculators.fd import calculate_numerical_forces, calculate_numerical_stress
-from ase.stress import full_3x3_to_voigt_6_stress
 
 import zoo
 from cace_qeq.calculator import CACEQEqCalculator
 from cace_qeq.checkpoint import save_model
 from cace_qeq.prediction import predict
 from cace_qeq.structures import to_batch
+from calculated import ethanol, salt
 from small_models import cluster, crystal, trained_model, untrained_model
 
 ENERGIES = ("equilibrated", "coulomb", "none")
 STEP = 1e-4  # Å and strain, of central differences: error of their own near 1e-7 of the forces
-
-
-def ethanol(model=None, **options) -> Atoms:
-    atoms = zoo.ethanol()
-    atoms.info.clear()
-    atoms.calc = CACEQEqCalculator(model or untrained_model(atoms), **options)
-    return atoms
-
-
-def salt(model=None, **options) -> Atoms:
-    atoms = crystal()
-    atoms.calc = CACEQEqCalculator(model or trained_model(), **options)
-    return atoms
 
 
 @pytest.mark.parametrize("energy", ENERGIES)
@@ -275,68 +262,6 @@ def test_a_cell_without_volume():
     atoms.set_cell([0, 0, 0])
     with pytest.raises(ValueError, match="cell"):
         atoms.get_potential_energy()
-
-
-def test_stress_of_a_slab_is_per_volume_of_a_cell_that_has_one():
-    atoms = salt()
-    atoms.pbc = [True, True, False]
-    surface = atoms.calc.get_property("surface_stress", atoms)
-    height = atoms.cell.lengths()[2]  # of a cube
-    np.testing.assert_allclose(full_3x3_to_voigt_6_stress(surface) / height, atoms.get_stress(), rtol=1e-12)
-    assert np.abs(surface).max() > 1e-3
-    atoms.cell[2] = 0.0
-    np.testing.assert_allclose(atoms.calc.get_property("surface_stress", atoms), surface, rtol=1e-12)
-    with pytest.raises(PropertyNotImplementedError):
-        atoms.get_stress()
-
-
-def test_conditions_are_read_and_their_changes_noticed():
-    atoms = ethanol()
-    free, energy = atoms.get_charges().copy(), atoms.get_potential_energy()
-    atoms.info["electric_field"] = [0.0, 0.0, 0.2]
-    tilted = atoms.get_charges().copy()
-    assert np.abs(tilted - free).max() > 1e-3
-    assert atoms.get_potential_energy() != energy
-    atoms.info["electric_field"][2] = 0.0
-    np.testing.assert_array_equal(atoms.get_charges(), free)
-    atoms.arrays["charge_fragment"] = np.arange(9)
-    atoms.info["fragment_charges"] = np.linspace(-0.4, 0.4, 9)
-    np.testing.assert_allclose(atoms.get_charges(), np.linspace(-0.4, 0.4, 9), atol=1e-12)
-
-
-def test_electrodes_decide_the_charge_unless_it_is_given():
-    atoms = cluster()
-    atoms.calc = CACEQEqCalculator(untrained_model(crystal()))
-    atoms.arrays["electrode"] = np.zeros(len(atoms), dtype=int)
-    atoms.info["electrode_potentials"] = [-4.0]
-    grand, charge = atoms.get_potential_energy(), atoms.get_charges().sum()
-    atoms.info["electrode_potentials"] = [-3.9]
-    slope = (atoms.get_potential_energy() - grand) / 0.1
-    assert slope == pytest.approx(-(atoms.get_charges().sum() + charge) / 2, abs=1e-9)  # quadratic
-    atoms.info["charge"] = 0
-    with pytest.raises(ValueError, match="has no reference"):
-        atoms.get_potential_energy()
-
-
-def test_forces_on_external_charges_balance_those_on_atoms():
-    atoms = ethanol()
-    inner = atoms.get_forces().sum(axis=0)
-    atoms.info["external_positions"] = [[4.0, 0.5, 1.0], [-3.0, 4.0, 0.0]]
-    atoms.info["external_charges"] = [0.8, -0.6]
-    found = atoms.get_forces().sum(axis=0) + atoms.calc.results["external_forces"].sum(axis=0)
-    np.testing.assert_allclose(found, inner, atol=1e-10)
-    assert np.abs(atoms.calc.results["external_forces"]).max() > 1e-3
-
-
-def test_charges_in_a_wire_are_refused():
-    atoms = salt()
-    atoms.pbc = [True, False, False]
-    with pytest.raises(ValueError, match="wires are not supported"):
-        atoms.get_potential_energy()
-    atoms.calc = CACEQEqCalculator(untrained_model(crystal(), energy="none"))
-    atoms.get_forces()
-    with pytest.raises(PropertyNotImplementedError):
-        atoms.get_stress()
 
 
 def test_a_model_that_is_broken_says_so():

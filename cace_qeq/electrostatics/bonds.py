@@ -30,7 +30,6 @@ class Bonds:
     neighbor: Tensor
     softness: Tensor
 
-
     def energies(self, cost: Tensor) -> Tensor:
         """(atom,)  eV, what the flow costs, κ p² / 2 with p = -s (v_b - v_a), half at either end
 

@@ -20,7 +20,7 @@ MODEL: dict[str, Any] = {
     "closed_shells": True,
 }
 """All three atoms of a bent trimer see each other. Fewer radial functions than the preset's eight are smoother where
-frames are rare: forces of the clusters 48 instead of 65 meV/Å off. Charges in the readout help the trimers' forces."""
+frames are rare, charges in the readout help the trimers' forces, and closed shells the clusters' charges."""
 
 REPEATS = {"ag3": 9}
 """How often an epoch takes each set, once if not named: a trimer has few atoms beside a cluster."""
@@ -36,8 +36,8 @@ TRAINING: dict[str, Any] = {
     ],
 }
 """Charges enter at once and with weight: trained first and alone, they are forgotten when energies come in, and with
-a twentieth of the weight those of sodium chloride end 44 me off instead of 22. One thread: the tensors are small, and
-a second thread on a busy core made everything seven times slower."""
+a twentieth of the weight those of sodium chloride ended twice as far off. One thread: the tensors are small, and a
+second thread on a busy core made everything seven times slower."""
 
 START_ANGLE, START_BOND = 110.0, 2.7  # degrees, Å; neither of the two shapes that the ions end in
 RELAXATION = RelaxationSettings(largest_force=0.001)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from cace_qeq.electrostatics import ChargeParameters, Solver, Task, find_charges, total_charge_alone
-from charged_structures import crystal, equilibrium_of, molecule, slab, strained
+from charged_structures import crystal, equilibrium_of, molecule, slab, strained, variables_of
 from iterative_structures import iterated, prepared, task_of
 
 METHODS = ["structure_factors", "mesh"]
@@ -72,13 +72,7 @@ def test_derivatives_of_first_and_second_order(make, method):
         task = Task(moved, parameters, total_charge_alone(moved, total_charge), torch.zeros_like(width))
         return tuple(vars(find_charges(task, "gaussian", Solver(method, tolerance=1e-13))).values())
 
-    inputs = (
-        structure.positions,
-        torch.zeros(3, 3, dtype=torch.float64),
-        *vars(structure.parameters).values(),
-        torch.ones(1, dtype=torch.float64),
-    )
-    inputs = tuple(value.clone().requires_grad_() for value in inputs)
+    inputs = variables_of(structure)
     assert torch.autograd.gradcheck(results, inputs, fast_mode=True)
     assert torch.autograd.gradgradcheck(results, inputs, fast_mode=True)
 

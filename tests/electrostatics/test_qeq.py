@@ -15,6 +15,7 @@ from charged_structures import (
     scattered,
     slab,
     strained,
+    variables_of,
     with_random_parameters,
 )
 
@@ -196,13 +197,7 @@ def test_derivatives_of_first_and_second_order(make, background):
         parameters = ChargeParameters(electronegativity, hardness, width)
         return tuple(vars(at_total_charge(moved, parameters, total_charge, background)).values())
 
-    inputs = (
-        structure.positions,
-        torch.zeros(3, 3, dtype=torch.float64),
-        *vars(structure.parameters).values(),
-        torch.ones(1, dtype=torch.float64),
-    )
-    inputs = tuple(value.clone().requires_grad_() for value in inputs)
+    inputs = variables_of(structure)
     assert torch.autograd.gradcheck(results, inputs, fast_mode=True)
     assert torch.autograd.gradgradcheck(results, inputs, fast_mode=True)
 
