@@ -20,7 +20,8 @@ from job import Job
 from serving import Step
 from targets import Predicted, Scale, Target
 
-# One message round of scalars with about as many parameters as CACE's water model (69 thousand).
+# CACE's path invariants, one message round of scalars, 6 x (4 + 16) sums over neighbours for every monomial where CACE
+# has 12 x 9, and about as many parameters as its water model (69 thousand).
 EQUIVALENT = {
     "layers": 2,
     "n_radial": 6,
@@ -28,7 +29,9 @@ EQUIVALENT = {
     "body_order": 3,
     "channels": 32,
     "message_rank": 0,
-    "message_channels": 20,
+    "message_channels": 16,
+    "couplings": "paths",
+    "hidden": (96, 32),
 }
 SKIN = 0.5  # Å, the calculator's default
 CALIBRATION_ATOMS = 1000

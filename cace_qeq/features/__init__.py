@@ -4,7 +4,15 @@ from cace_qeq.features.couplings import Couplings
 from cace_qeq.features.cutoff import polynomial_envelope
 from cace_qeq.features.densities import blocks_of, density, gathered, layout_of
 from cace_qeq.features.harmonics import harmonic_degrees, harmonics, n_harmonics
-from cace_qeq.features.monomials import degrees, monomial_exponents, monomials, n_monomials
+from cace_qeq.features.monomials import (
+    degrees,
+    independent_exponents,
+    independent_monomials,
+    monomial_exponents,
+    monomials,
+    n_monomials,
+    restoration,
+)
 from cace_qeq.features.pairs import PairFunctions
 from cace_qeq.features.quadrature import SphereProducts, sphere_products
 from cace_qeq.features.radial import bessel_basis
@@ -20,11 +28,14 @@ __all__ = [
     "gathered",
     "harmonic_degrees",
     "harmonics",
+    "independent_exponents",
+    "independent_monomials",
     "layout_of",
     "monomial_exponents",
     "monomials",
     "n_harmonics",
     "n_monomials",
     "polynomial_envelope",
+    "restoration",
     "sphere_products",
 ]

@@ -1,7 +1,7 @@
 """Densities of the neighbours' channels in the functions of a pair, summed without storing their products.
 
 A table of pair functions, (atom, radial + monomial, slot), holds the radial functions R_n of every pair and then the
-monomials M_m. The density ρ[m, a, z, n] = Σ_k h[a, k, z] R_n M_m is linear in each of h, R and M, so that its
+monomials M_m. The density ρ[a, m, n, z] = Σ_k M_m R_n h[a, k, z] is linear in each of h, R and M, so that its
 derivatives of every order are densities again, of other tables: three functions, each the others' derivative.
 (docs/explicit_forces, eqs. 2-4)
 
@@ -17,6 +17,7 @@ from functools import partial
 
 import torch
 from torch import Tensor
+from torch.nn.functional import embedding, pad
 
 from cace_qeq.features.contractions import Term, contraction
 from cace_qeq.features.explicit import Derivative, with_derivatives
@@ -38,12 +39,12 @@ class Block:
         return table[self.start : self.stop, :, : self.width]
 
     def channels(self, arriving: Tensor) -> Tensor:
-        """(row, z, slot) of what arrives, (atom, slot, z)."""
-        return arriving[self.start : self.stop, : self.width].transpose(1, 2).contiguous()
+        """(row, slot, z) of what arrives, (atom, slot, z)."""
+        return arriving[self.start : self.stop, : self.width]
 
     def rows(self, density: Tensor) -> Tensor:
-        """(monomial, row, z, radial) of a density."""
-        return density[:, self.start : self.stop]
+        """(row, monomial · radial, z) of a density."""
+        return density[self.start : self.stop].flatten(1, 2)
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,7 @@ def gathered(channels: Tensor, senders: Tensor) -> Tensor:
     returns   (atom, slot, z)
     """
     with torch.no_grad():
-        value = torch.nn.functional.embedding(senders, channels)  # measured three times as fast as index_select
+        value = embedding(senders, channels)  # measured three times as fast as index_select
     return with_derivatives(value, Derivative(channels, lambda gradient: scattered(gradient, senders, len(channels))))
 
 
@@ -107,7 +108,7 @@ def density(arriving: Tensor, layout: Layout, *tables: Tensor) -> Tensor:
 
     arriving  (atom, slot, z)                what each neighbour brings
     tables    (atom, radial + monomial, slot)  one: products R_n M_m; two: R_n M'_m + R'_n M_m
-    returns   (monomial, atom, z, radial)
+    returns   (atom, monomial, radial, z)
     """
     with torch.no_grad():
         value = _density(arriving, layout, tables)
@@ -121,7 +122,7 @@ def density(arriving: Tensor, layout: Layout, *tables: Tensor) -> Tensor:
 def sender_gradient(gradient: Tensor, layout: Layout, *tables: Tensor) -> Tensor:
     """Gradient of `density` by what arrives.
 
-    gradient  (monomial, atom, z, radial)  of the density
+    gradient  (atom, monomial, radial, z)  of the density
     returns   (atom, slot, z)
     """
     with torch.no_grad():
@@ -157,34 +158,28 @@ def by_tables(
 
 
 def _density(arriving: Tensor, layout: Layout, tables: tuple[Tensor, ...]) -> Tensor:
-    n_atoms, n_functions, _ = tables[0].shape
-    n_monomials, n_channels = n_functions - layout.n_radial, arriving.shape[2]
-    result = arriving.new_empty(n_monomials, n_atoms, n_channels, layout.n_radial)
-    contract = contraction(n_channels, n_monomials)
-    for block in layout.blocks:
-        part = contract.density(block.channels(arriving), layout.terms(block, tables))
-        block.rows(result).copy_(part.transpose(0, 1))
-    return result
+    n_channels = arriving.shape[2]
+    contract = contraction(n_channels, tables[0].shape[1] - layout.n_radial)
+    parts = [contract.density(block.channels(arriving), layout.terms(block, tables)) for block in layout.blocks]
+    return joined(parts).unflatten(1, (-1, layout.n_radial))
 
 
 def _sender_gradient(gradient: Tensor, layout: Layout, tables: tuple[Tensor, ...]) -> Tensor:
-    n_monomials, n_atoms, n_channels, _ = gradient.shape
-    result = gradient.new_zeros(n_atoms, tables[0].shape[2], n_channels)
-    contract = contraction(n_channels, n_monomials)
-    for block in layout.blocks:
-        part = contract.by_channels(block.rows(gradient).transpose(0, 1), layout.terms(block, tables))
-        result[block.start : block.stop, : block.width] = part.transpose(1, 2)
-    return result
+    contract = contraction(gradient.shape[3], gradient.shape[1])
+    parts = (contract.by_channels(block.rows(gradient), layout.terms(block, tables)) for block in layout.blocks)
+    return joined([pad(part, (0, 0, 0, tables[0].shape[2] - part.shape[1])) for part in parts])
 
 
 def _table_gradient(gradient: Tensor, arriving: Tensor, layout: Layout, table: Tensor) -> Tensor:
-    n_monomials, _, n_channels, _ = gradient.shape
-    result = torch.zeros_like(table)
-    contract = contraction(n_channels, n_monomials)
+    contract = contraction(gradient.shape[3], gradient.shape[1])
+    parts = []
     for block in layout.blocks:
-        part = block.rows(gradient).transpose(0, 1)
-        (term,), (target,) = layout.terms(block, (table,)), layout.terms(block, (result,))
-        found = contract.by_functions(part, block.channels(arriving), term)
-        for values, place in zip(found, target, strict=True):
-            place.copy_(values)
-    return result
+        (term,) = layout.terms(block, (table,))
+        found = contract.by_functions(block.rows(gradient), block.channels(arriving), term)
+        parts.append(pad(torch.cat(found, dim=1), (0, table.shape[2] - block.width)))
+    return joined(parts)
+
+
+def joined(blocks: list[Tensor]) -> Tensor:
+    """Blocks of rows as one array."""
+    return blocks[0] if len(blocks) == 1 else torch.cat(blocks)

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cace_qeq.features.monomials import Exponents, monomial_exponents, rank_exponents
+from cace_qeq.features.monomials import Exponents, monomial_exponents, rank_exponents, restoration
 
 Floats = NDArray[np.float64]
 SMALLEST_NEW_PART = 1e-6  # of a polynomial's mean square; those that depend on earlier ones leave 1e-15
@@ -26,20 +26,20 @@ def harmonic_degrees(l_max: int) -> tuple[int, ...]:
     return tuple(degree for degree in range(l_max + 1) for _ in range(2 * degree + 1))
 
 
-def harmonics(packed: Tensor, l_max: int) -> Tensor:
-    """Harmonic polynomials from packed monomials.
+def harmonics(independent: Tensor, l_max: int) -> Tensor:
+    """Harmonic polynomials of unit vectors from their independent monomials.
 
-    packed   (..., monomial)  of degree 0 to l_max
-    returns  (..., harmonic)  stored harmonic by harmonic
+    independent  (..., monomial)  of degree 0 to l_max
+    returns      (..., harmonic)  stored harmonic by harmonic
     """
-    coefficients = coefficient_tensor(l_max, packed.dtype, packed.device)
-    return torch.tensordot(coefficients, packed.movedim(-1, 0), 1).movedim(0, -1)
+    coefficients = coefficient_tensor(l_max, independent.dtype, independent.device)
+    return torch.tensordot(coefficients, independent.movedim(-1, 0), 1).movedim(0, -1)
 
 
 @cache
 def coefficient_tensor(l_max: int, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """`harmonic_coefficients` as a tensor."""
-    return torch.from_numpy(harmonic_coefficients(l_max)).to(device, dtype)
+    """(harmonic, independent monomial)  `harmonic_coefficients` on the unit sphere."""
+    return torch.from_numpy(harmonic_coefficients(l_max) @ restoration(l_max)).to(device, dtype)
 
 
 @cache

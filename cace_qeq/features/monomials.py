@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 from functools import cache
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 Exponents = tuple[int, int, int]
@@ -52,3 +54,49 @@ def monomials(direction: Tensor, l_max: int, dim: int = -1) -> Tensor:
         without_x, power_of_z = block.narrow(dim, size - degree, degree), block.narrow(dim, size - 1, 1)
         blocks.append(torch.cat([x * block, y * without_x, z * power_of_z], dim=dim))
     return torch.cat(blocks, dim=dim)
+
+
+@cache
+def independent_exponents(l_max: int) -> tuple[Exponents, ...]:
+    """Exponents of the monomials without z², degree by degree, 2l + 1 of each: z x^i y^j after x^i y^j.
+
+    On the unit sphere z² = 1 − x² − y², so that they span all polynomials.   (docs/explicit_forces, eq. 7)
+    """
+    return tuple(
+        (degree - power - j, j, power)
+        for degree in range(l_max + 1)
+        for power in (0, 1)
+        for j in range(degree - power + 1)
+    )
+
+
+def independent_monomials(direction: Tensor, l_max: int, dim: int = -1) -> Tensor:
+    """Products x^i y^j and z x^i y^j, each degree from the one before.
+
+    direction  (..., 3)         unit vectors, the components along `dim`
+    returns    (..., monomial)  likewise, in the order of independent_exponents
+    """
+    x, y, z = direction.split(1, dim)
+    plane = torch.ones_like(x)
+    blocks = [plane]
+    for _ in range(l_max):
+        lower, plane = plane, torch.cat([x * plane, y * plane.narrow(dim, plane.shape[dim] - 1, 1)], dim=dim)
+        blocks += [plane, z * lower]
+    return torch.cat(blocks, dim=dim)
+
+
+@cache
+def restoration(l_max: int) -> NDArray[np.float64]:
+    """All monomials of unit vectors from the independent ones, M_m = Σ_f restoration[m, f] F_f.
+
+    returns  (monomial, independent monomial)
+    """
+    column = {exponents: place for place, exponents in enumerate(independent_exponents(l_max))}
+
+    def row(exponents: Exponents) -> NDArray[np.float64]:
+        i, j, k = exponents
+        if k < 2:
+            return np.eye(len(column))[column[exponents]]
+        return row((i, j, k - 2)) - row((i + 2, j, k - 2)) - row((i, j + 2, k - 2))
+
+    return np.array([row(exponents) for exponents in monomial_exponents(l_max)])

@@ -12,7 +12,7 @@ from scipy.integrate import lebedev_rule
 from torch import Tensor
 
 from cace_qeq.features.harmonics import harmonics, n_harmonics
-from cace_qeq.features.monomials import monomials
+from cace_qeq.features.monomials import independent_monomials
 
 Floats = NDArray[np.float64]
 
@@ -105,6 +105,6 @@ def sphere_products(l_max: int, order: int, rank: int, degree: int | None = None
             f"projected on rank {rank}, which breaks rotation symmetry; it takes degree {needed} (the default)."
         )
     rule = sphere_rule(needed if degree is None else degree)
-    values = harmonics(monomials(torch.from_numpy(rule.points), l_max), l_max)
+    values = harmonics(independent_monomials(torch.from_numpy(rule.points), l_max), l_max)
     weighted = values * torch.from_numpy(rule.weights).unsqueeze(1)
     return SphereProducts(order, values.contiguous(), weighted[:, : n_harmonics(rank)].T.contiguous())

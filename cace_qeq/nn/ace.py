@@ -1,12 +1,25 @@
 """Learned Cartesian atomic cluster expansion: densities, mixing per degree, invariants, messages."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import reduce
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-from cace_qeq.features import Couplings, PairFunctions, blocks_of, degrees, density, gathered, layout_of, n_monomials
+from cace_qeq.features import (
+    Couplings,
+    PairFunctions,
+    blocks_of,
+    degrees,
+    density,
+    gathered,
+    harmonic_degrees,
+    layout_of,
+    n_harmonics,
+    restoration,
+)
 from cace_qeq.features.densities import Layout
 from cace_qeq.nn.mlp import mlp
 
@@ -33,7 +46,7 @@ class Environments:
     """The neighbours of every atom, before their channels are known.
 
     functions  (atom, radial + monomial, slot)  Bessel functions times the envelope, which are zero in padding, and
-               monomials of the unit vectors to the neighbours
+               independent monomials of the unit vectors to the neighbours
     senders    (atom, slot)                     index of the neighbour
     layout     of the table of functions
     """
@@ -42,6 +55,10 @@ class Environments:
     senders: Tensor
     layout: Layout
 
+    def density(self, channels: Tensor) -> Tensor:
+        """Of what the neighbours have, channels (atom, z) -> (atom, independent monomial, radial, z)."""
+        return density(gathered(channels, self.senders), self.layout, self.functions)
+
 
 def environments(displacements: Tensor, senders: Tensor, settings: ExpansionSettings) -> Environments:
     """Radial and angular functions of all neighbours, in the precision of the displacements.
@@ -49,59 +66,93 @@ def environments(displacements: Tensor, senders: Tensor, settings: ExpansionSett
     displacements  (atom, slot, 3)  Å  from receiver to neighbour, beyond the cutoff in padding
     """
     within = displacements.detach().square().sum(2) < settings.cutoff**2
-    angular = n_monomials(settings.l_max)
+    angular = n_harmonics(settings.l_max)
     layout = layout_of(within, settings.n_radial, angular, displacements.element_size())
     blocks = blocks_of(within, 2 * (settings.n_radial + angular) * displacements.element_size())
     functions = PairFunctions(settings.cutoff, settings.n_radial, settings.l_max, blocks)
     return Environments(functions(displacements.transpose(1, 2).contiguous()), senders, layout)
 
 
+class MomentMixing(nn.Module):
+    """A matrix over (n, z) for each degree l, applied to every density that moments of degree l consist of.
+
+    On the sphere those of independent monomials of degree l, l − 2, ..: for each step down, one batch of products.
+    """
+
+    raised: Tensor
+
+    def __init__(self, l_max: int, n_in: int, n_out: int):
+        super().__init__()
+        self.steps = [n_harmonics(lower) for lower in range(l_max, -1, -2)]
+        raised = [torch.tensor(harmonic_degrees(l_max)[:n]) + 2 * step for step, n in enumerate(self.steps)]
+        self.register_buffer("raised", torch.cat(raised), persistent=False)
+        self.weight = nn.Parameter(torch.randn(l_max + 1, n_in, n_out) / n_in**0.5)
+
+    def forward(self, densities: Tensor) -> Tensor:
+        """densities (atom, independent monomial, radial, z) -> (part, atom, channel), parts as in `restoring`"""
+        rows = densities.flatten(2).transpose(0, 1)
+        weights = self.weight.index_select(0, self.raised).split(self.steps)
+        return torch.cat([rows[: len(weight)] @ weight for weight in weights])
+
+    def restoring(self, l_max: int) -> Tensor:
+        """(monomial, part)  moments in all packed monomials from the parts"""
+        columns = torch.cat([torch.arange(n) for n in self.steps])
+        matrix = torch.from_numpy(restoration(l_max))[:, columns]
+        return matrix * (torch.tensor(degrees(l_max)).unsqueeze(1) == self.raised)
+
+
 class ACELayer(nn.Module):
-    """Density moments of the neighbours' channels and their standardised invariants.
+    """Moments of the neighbours' channels and their standardised invariants.
 
     A[a, m, c] = g_l[species of a, c] Σ_nz W_l[nz, c] Σ_b R_n M_m h[b, z];  the sums over neighbours carry nothing
     that depends on the receiver alone.   Cheng, npj Comput. Mater. 10, 157 (2024), eqs. 3-10
+
+    sources  number of channels in each density that moments are mixed from
     """
 
     degrees: Tensor
+    restoring: Tensor
     shift: Tensor
     scale: Tensor
 
-    def __init__(self, settings: ExpansionSettings, sender_channels: int):
+    def __init__(self, settings: ExpansionSettings, sources: tuple[int, ...]):
         super().__init__()
-        n_in, n_degrees = settings.n_radial * sender_channels, settings.l_max + 1
-        self.couplings = Couplings(settings.l_max, settings.body_order, settings.couplings)
-        self.mixing = nn.Parameter(torch.randn(n_degrees, n_in, settings.channels) / n_in**0.5)
-        self.receiver = nn.Parameter(1 + 0.3 * torch.randn(settings.n_species, n_degrees, settings.channels))
+        l_max, channels = settings.l_max, settings.channels
+        self.couplings = Couplings(l_max, settings.body_order, settings.couplings)
+        mixings = [MomentMixing(l_max, settings.n_radial * n, channels) for n in sources]
+        self.mixings = nn.ModuleList(mixings)
+        self.receiver = nn.Parameter(1 + 0.3 * torch.randn(settings.n_species, l_max + 1, channels))
         self.compressed = settings.compression == "asinh"
-        self.register_buffer("degrees", torch.tensor(degrees(settings.l_max)), persistent=False)
-        self.n_features = self.couplings.n_invariants * settings.channels
+        self.register_buffer("degrees", torch.tensor(degrees(l_max)), persistent=False)
+        self.register_buffer("restoring", mixings[0].restoring(l_max).to(self.receiver.dtype), persistent=False)
+        self.n_features = self.couplings.n_invariants * channels
         self.register_buffer("shift", torch.zeros(self.n_features))
         self.register_buffer("scale", torch.ones(self.n_features))
 
-    def moments(self, around: Environments, channels: Tensor, species: Tensor) -> Tensor:
-        """channels (atom, z), species (atom,) -> A (atom, monomial, channel)"""
-        arriving = gathered(channels, around.senders)
-        summed = density(arriving, around.layout, around.functions)
-        mixing = self.mixing.unflatten(1, (summed.shape[3], -1)).transpose(1, 2).flatten(1, 2)
+    def moments(self, densities: list[Tensor], species: Tensor) -> Tensor:
+        """densities (atom, independent monomial, radial, z) each, species (atom,) -> A (atom, monomial, channel)"""
+        mixed = [mixing(part) for mixing, part in zip(self.mixings, densities, strict=True)]
+        parts = reduce(torch.add, mixed)
+        moments = (self.restoring @ parts.flatten(1)).unflatten(1, parts.shape[1:])
         receiver = self.receiver.transpose(0, 1).index_select(0, self.degrees).index_select(1, species)
-        mixed = (summed.flatten(2) @ mixing.index_select(0, self.degrees)) * receiver
-        return mixed.transpose(0, 1)
+        return (moments * receiver).transpose(0, 1)
 
-    def forward(self, around: Environments, channels: Tensor, species: Tensor) -> Tensor:
+    def forward(self, densities: list[Tensor], species: Tensor) -> Tensor:
         """-> (atom, feature)"""
-        invariants = self.couplings(self.moments(around, channels, species))
+        invariants = self.couplings(self.moments(densities, species))
         standardised = (invariants.flatten(1) - self.shift) / self.scale
         return torch.asinh(standardised) if self.compressed else standardised
 
     @torch.no_grad()
-    def calibrate(self, around: Environments, channels: Tensor, species: Tensor) -> None:
+    def calibrate(self, densities: list[Tensor], species: Tensor) -> None:
         """Give every degree of the moments unit size and every invariant zero mean and unit variance here."""
-        moments = self.moments(around, channels, species)
-        for degree in range(len(self.mixing)):
-            part = moments[:, self.degrees == degree]
-            self.mixing[degree] /= part.square().mean().sqrt().clamp(min=1e-6)
-        invariants = self.couplings(self.moments(around, channels, species)).flatten(1)
+        moments = self.moments(densities, species)
+        for degree in range(int(self.degrees.max()) + 1):
+            size = moments[:, self.degrees == degree].square().mean().sqrt().clamp(min=1e-6)
+            for mixing in self.mixings:
+                assert isinstance(mixing, MomentMixing)
+                mixing.weight[degree] /= size
+        invariants = self.couplings(self.moments(densities, species)).flatten(1)
         spread = invariants.std(dim=0, unbiased=False)
         smallest = SMALLEST_RELATIVE_SPREAD * spread.square().mean().sqrt()
         self.shift.copy_(invariants.mean(dim=0))
@@ -112,7 +163,7 @@ class CartesianACE(nn.Module):
     """Invariant features of every atom from one or more rounds of the expansion.
 
     The first round sees the neighbours' elements; each later one also scalars that the neighbours compute from
-    their own features (messages in the scalar form of CACE).
+    their own features (messages in the scalar form of CACE). The elements' density is made once for all rounds.
     """
 
     def __init__(self, settings: ExpansionSettings, layers: int, message_channels: int):
@@ -123,34 +174,36 @@ class CartesianACE(nn.Module):
         self.layers = nn.ModuleList()
         self.n_features = settings.species_channels
         for index in range(layers):
-            sent = message_channels if index > 0 else 0
-            self.messages.append(mlp(self.n_features, [2 * sent], sent) if sent else NoMessage())
-            layer = ACELayer(settings, settings.species_channels + sent)
+            sources = (settings.species_channels,) if index == 0 else (settings.species_channels, message_channels)
+            if index > 0:
+                self.messages.append(mlp(self.n_features, [2 * message_channels], message_channels))
+            layer = ACELayer(settings, sources)
             self.layers.append(layer)
             self.n_features += layer.n_features
 
     def forward(self, around: Environments, species: Tensor) -> Tensor:
         """species (atom,) -> (atom, feature)"""
-        elements = features = self.embedding[species]
-        for message, layer in zip(self.messages, self.layers, strict=True):
-            channels = torch.cat([elements, message(features)], dim=1)
-            features = torch.cat([features, layer(around, channels, species)], dim=1)
+        features = self.embedding[species]
+        densities = [around.density(features)]
+        for layer, message in self.rounds():
+            if message is not None:
+                densities = [densities[0], around.density(message(features))]
+            features = torch.cat([features, layer(densities, species)], dim=1)
         return features
 
     @torch.no_grad()
     def calibrate(self, around: Environments, species: Tensor) -> None:
         """Standardise the features of every round on these environments, first to last."""
-        elements = features = self.embedding[species]
-        for message, layer in zip(self.messages, self.layers, strict=True):
+        features = self.embedding[species]
+        densities = [around.density(features)]
+        for layer, message in self.rounds():
+            if message is not None:
+                densities = [densities[0], around.density(message(features))]
+            layer.calibrate(densities, species)
+            features = torch.cat([features, layer(densities, species)], dim=1)
+
+    def rounds(self) -> Iterator[tuple[ACELayer, nn.Module | None]]:
+        """Each layer after the message that is sent before it; before the first there is nothing to send."""
+        for layer, message in zip(self.layers, [None, *self.messages], strict=True):
             assert isinstance(layer, ACELayer)
-            channels = torch.cat([elements, message(features)], dim=1)
-            layer.calibrate(around, channels, species)
-            features = torch.cat([features, layer(around, channels, species)], dim=1)
-
-
-class NoMessage(nn.Module):
-    """Before the first round there is nothing to send."""
-
-    def forward(self, features: Tensor) -> Tensor:
-        """(atom, feature) -> (atom, 0)"""
-        return features[:, :0]
+            yield layer, message

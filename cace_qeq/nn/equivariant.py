@@ -43,10 +43,10 @@ class Surroundings:
 
     @classmethod
     def of(cls, around: Environments, l_max: int) -> "Surroundings":
-        radial, packed = around.functions.tensor_split([around.layout.n_radial], dim=1)
-        coefficients = coefficient_tensor(l_max, packed.dtype, packed.device)
-        slopes = torch.arange(1, around.layout.n_radial + 1, dtype=packed.dtype, device=packed.device).unsqueeze(1)
-        return cls(torch.cat([radial / slopes, coefficients @ packed], dim=1), around.senders, around.layout)
+        radial, monomials = around.functions.tensor_split([around.layout.n_radial], dim=1)
+        coefficients = coefficient_tensor(l_max, monomials.dtype, monomials.device)
+        slopes = torch.arange(1, around.layout.n_radial + 1).to(monomials).unsqueeze(1)
+        return cls(torch.cat([radial / slopes, coefficients @ monomials], dim=1), around.senders, around.layout)
 
     def radial(self) -> Tensor:
         """(atom, radial, slot)"""
@@ -85,15 +85,15 @@ class DegreeMixing(nn.Module):
 
 
 class Density(nn.Module):
-    """Σ_b R_n Y_k s_c mixed per degree over (c, n).   (eq. 3)"""
+    """Σ_b R_n Y_k s_c mixed per degree over (n, c).   (eq. 3)"""
 
     def __init__(self, l_max: int, n_radial: int, n_in: int, n_out: int):
         super().__init__()
         self.mixing = DegreeMixing(harmonic_degrees(l_max), n_radial * n_in, n_out)
 
     def raw(self, around: Surroundings, scalars: Tensor) -> Tensor:
-        """scalars (atom, slot, channel) -> (harmonic, atom, channel * radial)"""
-        return density(scalars, around.layout, around.functions).flatten(2)
+        """scalars (atom, slot, channel) -> (harmonic, atom, radial * channel)"""
+        return density(scalars, around.layout, around.functions).flatten(2).transpose(0, 1)
 
     def forward(self, around: Surroundings, scalars: Tensor) -> Tensor:
         """(harmonic, atom, n_out)"""

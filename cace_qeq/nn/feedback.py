@@ -42,15 +42,15 @@ class EmbeddingFeedback(ReadoutFeedback):
     def __init__(self, settings: ExpansionSettings, n_features: int, message_channels: int):
         super().__init__(n_features)
         self.message = mlp(n_features + 1, [2 * message_channels], message_channels)
-        self.layer = ACELayer(settings, message_channels)
+        self.layer = ACELayer(settings, (message_channels,))
         self.n_features += self.layer.n_features
 
     def forward(self, around: Environments, features: Tensor, charges: Tensor, species: Tensor) -> Tensor:
         charged = super().forward(around, features, charges, species)
-        return torch.cat([charged, self.layer(around, self.message(charged), species)], dim=1)
+        return torch.cat([charged, self.layer([around.density(self.message(charged))], species)], dim=1)
 
     @torch.no_grad()
     def calibrate(self, around: Environments, features: Tensor, charges: Tensor, species: Tensor) -> None:
         """Standardise the round's features on these environments."""
         charged = super().forward(around, features, charges, species)
-        self.layer.calibrate(around, self.message(charged), species)
+        self.layer.calibrate([around.density(self.message(charged))], species)

@@ -10,7 +10,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from cace_qeq.features import Couplings, degrees, harmonic_degrees, harmonics, monomials, sphere_products
+from cace_qeq.features import (
+    Couplings,
+    degrees,
+    harmonic_degrees,
+    harmonics,
+    independent_monomials,
+    monomials,
+    sphere_products,
+)
 
 FIRST = [
     [0.9877402304624836, 0.09631593263136083, -0.1228514478843091],
@@ -47,7 +55,7 @@ def contractions(kind: str, rows: list[list[float]]) -> Tensor:
 
 def means_of_powers(order: int, rows: list[list[float]]) -> Tensor:
     """(channel,)  of the density as a function on the sphere"""
-    components = harmonics(monomials(directions(rows), L_MAX), L_MAX).sum(0).unsqueeze(-1)
+    components = harmonics(independent_monomials(directions(rows), L_MAX), L_MAX).sum(0).unsqueeze(-1)
     tables = sphere_products(L_MAX, order, 0)
     return tables(components * weights(harmonic_degrees(L_MAX)))[-1, 0]
 

@@ -12,7 +12,7 @@ LAYOUT = Layout(N_RADIAL, (Block(0, 2, 4), Block(2, 5, 4)))
 
 
 def plain(arriving: Tensor, table: Tensor) -> Tensor:
-    return torch.einsum("akz,ank,amk->mazn", arriving, table[:, :N_RADIAL], table[:, N_RADIAL:])
+    return torch.einsum("akz,ank,amk->amnz", arriving, table[:, :N_RADIAL], table[:, N_RADIAL:])
 
 
 def explicit(arriving: Tensor, table: Tensor) -> Tensor:
@@ -69,6 +69,6 @@ def test_without_neighbours(shape):
     layout = layout_of(torch.zeros(shape, dtype=torch.bool), N_RADIAL, N_MONOMIALS, 8)
     table = torch.zeros(shape[0], 13, shape[1], dtype=torch.float64, requires_grad=True)
     result = density(torch.zeros(*shape, 2, dtype=torch.float64), layout, table)
-    assert result.shape == (N_MONOMIALS, shape[0], 2, N_RADIAL) and not result.any()
+    assert result.shape == (shape[0], N_MONOMIALS, N_RADIAL, 2) and not result.any()
     (gradient,) = torch.autograd.grad(result.sum(), table)
     assert gradient.shape == table.shape

@@ -2,7 +2,15 @@ import numpy as np
 import pytest
 import torch
 
-from cace_qeq.features import degrees, monomial_exponents, monomials, n_monomials
+from cace_qeq.features import (
+    degrees,
+    independent_exponents,
+    independent_monomials,
+    monomial_exponents,
+    monomials,
+    n_monomials,
+    restoration,
+)
 from cace_qeq.features.monomials import multiplicity
 
 
@@ -50,3 +58,14 @@ def test_first_and_second_derivatives():
 def test_components_along_another_axis(l_max):
     vectors = directions(5, 8)
     assert torch.equal(monomials(vectors.transpose(1, 2), l_max, dim=1), monomials(vectors, l_max).transpose(1, 2))
+
+
+@pytest.mark.parametrize("l_max", [0, 1, 2, 5])
+def test_independent_monomials_give_all_of_them_on_the_sphere(l_max):
+    direction = torch.nn.functional.normalize(torch.randn(20, 3, dtype=torch.float64), dim=1)
+    independent = independent_monomials(direction, l_max)
+    powers = direction.numpy()[:, None, :] ** np.array(independent_exponents(l_max))
+    torch.testing.assert_close(independent, torch.from_numpy(powers.prod(-1)), rtol=1e-14, atol=1e-15)
+    restored = independent @ torch.from_numpy(restoration(l_max)).T
+    torch.testing.assert_close(restored, monomials(direction, l_max), rtol=1e-12, atol=1e-14)
+    assert len(independent_exponents(l_max)) == (l_max + 1) ** 2

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from all_derivatives import derivatives
-from cace_qeq.features import PairFunctions, bessel_basis, monomials, polynomial_envelope
+from cace_qeq.features import PairFunctions, bessel_basis, independent_monomials, polynomial_envelope
 from cace_qeq.features.densities import Block
 
 CUTOFF = 5.5
@@ -15,7 +15,7 @@ N_RADIAL = 6
 def plain(vectors: Tensor, l_max: int) -> Tensor:
     distance = vectors.square().sum(1).sqrt()
     radial = bessel_basis(distance, CUTOFF, N_RADIAL) * polynomial_envelope(distance, CUTOFF).unsqueeze(-1)
-    angular = monomials((vectors / distance.unsqueeze(1)).transpose(1, 2), l_max)
+    angular = independent_monomials((vectors / distance.unsqueeze(1)).transpose(1, 2), l_max)
     return torch.cat([radial, angular], dim=2).transpose(1, 2)
 
 

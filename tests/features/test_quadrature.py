@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from cace_qeq.features import Couplings, harmonics, monomials, sphere_products
+from cace_qeq.features import Couplings, harmonics, independent_monomials, monomials, sphere_products
 from cace_qeq.features.harmonics import sphere_mean
 from cace_qeq.features.quadrature import LEBEDEV_DEGREES, sphere_rule
 
@@ -42,8 +42,8 @@ def random_density(l_max: int, seed: int) -> tuple[Tensor, Tensor]:
     generator = torch.Generator().manual_seed(seed)
     directions = torch.nn.functional.normalize(torch.randn(5, 3, dtype=torch.float64, generator=generator), dim=1)
     weights = torch.randn(5, 1, dtype=torch.float64, generator=generator)
-    packed = monomials(directions, l_max)
-    return (weights * packed).sum(0), (weights * harmonics(packed, l_max)).sum(0)
+    components = harmonics(independent_monomials(directions, l_max), l_max)
+    return (weights * monomials(directions, l_max)).sum(0), (weights * components).sum(0)
 
 
 @pytest.mark.parametrize("rank", [0, 1, 3])

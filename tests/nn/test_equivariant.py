@@ -8,7 +8,7 @@ from torch import Tensor
 
 import zoo
 from cace_qeq.config import ModelConfig
-from cace_qeq.features import harmonics, monomials
+from cace_qeq.features import harmonics, independent_monomials
 from cace_qeq.model import CACEQEq
 from cace_qeq.nn.ace import Environments, ExpansionSettings, environments
 from cace_qeq.nn.equivariant import CovariantMessage, EquivariantACE, MessageSettings, Surroundings
@@ -51,7 +51,7 @@ def covariants(built: EquivariantACE, around: Environments) -> Tensor:
 def rotation_of_components(turn: Tensor, rank: int) -> Tensor:
     """D with Y(u turn) = D Y(u), by least squares over random directions.  (component, component)"""
     directions = torch.nn.functional.normalize(torch.randn(60, 3, dtype=torch.float64, generator=generator(2)), dim=1)
-    before, after = (harmonics(monomials(d, rank), rank) for d in (directions, directions @ turn))
+    before, after = (harmonics(independent_monomials(d, rank), rank) for d in (directions, directions @ turn))
     return torch.linalg.lstsq(before.contiguous(), after.contiguous()).solution.T
 
 

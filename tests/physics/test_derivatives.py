@@ -48,7 +48,8 @@ def model(request) -> CACEQEq:
                 torch.nn.init.normal_(parameter, std=0.2)
         if model.shell_walls is not None:
             model.shell_walls.softness.data.fill_(-1.0)  # 0.37 e, gentle on the scale of the finite differences
-    model.calibrate(collate([batch_of(make(), model) for make in (zoo.water_box, zoo.crystal, zoo.silver_anion)]))
+    frames = (zoo.water_box(), zoo.crystal(), zoo.silver_anion(), zoo.ethanol(), zoo.slab())  # all elements
+    model.calibrate(collate([batch_of(atoms, model) for atoms in frames]))
     return model
 
 
