@@ -4,6 +4,7 @@ from cace_qeq.features.couplings import Couplings
 from cace_qeq.features.cutoff import polynomial_envelope
 from cace_qeq.features.densities import blocks_of, density, gathered, layout_of
 from cace_qeq.features.harmonics import harmonic_degrees, harmonics, n_harmonics
+from cace_qeq.features.messages import received
 from cace_qeq.features.monomials import (
     degrees,
     independent_exponents,
@@ -36,6 +37,7 @@ __all__ = [
     "n_harmonics",
     "n_monomials",
     "polynomial_envelope",
+    "received",
     "restoration",
     "sphere_products",
 ]

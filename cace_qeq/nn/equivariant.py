@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from cace_qeq.features import density, gathered, harmonic_degrees, n_harmonics, sphere_products
+from cace_qeq.features import density, gathered, harmonic_degrees, n_harmonics, received, sphere_products
 from cace_qeq.features.densities import Layout
 from cace_qeq.features.harmonics import coefficient_tensor, odd_factorial
 from cace_qeq.nn.ace import SMALLEST_RELATIVE_SPREAD, Environments, ExpansionSettings
@@ -48,14 +48,9 @@ class Surroundings:
         slopes = torch.arange(1, around.layout.n_radial + 1).to(monomials).unsqueeze(1)
         return cls(torch.cat([radial / slopes, coefficients @ monomials], dim=1), around.senders, around.layout)
 
-    def radial(self) -> Tensor:
-        """(atom, radial, slot)"""
-        return self.functions[:, : self.layout.n_radial]
-
-    def directions(self, rank: int) -> tuple[Tensor, ...]:
-        """(atom, slot) each  harmonics of degree 1 to rank; that of degree 0 is one"""
-        first = self.layout.n_radial
-        return self.functions[:, first + 1 : first + n_harmonics(rank)].unbind(1)
+    def up_to(self, rank: int) -> Tensor:
+        """(atom, radial + harmonic, slot)  radial functions and harmonics of degree 0 to rank"""
+        return self.functions[:, : self.layout.n_radial + n_harmonics(rank)]
 
 
 class DegreeMixing(nn.Module):
@@ -161,35 +156,23 @@ class CovariantMessage(nn.Module):
         degrees = harmonic_degrees(message.rank)
         self.carried = DegreeMixing(degrees, settings.n_radial * message.channels, settings.channels)
 
-    def arriving(self, around: Surroundings, powers: Tensor, species: Tensor) -> Tensor:
-        """(atom, slot, component, channel)"""
-        sent = self.covariants(powers, species).transpose(0, 1).flatten(1)
-        return gathered(sent, around.senders).unflatten(2, (self.n_components, -1))
-
-    def projected(self, around: Surroundings, arriving: Tensor) -> Tensor:
-        """(atom, slot, channel)"""
-        scalars, *others = arriving.unbind(2)
-        for direction, part in zip(around.directions(self.rank), others, strict=True):
-            scalars = torch.addcmul(scalars, direction.unsqueeze(-1), part)
-        return scalars
-
-    def summed(self, around: Surroundings, arriving: Tensor) -> Tensor:
-        """(component, atom, radial * channel)"""
-        sums = around.radial() @ arriving.flatten(2)
-        return sums.view(*sums.shape[:2], *arriving.shape[2:]).permute(2, 0, 1, 3).flatten(2)
+    def received(self, around: Surroundings, powers: Tensor, species: Tensor) -> tuple[Tensor, Tensor]:
+        """Projected (atom, slot, channel) and carried (component, atom, radial * channel)."""
+        sent = self.covariants(powers, species).transpose(0, 1)
+        projected, summed = received(around.up_to(self.rank), sent, around.senders, around.layout.n_radial)
+        return projected, summed.permute(2, 0, 1, 3).flatten(2)
 
     def forward(self, around: Surroundings, powers: Tensor, species: Tensor) -> Tensor:
         """powers (order, component, atom, channel) of the round before -> (harmonic, atom, channel)"""
-        arriving = self.arriving(around, powers, species)
-        density = self.density(around, self.projected(around, arriving))
-        carried = self.carried(self.summed(around, arriving))
+        projected, summed = self.received(around, powers, species)
+        density, carried = self.density(around, projected), self.carried(summed)
         return torch.cat([density[: self.n_components] + carried, density[self.n_components :]])
 
     def calibrate(self, around: Surroundings, powers: Tensor, species: Tensor) -> None:
         self.covariants.calibrate(powers, species)
-        arriving = self.arriving(around, powers, species)
-        self.density.calibrate(around, self.projected(around, arriving), PROJECTED_SHARE**0.5)
-        self.carried.calibrate(self.summed(around, arriving), (1 - PROJECTED_SHARE) ** 0.5)
+        projected, summed = self.received(around, powers, species)
+        self.density.calibrate(around, projected, PROJECTED_SHARE**0.5)
+        self.carried.calibrate(summed, (1 - PROJECTED_SHARE) ** 0.5)
 
 
 Message = ElementMessage | CovariantMessage
