@@ -12,9 +12,10 @@ import opt_einsum
 from numpy.typing import NDArray
 from torch import Tensor
 
+from cace_qeq.features.columns import evaluated
 from cace_qeq.features.graphs import Graph, contraction_graphs, edges, label, path_graphs, ranks
 from cace_qeq.features.monomials import degrees, monomial_exponents, multiplicity, n_monomials, rank_exponents
-from cace_qeq.features.products import ProductProgram, contract_rows
+from cace_qeq.features.products import ProductProgram
 from cace_qeq.features.program import Program, added
 
 Kind = Literal["complete", "paths"]
@@ -57,7 +58,7 @@ class Couplings:
                 f"{tuple(moments.shape)}; moments are (atom, monomial, channel)"
             )
         rows = moments.transpose(0, 1).reshape(n_moments, n_atoms * n_channels)
-        invariants = contract_rows(rows, self.program.to(rows.dtype, rows.device))
+        invariants = evaluated(rows, self.program.to(rows.dtype, rows.device))
         return invariants.view(self.n_invariants, n_atoms, n_channels).transpose(0, 1)
 
 

@@ -10,7 +10,9 @@ import torch
 from numpy.typing import NDArray
 from scipy.integrate import lebedev_rule
 from torch import Tensor
+from torch.nn.functional import pad
 
+from cace_qeq.features.columns import evaluated
 from cace_qeq.features.harmonics import harmonics, n_harmonics
 from cace_qeq.features.monomials import independent_monomials
 
@@ -71,12 +73,40 @@ class SphereProducts:
         harmonic  (harmonic, column)
         returns   (power, component, column)
         """
-        values = self.evaluation @ harmonic
-        powers, power = [harmonic[: len(self.projection)]], values
+        return evaluated(harmonic, self).unflatten(0, (self.order, -1))
+
+    def evaluate(self, rows: Tensor) -> Tensor:
+        values = self.evaluation @ rows
+        outputs, power = [rows[: len(self.projection)]], values
         for _ in range(1, self.order):
             power = power * values
-            powers.append(self.projection @ power)
-        return torch.stack(powers)
+            outputs.append(self.projection @ power)
+        return torch.cat(outputs)
+
+    def gradient(self, rows: Tensor, weights: Tensor) -> Tensor:
+        """Eᵀ Σ_j j v^(j-1) (Pᵀ g_j) with values v = E A, by Horner's rule; the first power is projected exactly."""
+        values = self.evaluation @ rows
+        first, *others = self.back_projected(weights)
+        slope = torch.zeros_like(values)
+        for power, weight in reversed(list(enumerate(others, start=2))):
+            slope = (slope + power * weight) * values
+        return (self.evaluation.T @ slope).add_(pad(first, (0, 0, 0, len(rows) - len(first))))
+
+    def gradient_along(self, rows: Tensor, weights: Tensor, direction: Tensor) -> tuple[Tensor, Tensor]:
+        values, change = self.evaluation @ rows, self.evaluation @ direction
+        _, *others = self.back_projected(weights)
+        curvature, changes, power = torch.zeros_like(values), [direction[: len(self.projection)]], change
+        for order, weight in reversed(list(enumerate(others, start=2))):
+            curvature = curvature * values + order * (order - 1) * weight
+        for order in range(2, self.order + 1):
+            power = power * values
+            changes.append(order * (self.projection @ power))
+        return self.evaluation.T @ (curvature * change), torch.cat(changes)
+
+    def back_projected(self, weights: Tensor) -> list[Tensor]:
+        """Weights of the components of the first power, then those of the values of the others."""
+        first, *others = weights.chunk(self.order)
+        return [first, *(self.projection.T @ weight for weight in others)]
 
     @cache  # noqa: B019  tables are few and live as long as the process
     def to(self, dtype: torch.dtype, device: torch.device) -> SphereProducts:

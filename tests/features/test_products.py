@@ -1,9 +1,10 @@
 import pytest
 import torch
 
-from cace_qeq.features import products
-from cace_qeq.features.couplings import Couplings, compiled, contract_rows, independent_graphs
-from cace_qeq.features.products import ProductProgram, all_rows, factors
+from cace_qeq.features import columns
+from cace_qeq.features.columns import evaluated
+from cace_qeq.features.couplings import Couplings, compiled, independent_graphs
+from cace_qeq.features.products import ProductProgram, factors
 
 
 def random(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -16,7 +17,7 @@ def program(l_max: int, body_order: int) -> ProductProgram:
 
 def plain(moments: torch.Tensor, steps: ProductProgram) -> torch.Tensor:
     """The same program with derivatives left to autograd."""
-    rows = all_rows(moments, steps)
+    rows = steps.all_rows(moments)
     for stage in steps.stages:
         left, right = factors(rows, stage)
         rows = rows.index_add(0, stage.target, left * right * stage.weight)
@@ -31,10 +32,10 @@ def derivatives(function, moments, weights, direction):
 
 @pytest.mark.parametrize("body_order", [1, 3, 4, 5])
 def test_derivatives_equal_finite_differences(body_order, monkeypatch):
-    monkeypatch.setattr(products, "BLOCK_COLUMNS", 2)  # several blocks, the last one incomplete
+    monkeypatch.setattr(columns, "BLOCK_COLUMNS", 2)  # several blocks, the last one incomplete
     steps, moments = program(2, body_order), random(10, 3).requires_grad_()
-    assert torch.autograd.gradcheck(lambda a: contract_rows(a, steps), moments)
-    assert torch.autograd.gradgradcheck(lambda a: contract_rows(a, steps), moments)
+    assert torch.autograd.gradcheck(lambda a: evaluated(a, steps), moments)
+    assert torch.autograd.gradgradcheck(lambda a: evaluated(a, steps), moments)
 
 
 def test_derivatives_equal_those_of_autograd():
@@ -43,7 +44,7 @@ def test_derivatives_equal_those_of_autograd():
     direction = random(20, 1500, seed=2)
     expected = derivatives(lambda a: plain(a, steps), moments, weights, direction)
     for value, reference in zip(
-        derivatives(lambda a: contract_rows(a, steps), moments, weights, direction), expected, strict=True
+        derivatives(lambda a: evaluated(a, steps), moments, weights, direction), expected, strict=True
     ):
         scale = reference.abs().max().item()
         torch.testing.assert_close(value, reference, rtol=1e-12, atol=1e-13 * scale)
@@ -54,14 +55,14 @@ def test_third_derivatives_equal_those_of_autograd():
     moments, weights, direction = random(10, 4).requires_grad_(), random(len(steps.outputs), 4), random(10, 4)
     weights.requires_grad_()
     thirds = []
-    for function in (plain, contract_rows):
+    for function in (plain, evaluated):
         _, second, _ = derivatives(lambda a, f=function: f(a, steps), moments, weights, direction)
         thirds.append(torch.autograd.grad(second, moments, direction)[0])
     torch.testing.assert_close(thirds[1], thirds[0], rtol=1e-11, atol=1e-11)
 
 
 def test_a_batch_without_columns():
-    assert contract_rows(random(20, 0), program(3, 3)).shape == (8, 0)
+    assert evaluated(random(20, 0), program(3, 3)).shape == (8, 0)
 
 
 def test_shared_intermediates_keep_the_program_short():

@@ -5,7 +5,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from cace_qeq.features import Couplings, harmonics, independent_monomials, monomials, sphere_products
+from all_derivatives import derivatives, random
+from cace_qeq.features import Couplings, columns, harmonics, independent_monomials, monomials, sphere_products
 from cace_qeq.features.harmonics import sphere_mean
 from cace_qeq.features.quadrature import LEBEDEV_DEGREES, sphere_rule
 
@@ -92,3 +93,18 @@ def products_of_order(invariants: Tensor, orders: list[int], total: int) -> Tens
         return [term for i in usable for term in extended(value * invariants[:, i], i, left - orders[i])]
 
     return torch.stack(extended(torch.ones_like(invariants[:, 0]), 0, total), dim=1)
+
+
+@pytest.mark.parametrize(("order", "rank"), [(1, 1), (3, 0), (4, 2)])
+def test_derivatives_equal_those_of_autograd(order, rank, monkeypatch):
+    monkeypatch.setattr(columns, "BLOCK_COLUMNS", 2)  # several blocks, the last one incomplete
+    tables = sphere_products(2, order, rank)
+
+    def plain(harmonic: Tensor) -> Tensor:
+        values = tables.evaluation @ harmonic
+        powers = [tables.projection @ values**power for power in range(2, order + 1)]
+        return torch.stack([harmonic[: len(tables.projection)], *powers])
+
+    harmonic = random(9, 5, seed=7)
+    for found, expected in zip(derivatives(tables, harmonic), derivatives(plain, harmonic), strict=True):
+        torch.testing.assert_close(found, expected, rtol=1e-11, atol=1e-12 * expected.abs().max().item())
