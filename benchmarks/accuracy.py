@@ -50,6 +50,9 @@ CASES = {
     "carbon_chain": Case(dynamics=True),
     "nacl_crystal": Case(dynamics=True),
     "dipeptides": Case(),
+    "acac_S": Case(),
+    "acac_L": Case(),
+    "bpa3_L": Case(),
 }
 
 

@@ -32,6 +32,9 @@ class ModelConfig(Settings):
     l_max                 largest degree of the monomials
     body_order            ν, densities in the largest product
     quadrature_degree     of the products on the sphere; by default the lowest exact one
+    residual              atoms keep their own covariants from round to round
+    normalization         "rms": each atom's moments are divided by their size before products, smoothly
+    product_passes        2: products of products, of up to ν² densities in each round
     couplings             "complete": all independent invariants; "paths": CACE's subset
     compression           "none": invariants keep their polynomial growth; "asinh": they grow like a logarithm beyond
                           their spread in the training set
@@ -62,6 +65,9 @@ class ModelConfig(Settings):
     l_max: int = Field(3, ge=0, le=6)
     body_order: int = Field(3, ge=1, le=5)
     quadrature_degree: int | None = None
+    residual: bool = False
+    normalization: Literal["none", "rms"] = "none"
+    product_passes: int = Field(1, ge=1, le=2)
     couplings: Literal["complete", "paths"] = "complete"
     compression: Literal["none", "asinh"] = "none"
     hidden: tuple[int, ...] = (64, 32)
@@ -107,8 +113,10 @@ class ModelConfig(Settings):
             raise ValueError(f"{len(self.widths)} widths for {len(self.species)} species; give one for each, in order")
         if self.message_rank > self.l_max:
             raise ValueError(f"message_rank is {self.message_rank}, but l_max only {self.l_max}; raise l_max")
-        if self.quadrature_degree is not None and self.message_rank == 0:
-            raise ValueError("quadrature_degree is for products on the sphere; set message_rank to 1, 2 or 3 with it")
+        if self.message_rank == 0:
+            for name in ("quadrature_degree", "residual", "normalization", "product_passes"):
+                if getattr(self, name) != type(self).model_fields[name].default:
+                    raise ValueError(f"{name} is for equivariant messages; set message_rank to 1, 2 or 3 with it")
         if self.energy == "none" and self.closed_shells:
             raise ValueError('energy="none" has no charges that closed_shells could hold; choose another energy')
         if self.closed_shells and self.charge_flow != "free":

@@ -190,7 +190,14 @@ class CACEQEq(KeepsDoubleBuffers):
 def representation(config: ModelConfig) -> CartesianACE | EquivariantACE:
     if config.message_rank == 0:
         return CartesianACE(expansion(config), config.layers, config.message_channels)
-    message = MessageSettings(config.message_rank, config.message_channels, config.quadrature_degree)
+    message = MessageSettings(
+        config.message_rank,
+        config.message_channels,
+        config.quadrature_degree,
+        config.residual,
+        config.normalization,
+        config.product_passes,
+    )
     return EquivariantACE(expansion(config), config.layers, message)
 
 

@@ -43,6 +43,8 @@ def test_frozen():
         ({"widths": [-1.0]}, "positive"),
         ({"message_rank": 2, "l_max": 1}, "raise l_max"),
         ({"quadrature_degree": 11}, "set message_rank"),
+        ({"residual": True}, "residual is for equivariant messages"),
+        ({"normalization": "rms"}, "set message_rank"),
         ({"energy": "none", "charge_feedback": "readout"}, "no charges to feed back"),
         ({"energy": "none", "closed_shells": True}, "no charges that closed_shells"),
         ({"energy": "none", "charge_flow": "bonds"}, "no charges that flow"),

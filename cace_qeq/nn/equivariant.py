@@ -5,7 +5,8 @@ product and evaluation on the sphere one large one.   Equations are those of doc
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +16,8 @@ from cace_qeq.features.densities import Layout
 from cace_qeq.features.harmonics import coefficient_tensor, odd_factorial
 from cace_qeq.nn.ace import SMALLEST_RELATIVE_SPREAD, Environments, ExpansionSettings
 
-PROJECTED_SHARE = 0.5  # of the square of a density at first; the rest is carried
+PROJECTED_SHARE = 0.5  # of the square of what arrives at first; the rest is carried
+OWN_SHARE = 0.25  # of the square of moments at first, if atoms keep what they have sent
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,9 @@ class MessageSettings:
     rank: int
     channels: int
     quadrature_degree: int | None = None
+    residual: bool = False
+    normalization: Literal["none", "rms"] = "none"
+    product_passes: int = 1
 
 
 @dataclass(frozen=True)
@@ -146,7 +151,10 @@ class Covariants(nn.Module):
 
 
 class CovariantMessage(nn.Module):
-    """Covariants of the neighbours, projected on the direction to them and carried as they are.   (eq. 4)"""
+    """Covariants of the neighbours, projected on the direction to them and carried as they are.   (eq. 4)
+
+    With a residual, the atom's own covariants too.
+    """
 
     def __init__(self, settings: ExpansionSettings, message: MessageSettings):
         super().__init__()
@@ -155,24 +163,32 @@ class CovariantMessage(nn.Module):
         self.density = Density(settings.l_max, settings.n_radial, message.channels, settings.channels)
         degrees = harmonic_degrees(message.rank)
         self.carried = DegreeMixing(degrees, settings.n_radial * message.channels, settings.channels)
+        self.own = DegreeMixing(degrees, message.channels, settings.channels) if message.residual else None
 
-    def received(self, around: Surroundings, powers: Tensor, species: Tensor) -> tuple[Tensor, Tensor]:
-        """Projected (atom, slot, channel) and carried (component, atom, radial * channel)."""
-        sent = self.covariants(powers, species).transpose(0, 1)
-        projected, summed = received(around.up_to(self.rank), sent, around.senders, around.layout.n_radial)
+    def received(self, around: Surroundings, sent: Tensor) -> tuple[Tensor, Tensor]:
+        """sent (component, atom, channel) -> projected (atom, slot, channel), carried (component, atom, radial * ..)"""
+        functions, n_radial = around.up_to(self.rank), around.layout.n_radial
+        projected, summed = received(functions, sent.transpose(0, 1), around.senders, n_radial)
         return projected, summed.permute(2, 0, 1, 3).flatten(2)
 
     def forward(self, around: Surroundings, powers: Tensor, species: Tensor) -> Tensor:
         """powers (order, component, atom, channel) of the round before -> (harmonic, atom, channel)"""
-        projected, summed = self.received(around, powers, species)
+        sent = self.covariants(powers, species)
+        projected, summed = self.received(around, sent)
         density, carried = self.density(around, projected), self.carried(summed)
+        if self.own is not None:
+            carried = carried + self.own(sent)
         return torch.cat([density[: self.n_components] + carried, density[self.n_components :]])
 
     def calibrate(self, around: Surroundings, powers: Tensor, species: Tensor) -> None:
         self.covariants.calibrate(powers, species)
-        projected, summed = self.received(around, powers, species)
-        self.density.calibrate(around, projected, PROJECTED_SHARE**0.5)
-        self.carried.calibrate(summed, (1 - PROJECTED_SHARE) ** 0.5)
+        sent = self.covariants(powers, species)
+        projected, summed = self.received(around, sent)
+        arriving = 1.0 if self.own is None else 1 - OWN_SHARE
+        self.density.calibrate(around, projected, (arriving * PROJECTED_SHARE) ** 0.5)
+        self.carried.calibrate(summed, (arriving * (1 - PROJECTED_SHARE)) ** 0.5)
+        if self.own is not None:
+            self.own.calibrate(sent, OWN_SHARE**0.5)
 
 
 Message = ElementMessage | CovariantMessage
@@ -181,16 +197,19 @@ Message = ElementMessage | CovariantMessage
 class SpherePowers(nn.Module):
     """Powers of the functions that moments are on the sphere, and the standardised means of them.   (eqs. 5, 6)
 
-    rank  up to which components of the powers are asked for
+    The rank of the message is that up to which components of the powers are asked for.
     """
 
     degrees: Tensor
     shift: Tensor
     scale: Tensor
 
-    def __init__(self, settings: ExpansionSettings, rank: int, quadrature_degree: int | None):
+    def __init__(self, settings: ExpansionSettings, message: MessageSettings):
         super().__init__()
-        self.products = sphere_products(settings.l_max, settings.body_order, rank, quadrature_degree)
+        self.products = sphere_products(
+            settings.l_max, settings.body_order, message.rank, message.quadrature_degree
+        )
+        self.normalized = message.normalization == "rms"
         self.size = n_harmonics(settings.l_max) ** -0.5  # of a component, so that functions begin at size one
         self.receiver = nn.Parameter(1 + 0.3 * torch.randn(settings.l_max + 1, settings.n_species, settings.channels))
         self.n_features = settings.body_order * settings.channels
@@ -201,6 +220,8 @@ class SpherePowers(nn.Module):
     def forward(self, moments: Tensor, species: Tensor) -> Tensor:
         """moments (harmonic, atom, channel) -> (order, component, atom, channel)"""
         received = moments * (self.size * self.receiver[:, species]).index_select(0, self.degrees)
+        if self.normalized:
+            received = received / size_of(moments)
         products = self.products.to(moments.dtype, moments.device)
         return products(received.flatten(1)).unflatten(2, moments.shape[1:])
 
@@ -208,13 +229,46 @@ class SpherePowers(nn.Module):
         """powers (order, component, atom, channel) -> (atom, feature)"""
         return (means(powers) - self.shift) / self.scale
 
-    def calibrate(self, powers: Tensor) -> None:
+    def calibrate(self, moments: Tensor, species: Tensor) -> None:
         """Zero mean and unit variance of every feature."""
-        features = means(powers)
+        features = means(self(moments, species))
         spread = features.std(dim=0, unbiased=False)
         smallest = SMALLEST_RELATIVE_SPREAD * spread.square().mean().sqrt()
         self.shift.copy_(features.mean(dim=0))
         self.scale.copy_(spread.clamp(min=max(float(smallest), 1e-6)))
+
+
+class TwoPasses(nn.Module):
+    """Powers of functions to which covariants of a first product are added: of up to ν² densities.   (eq. 8)"""
+
+    def __init__(self, settings: ExpansionSettings, message: MessageSettings):
+        super().__init__()
+        between = replace(message, rank=settings.l_max, channels=settings.channels, quadrature_degree=None)
+        self.first = SpherePowers(settings, between)
+        self.between = Covariants(settings, between)
+        self.last = SpherePowers(settings, message)
+
+    def forward(self, moments: Tensor, species: Tensor) -> Tensor:
+        """moments (harmonic, atom, channel) -> (order, component, atom, channel)"""
+        return self.last(self.second(moments, species), species)
+
+    def second(self, moments: Tensor, species: Tensor) -> Tensor:
+        """Moments of the second pass, (harmonic, atom, channel)."""
+        return (moments + self.between(self.first(moments, species), species)) / 2**0.5
+
+    def features(self, powers: Tensor) -> Tensor:
+        """powers (order, component, atom, channel) -> (atom, feature)"""
+        return self.last.features(powers)
+
+    def calibrate(self, moments: Tensor, species: Tensor) -> None:
+        """Unit size between the passes, and of every feature."""
+        self.between.calibrate(self.first(moments, species), species)
+        self.last.calibrate(self.second(moments, species), species)
+
+
+def size_of(moments: Tensor) -> Tensor:
+    """√((1 + mean square) / 2) of each atom's moments, (harmonic, atom, channel) -> (atom, 1); smooth without any."""
+    return ((1 + moments.square().mean(dim=(0, 2))) / 2).sqrt().unsqueeze(1)
 
 
 def means(powers: Tensor) -> Tensor:
@@ -231,8 +285,9 @@ class EquivariantACE(nn.Module):
         self.embedding = nn.Parameter(torch.randn(settings.n_species, settings.species_channels))
         later = [CovariantMessage(settings, message) for _ in range(1, layers)]
         self.messages = nn.ModuleList([ElementMessage(settings), *later])
-        ranks = [message.rank] * (layers - 1) + [0]  # nobody asks for the last round's covariants
-        self.powers = nn.ModuleList([SpherePowers(settings, rank, message.quadrature_degree) for rank in ranks])
+        passes = TwoPasses if message.product_passes == 2 else SpherePowers
+        asked = [message] * (layers - 1) + [replace(message, rank=0)]  # nobody asks for the last round's covariants
+        self.powers = nn.ModuleList([passes(settings, each) for each in asked])
         self.n_features = settings.species_channels + layers * settings.body_order * settings.channels
 
     def forward(self, around: Environments, species: Tensor) -> Tensor:
@@ -244,10 +299,10 @@ class EquivariantACE(nn.Module):
             features.append(powers.features(known))
         return torch.cat(features, dim=1)
 
-    def rounds(self) -> Iterator[tuple[Message, SpherePowers]]:
+    def rounds(self) -> Iterator[tuple[Message, SpherePowers | TwoPasses]]:
         """What arrives and what is made of it, first to last."""
         for message, powers in zip(self.messages, self.powers, strict=True):
-            assert isinstance(message, ElementMessage | CovariantMessage) and isinstance(powers, SpherePowers)
+            assert isinstance(message, Message) and isinstance(powers, SpherePowers | TwoPasses)
             yield message, powers
 
     @torch.no_grad()
@@ -256,5 +311,6 @@ class EquivariantACE(nn.Module):
         surroundings, known = Surroundings.of(around, self.settings.l_max), self.embedding[species]
         for message, powers in self.rounds():
             message.calibrate(surroundings, known, species)
-            known = powers(message(surroundings, known, species), species)
-            powers.calibrate(known)
+            moments = message(surroundings, known, species)
+            powers.calibrate(moments, species)
+            known = powers(moments, species)

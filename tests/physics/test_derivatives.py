@@ -29,6 +29,7 @@ VARIANTS = {
     "coulomb_bonds": {"energy": "coulomb", "charge_feedback": "readout", "charge_flow": "bonds"},
     "none": {"energy": "none"},
     "equivariant": {"message_rank": 1, "charge_feedback": "readout"},
+    "residual": {"message_rank": 1, "residual": True, "normalization": "rms", "product_passes": 2, "body_order": 2},
     "equivariant_none": {"message_rank": 2, "layers": 3, "body_order": 2, "energy": "none"},
 }
 STEP = 5e-4  # Å, and of strain

@@ -14,6 +14,8 @@ VARIANTS = {
     "readout": {"charge_feedback": "readout"},
     "embedding": {"charge_feedback": "embedding"},
     "equivariant": {"message_rank": 2, "charge_feedback": "embedding"},
+    "residual": {"message_rank": 1, "residual": True, "normalization": "rms"},
+    "two_passes": {"message_rank": 2, "product_passes": 2},
 }
 
 
