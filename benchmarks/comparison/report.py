@@ -8,9 +8,16 @@ from comparison.runs import Finished
 
 HEAD = (
     "| set | frames | model | parameters | energy (meV) | energy (meV/atom) | forces (meV/Å) | charges (me) "
-    "| training (CPU s) | inference (µs/atom) | peak memory (MB) | seeds |"
+    "| stress (meV/Å³) | dipole (me Å) | training (CPU s) | inference (µs/atom) | peak memory (MB) | seeds |"
 )
-ERRORS = ("total_energy_rmse_mev", "energy_rmse_mev_per_atom", "forces_rmse_mev_per_angstrom", "charges_rmse_me")
+ERRORS = (
+    "total_energy_rmse_mev",
+    "energy_rmse_mev_per_atom",
+    "forces_rmse_mev_per_angstrom",
+    "charges_rmse_me",
+    "stress_rmse_mev_per_cubic_angstrom",
+    "dipole_rmse_me_angstrom",
+)
 
 Group = tuple[str, int, float, str]
 

@@ -73,7 +73,7 @@ class CACE:
 
     def predicted(self, batch: dict[str, torch.Tensor]) -> Predicted:
         found = self.model(dict(batch), training=self.model.training)
-        return Predicted(found[ENERGY], found[FORCES], torch.full_like(found[FORCES][:, 0], torch.nan))
+        return Predicted(found[ENERGY], found[FORCES])
 
 
 ENGINE = CACE

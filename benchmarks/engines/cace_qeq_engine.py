@@ -80,7 +80,7 @@ class CACEQEqEngine:
 
     def predicted(self, batch: AtomicBatch) -> Predicted:
         found = (differentiable_predict if self.model.training else predict)(self.model, batch)
-        return Predicted(found.energy, found.forces, found.charges)
+        return Predicted(found.energy, found.forces, found.charges, found.stress, found.dipole)
 
     def calculator(self, keep_neighbors: bool) -> Any:
         return CACEQEqCalculator(self.model, skin=SKIN if keep_neighbors else 0.0)

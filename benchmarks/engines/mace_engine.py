@@ -69,9 +69,9 @@ class MACE:
         return dict(torch_geometric.batch.Batch.from_data_list(samples).to_dict())
 
     def predicted(self, batch: dict[str, torch.Tensor]) -> Predicted:
-        found = self.model(batch, training=self.model.training, compute_force=True)
-        forces = found["forces"]
-        return Predicted(found["energy"], forces, torch.full_like(forces[:, 0], torch.nan))
+        training, periodic = self.model.training, bool(batch["pbc"].all())
+        found = self.model(batch, training=training, compute_force=True, compute_stress=periodic and not training)
+        return Predicted(found["energy"], found["forces"], stress=found["stress"])
 
     def batch(self, frames: list[Atoms]) -> dict[str, torch.Tensor]:
         return self.join([self.sample(atoms) for atoms in frames])

@@ -79,7 +79,7 @@ class NequIP:
     def predicted(self, batch: dict[str, torch.Tensor]) -> Predicted:
         found = self.model(batch)
         energy, forces = found[AtomicDataDict.TOTAL_ENERGY_KEY][:, 0], found[AtomicDataDict.FORCE_KEY]
-        return Predicted(energy, forces, torch.full_like(forces[:, 0], torch.nan))
+        return Predicted(energy, forces, stress=found.get(AtomicDataDict.STRESS_KEY))
 
     def calculator(self, keep_neighbors: bool) -> Any:
         if self.compiled:

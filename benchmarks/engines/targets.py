@@ -1,15 +1,23 @@
 """Labelled frames, what a code says of them, and the difference."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import ase.io
 import numpy as np
 import torch
 from ase import Atoms
+from ase.stress import voigt_6_to_full_3x3_stress
 from torch import Tensor
 
-UNITS = {"total_energy": "mev", "energy": "mev_per_atom", "forces": "mev_per_angstrom", "charges": "me"}
+UNITS = {
+    "total_energy": "mev",
+    "energy": "mev_per_atom",
+    "forces": "mev_per_angstrom",
+    "charges": "me",
+    "stress": "mev_per_cubic_angstrom",
+    "dipole": "me_angstrom",
+}
 
 
 @dataclass(frozen=True)
@@ -28,25 +36,31 @@ class Scale:
 class Target:
     """Labels of one or several frames; NaN where there is none.
 
-    energy   (structure,)  eV, of which reference energies have been taken
-    forces   (atom, 3)     eV/Å
-    charges  (atom,)       e
+    energy   (structure,)       eV, of which reference energies have been taken
+    forces   (atom, 3)          eV/Å
+    charges  (atom,)            e
+    stress   (structure, 3, 3)  eV/Å³
+    dipole   (structure, 3)     e Å
     n_atoms  (structure,)
     """
 
     energy: Tensor
     forces: Tensor
     charges: Tensor
+    stress: Tensor
+    dipole: Tensor
     n_atoms: Tensor
 
 
 @dataclass(frozen=True)
 class Predicted:
-    """The same of a model; charges are NaN for one without."""
+    """The same of a model; None for what it does not predict."""
 
     energy: Tensor
     forces: Tensor
-    charges: Tensor
+    charges: Tensor | None = None
+    stress: Tensor | None = None
+    dipole: Tensor | None = None
 
 
 def read(paths: Sequence[str]) -> list[Atoms]:
@@ -60,19 +74,24 @@ def energy_of(atoms: Atoms) -> float:
 
 def target(atoms: Atoms, references: dict[int, float]) -> Target:
     reference = sum(references[number] for number in atoms.numbers.tolist())
-    charges = atoms.arrays.get("REF_charges", np.full(len(atoms), np.nan))
-    return Target(
-        torch.tensor([energy_of(atoms) - reference], dtype=torch.float64),
-        torch.tensor(atoms.arrays["REF_forces"], dtype=torch.float64),
-        torch.tensor(charges, dtype=torch.float64),
-        torch.tensor([len(atoms)]),
+    values = (
+        [energy_of(atoms) - reference],
+        atoms.arrays["REF_forces"],
+        atoms.arrays.get("REF_charges", np.full(len(atoms), np.nan)),
+        np.reshape(full_stress(atoms), (1, 3, 3)),
+        np.reshape(atoms.info.get("REF_dipole", np.full(3, np.nan)), (1, 3)),
     )
+    return Target(*(torch.tensor(value, dtype=torch.float64) for value in values), torch.tensor([len(atoms)]))
+
+
+def full_stress(atoms: Atoms) -> np.ndarray:
+    """(3, 3) or (9,)  eV/Å³, from as many numbers or from Voigt's six"""
+    found = np.asarray(atoms.info.get("REF_stress", np.full(9, np.nan)))
+    return voigt_6_to_full_3x3_stress(found) if found.size == 6 else found
 
 
 def joined(targets: Sequence[Target]) -> Target:
-    return Target(
-        *(torch.cat([getattr(part, name) for part in targets]) for name in ("energy", "forces", "charges", "n_atoms"))
-    )
+    return Target(*(torch.cat([getattr(part, field.name) for part in targets]) for field in fields(Target)))
 
 
 def reference_energies(frames: Sequence[Atoms]) -> dict[int, float]:
@@ -99,14 +118,16 @@ class ErrorSums:
         energy = 1e3 * (predicted.energy.detach() - label.energy)
         self.errors["total_energy"].append(energy)
         self.errors["energy"].append(energy / label.n_atoms)
-        self.errors["forces"].append(1e3 * (predicted.forces.detach() - label.forces).flatten())
-        self.errors["charges"].append(1e3 * (predicted.charges.detach() - label.charges))
+        for name in ("forces", "charges", "stress", "dipole"):
+            value = getattr(predicted, name)
+            if value is not None:
+                self.errors[name].append(1e3 * (value.detach() - getattr(label, name)).flatten())
 
     def results(self) -> dict[str, float]:
         """In UNITS, of what is labelled and predicted."""
         found = {}
         for name, parts in self.errors.items():
-            errors = torch.cat(parts)
+            errors = torch.cat(parts) if parts else torch.tensor([torch.nan])
             if errors.isfinite().all():
                 found[f"{name}_rmse_{UNITS[name]}"] = float(errors.square().mean().sqrt())
                 found[f"{name}_mae_{UNITS[name]}"] = float(errors.abs().mean())
@@ -120,4 +141,7 @@ def loss(predicted: Predicted, label: Target, scale: Scale, weights: tuple[float
     """
     energy = ((predicted.energy - label.energy) / label.n_atoms / scale.forces).square().mean()
     total = weights[0] * energy + ((predicted.forces - label.forces) / scale.forces).square().mean()
-    return total + weights[1] * (predicted.charges - label.charges).square().mean() if weights[1] else total
+    if not weights[1]:
+        return total
+    assert predicted.charges is not None, "only a model that predicts charges is trained on them"
+    return total + weights[1] * (predicted.charges - label.charges).square().mean()

@@ -22,7 +22,8 @@ def frame(symbols: str, extra: float = 0.0) -> Atoms:
 def label(energy: float, n_atoms: int, charges: float = math.nan) -> Target:
     forces = torch.zeros(n_atoms, 3, dtype=torch.float64)
     filled = torch.full((n_atoms,), charges, dtype=torch.float64)
-    return Target(torch.tensor([energy], dtype=torch.float64), forces, filled, torch.tensor([n_atoms]))
+    stress, dipole = torch.zeros(1, 3, 3, dtype=torch.float64), torch.full((1, 3), math.nan, dtype=torch.float64)
+    return Target(torch.tensor([energy], dtype=torch.float64), forces, filled, stress, dipole, torch.tensor([n_atoms]))
 
 
 def test_reference_energies_are_those_of_the_elements():
@@ -49,12 +50,21 @@ def test_errors_by_hand():
     sums = ErrorSums()
     for energy, n_atoms in ((0.002, 2), (-0.006, 3)):
         wrong = label(energy, n_atoms)
-        sums.add(Predicted(wrong.energy, wrong.forces + 0.01, wrong.charges), label(0.0, n_atoms))
+        predicted = Predicted(wrong.energy, wrong.forces + 0.01, wrong.charges, wrong.stress + 0.002, wrong.dipole)
+        sums.add(predicted, label(0.0, n_atoms))
     found = sums.results()
     assert found["total_energy_rmse_mev"] == pytest.approx(math.sqrt((2**2 + 6**2) / 2))
     assert found["energy_mae_mev_per_atom"] == pytest.approx((1 + 2) / 2)
     assert found["forces_rmse_mev_per_angstrom"] == pytest.approx(10.0)
-    assert "charges_rmse_me" not in found  # neither labelled nor predicted
+    assert found["stress_mae_mev_per_cubic_angstrom"] == pytest.approx(2.0)
+    assert "charges_rmse_me" not in found and "dipole_mae_me_angstrom" not in found  # neither labelled nor predicted
+
+
+def test_stress_in_voigts_order_is_that_of_the_full_matrix():
+    one, other = frame("H2"), frame("H2")
+    one.info["REF_stress"] = np.array([1.0, 2.0, 3.0, 4.0, 5.0, 6.0])
+    other.info["REF_stress"] = np.array([1.0, 6.0, 5.0, 6.0, 2.0, 4.0, 5.0, 4.0, 3.0])
+    assert torch.equal(target(one, ENERGIES).stress, target(other, ENERGIES).stress)
 
 
 def test_loss_by_hand():
