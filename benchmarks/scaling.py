@@ -1,6 +1,6 @@
 """What charges cost: model against model without, charges alone against other sums, one core, float64.
 
-    python benchmarks/scaling.py ratio product small crossover charges large
+    python benchmarks/scaling.py ratio product given small crossover charges large
 
 Boxes of liquid water with learned widths. Seconds are those of the processor, which on one core of a quiet machine are
 those of the clock. The tasks of a comparison take turns and their medians are compared, so that whatever else the
@@ -16,6 +16,8 @@ import statistics
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
+from itertools import compress
 from typing import Any
 
 import numpy as np
@@ -25,6 +27,7 @@ from ase.build import molecule
 from torch import Tensor
 
 from cace_qeq import CACEQEq, ModelConfig, predict
+from cace_qeq.allocation import keep_freed_memory
 from cace_qeq.electrostatics import ChargeGeometry, ChargeParameters, Solver, Task, find_charges
 from cace_qeq.electrostatics.constraints import total_charge_alone
 from cace_qeq.electrostatics.coulomb_forms import charge_form
@@ -190,6 +193,44 @@ def product(n_edge: int = 12) -> dict[str, float]:
     return {"atoms": len(charges), **found, "ratio": found["product"] / found["torch_pme"]}
 
 
+def given(n_edge: int = 12) -> dict[str, float]:
+    """Energy and forces of given charges against NVIDIA's nvalchemi-toolkit-ops: the same mesh, splines and pairs."""
+    from nvalchemiops.torch.interactions.electrostatics.pme import particle_mesh_ewald
+
+    geometry, parameters = charged(n_edge, "mesh")
+    charges = torch.randn(len(geometry.positions), dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    charges -= charges.mean()
+
+    def ours() -> tuple[Tensor, Tensor]:
+        positions = geometry.positions.clone().requires_grad_()
+        form = charge_form(replace(geometry, positions=positions), parameters, "point")
+        wanted = [parameter.requires_grad for parameter in form.parameters]
+        slopes = list(compress(form.gradients(charges, charges), wanted))
+        forces = torch.autograd.grad(list(compress(form.parameters, wanted)), positions, slopes)[0] / -2
+        return charges @ form.product(charges) / 2, forces
+
+    *mesh, order = geometry.mesh[0].tolist()
+    center = torch.cat([geometry.center, geometry.neighbor])
+    neighbor = torch.cat([geometry.neighbor, geometry.center])
+    shift, sorted_by_center = torch.cat([geometry.shift, -geometry.shift]), center.argsort(stable=True)
+    peer = partial(
+        particle_mesh_ewald,
+        geometry.positions,
+        charges,
+        geometry.cells[0],
+        alpha=1 / (math.sqrt(2) * float(geometry.split[0])),
+        mesh_dimensions=tuple(mesh),
+        spline_order=order,
+        neighbor_list=torch.stack([center, neighbor])[:, sorted_by_center].int(),
+        neighbor_ptr=torch.nn.functional.pad(center.bincount(minlength=len(charges)).cumsum(0), (1, 0)).int(),
+        neighbor_shifts=shift[sorted_by_center].int(),
+        compute_forces=True,
+    )
+    found = in_turns({"ours": ours, "nvalchemi": peer})
+    pairs = len(center) / len(charges)
+    return {"atoms": len(charges), "pairs_per_atom": pairs, **found, "ratio": found["ours"] / found["nvalchemi"]}
+
+
 def charges_alone() -> list[dict[str, float]]:
     """Charges, energy and derivatives without a model, up to 98 304 atoms."""
     found = []
@@ -230,6 +271,7 @@ PARTS: dict[str, Callable[[], Any]] = {
     "small": small,
     "crossover": crossover,
     "product": product,
+    "given": given,
     "charges": charges_alone,
     "large": large,
 }
@@ -239,6 +281,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("parts", nargs="+", choices=PARTS)
     torch.set_num_threads(1)
+    keep_freed_memory()  # as `predict` does
     path = RESULTS / "scaling.json"
     for part in parser.parse_args().parts:
         content = json.loads(path.read_text()) if path.exists() else {}

@@ -11,13 +11,13 @@ memory holds nothing of size pair x radial x monomial.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 
 import torch
 from torch import Tensor
-from torch.nn.functional import embedding, pad
+from torch.nn.functional import embedding
 
 from cace_qeq.features.contractions import Term, contraction
 from cace_qeq.features.explicit import Derivative, with_derivatives
@@ -158,28 +158,42 @@ def by_tables(
 
 
 def _density(arriving: Tensor, layout: Layout, tables: tuple[Tensor, ...]) -> Tensor:
-    n_channels = arriving.shape[2]
-    contract = contraction(n_channels, tables[0].shape[1] - layout.n_radial)
-    parts = [contract.density(block.channels(arriving), layout.terms(block, tables)) for block in layout.blocks]
-    return joined(parts).unflatten(1, (-1, layout.n_radial))
+    n_products = (tables[0].shape[1] - layout.n_radial) * layout.n_radial
+    contract = contraction(arriving.shape[2], n_products // layout.n_radial)
+    parts = (contract.density(block.channels(arriving), layout.terms(block, tables)) for block in layout.blocks)
+    return assembled(layout.blocks, parts, n_products, axis=1).unflatten(1, (-1, layout.n_radial))
 
 
 def _sender_gradient(gradient: Tensor, layout: Layout, tables: tuple[Tensor, ...]) -> Tensor:
     contract = contraction(gradient.shape[3], gradient.shape[1])
     parts = (contract.by_channels(block.rows(gradient), layout.terms(block, tables)) for block in layout.blocks)
-    return joined([pad(part, (0, 0, 0, tables[0].shape[2] - part.shape[1])) for part in parts])
+    return assembled(layout.blocks, parts, tables[0].shape[2], axis=1)
 
 
 def _table_gradient(gradient: Tensor, arriving: Tensor, layout: Layout, table: Tensor) -> Tensor:
     contract = contraction(gradient.shape[3], gradient.shape[1])
-    parts = []
-    for block in layout.blocks:
+
+    def part(block: Block) -> Tensor:
         (term,) = layout.terms(block, (table,))
-        found = contract.by_functions(block.rows(gradient), block.channels(arriving), term)
-        parts.append(pad(torch.cat(found, dim=1), (0, table.shape[2] - block.width)))
-    return joined(parts)
+        return torch.cat(contract.by_functions(block.rows(gradient), block.channels(arriving), term), dim=1)
+
+    return assembled(layout.blocks, map(part, layout.blocks), table.shape[2], axis=2)
 
 
-def joined(blocks: list[Tensor]) -> Tensor:
-    """Blocks of rows as one array."""
-    return blocks[0] if len(blocks) == 1 else torch.cat(blocks)
+def assembled(blocks: tuple[Block, ...], parts: Iterable[Tensor], size: int, axis: int) -> Tensor:
+    """Blocks of rows as one array, with zeros beyond the end of each in the axis of slots.
+
+    size  of that axis
+    """
+    result = None
+    for block, part in zip(blocks, parts, strict=True):
+        if len(blocks) == 1 and part.shape[axis] == size:
+            return part
+        if result is None:
+            shape = (blocks[-1].stop, *part.shape[1:axis], size, *part.shape[axis + 1 :])
+            result = part.new_empty(shape)
+        rows, occupied = result[block.start : block.stop], part.shape[axis]
+        rows.narrow(axis, 0, occupied).copy_(part)
+        rows.narrow(axis, occupied, size - occupied).zero_()
+    assert result is not None
+    return result

@@ -3,27 +3,26 @@
 Both are made block of atoms by block of atoms; nothing of size pair x component x channel is stored. They are gradients
 of one form that is linear in each of three arguments,
 
-    Φ(out, T, u) = Σ_akc (Σ_m Y_m u[b, m, c]) s[a, k, c] + Σ_anmc (Σ_k R_n u[b, m, c]) C[a, n, m, c],
+    Φ(out, T, u) = Σ_anmc (Σ_k R_n u[b, m, c]) C[a, n, m, c] + Σ_akc (Σ_m Y_m u[b, m, c]) s[a, k, c],
 
 with the neighbour b in slot k of atom a, so that all their derivatives are gradients of it again.
 (docs/explicit_forces, eq. 8)
 
-out  (atom, slot + radial · component, channel)  s, then C
+out  (atom, radial · component + slot, channel)  C, then s
 T    (atom, radial + component, slot)            radial functions R_n, then harmonic polynomials Y_m
 u    (atom, component, channel)
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 
 import torch
 from torch import Tensor
-from torch.nn.functional import embedding, pad
+from torch.nn.functional import embedding
 
-from cace_qeq.features.densities import Block, blocks_of, joined
+from cace_qeq.features.densities import Block, assembled, blocks_of
 from cace_qeq.features.explicit import Derivative, with_derivatives
 
 
@@ -39,7 +38,7 @@ def received(table: Tensor, covariants: Tensor, senders: Tensor, n_radial: int) 
     within = table.detach()[:, 0] != 0
     blocks = blocks_of(within, 2 * covariants[0].numel() * covariants.element_size())
     out = gradient(Form(senders, n_radial, blocks), 0, table, covariants)
-    projected, summed = out.tensor_split([senders.shape[1]], dim=1)
+    summed, projected = out.tensor_split([n_radial * covariants.shape[1]], dim=1)
     return projected, summed.unflatten(1, (n_radial, -1))
 
 
@@ -52,37 +51,36 @@ class Form:
     blocks: tuple[Block, ...]
 
     def by_out(self, table: Tensor, covariants: Tensor) -> Tensor:
-        n_components, n_channels = covariants.shape[1:]
-        parts = []
-        for block, radial, harmonic in self.of_blocks(table):
+        n_summed = self.n_radial * covariants.shape[1]
+
+        def part(block: Block) -> Tensor:
+            radial, harmonic = self.functions(block, table)
             sent = self.gathered(block, covariants)
+            summed = (radial @ sent.flatten(2)).view(len(sent), n_summed, -1)
             projected = harmonic[0].unsqueeze(-1) * sent[:, :, 0]
             for function, component in zip(harmonic[1:], sent.unbind(2)[1:], strict=True):
-                projected = projected.addcmul_(function.unsqueeze(-1), component)
-            summed = (radial @ sent.flatten(2)).view(len(sent), self.n_radial * n_components, n_channels)
-            parts.append(torch.cat([self.widened(projected), summed], dim=1))
-        return joined(parts)
+                projected.addcmul_(function.unsqueeze(-1), component)
+            return torch.cat([summed, projected], dim=1)
+
+        return assembled(self.blocks, map(part, self.blocks), n_summed + self.senders.shape[1], axis=1)
 
     def by_table(self, out: Tensor, covariants: Tensor) -> Tensor:
-        n_slots = self.senders.shape[1]
-        parts = []
-        for block in self.blocks:
+        n_components = covariants.shape[1]
+
+        def part(block: Block) -> Tensor:
+            summed, projected = self.rows(block, out, n_components)
             sent = self.gathered(block, covariants)
-            rows = out[block.start : block.stop]
-            summed = rows[:, n_slots:].unflatten(1, (self.n_radial, -1)).flatten(2)
-            projected = rows[:, : block.width]
-            harmonic = [(component * projected).sum(2) for component in sent.unbind(2)]
-            by_function = torch.cat([summed @ sent.flatten(2).transpose(1, 2), torch.stack(harmonic, dim=1)], dim=1)
-            parts.append(pad(by_function, (0, n_slots - block.width)))
-        return joined(parts)
+            harmonic = torch.stack([(component * projected).sum(2) for component in sent.unbind(2)], dim=1)
+            return torch.cat([summed @ sent.flatten(2).transpose(1, 2), harmonic], dim=1)
+
+        return assembled(self.blocks, map(part, self.blocks), self.senders.shape[1], axis=2)
 
     def by_covariants(self, out: Tensor, table: Tensor) -> Tensor:
-        n_slots = self.senders.shape[1]
         n_components = table.shape[1] - self.n_radial
         result = out.new_zeros(len(out), n_components * out.shape[2])
-        for block, radial, harmonic in self.of_blocks(table):
-            rows = out[block.start : block.stop]
-            projected, summed = rows[:, : block.width], rows[:, n_slots:].unflatten(1, (self.n_radial, -1)).flatten(2)
+        for block in self.blocks:
+            radial, harmonic = self.functions(block, table)
+            summed, projected = self.rows(block, out, n_components)
             back = (radial.transpose(1, 2) @ summed).unflatten(2, (n_components, -1))
             for function, component in zip(harmonic, back.unbind(2), strict=True):
                 component.addcmul_(function.unsqueeze(-1), projected)
@@ -90,20 +88,21 @@ class Form:
             result.index_add_(0, senders.flatten(), back.flatten(2).flatten(0, 1))
         return result.unflatten(1, (n_components, -1))
 
-    def of_blocks(self, table: Tensor) -> Iterator[tuple[Block, Tensor, tuple[Tensor, ...]]]:
-        """Each block with its radial functions (row, radial, slot) and harmonic polynomials (row, slot)."""
-        for block in self.blocks:
-            radial, harmonic = block.of(table).tensor_split([self.n_radial], dim=1)
-            yield block, radial, harmonic.unbind(1)
+    def functions(self, block: Block, table: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """Radial functions (row, radial, slot) and harmonic polynomials (row, slot) of a block."""
+        radial, harmonic = block.of(table).tensor_split([self.n_radial], dim=1)
+        return radial, harmonic.unbind(1)
+
+    def rows(self, block: Block, out: Tensor, n_components: int) -> tuple[Tensor, Tensor]:
+        """C, (row, radial, component · channel), and s, (row, slot, channel), of a block."""
+        n_summed = self.n_radial * n_components
+        summed, projected = out[block.start : block.stop, : n_summed + block.width].tensor_split([n_summed], dim=1)
+        return summed.unflatten(1, (self.n_radial, -1)).flatten(2), projected
 
     def gathered(self, block: Block, covariants: Tensor) -> Tensor:
         """(row, slot, component, channel)"""
         senders = self.senders[block.start : block.stop, : block.width]
         return embedding(senders, covariants.flatten(1)).unflatten(2, covariants.shape[1:])
-
-    def widened(self, projected: Tensor) -> Tensor:
-        """(row, slot, channel) with zeros in the slots beyond the block's width."""
-        return pad(projected, (0, 0, 0, self.senders.shape[1] - projected.shape[1]))
 
 
 def gradient(form: Form, place: int, *others: Tensor) -> Tensor:

@@ -11,9 +11,8 @@ from functools import cache, partial
 
 import torch
 from torch import Tensor
-from torch.nn.functional import pad
 
-from cace_qeq.features.densities import Block, joined
+from cace_qeq.features.densities import Block, assembled
 from cace_qeq.features.explicit import Derivative, with_derivatives
 from cace_qeq.features.monomials import Exponents, independent_exponents, independent_monomials
 from cace_qeq.features.radial import radial_functions, radial_slopes
@@ -70,7 +69,7 @@ class PairFunctions:
     def blocked(self, function: Callable[..., Tensor], *tables: Tensor) -> Tensor:
         """A function of tables (atom, component, slot), block by block; zeros beyond the width of a block."""
         parts = (function(*(block.of(table) for table in tables)) for block in self.blocks)
-        return joined([pad(part, (0, tables[0].shape[2] - part.shape[2])) for part in parts])
+        return assembled(self.blocks, parts, tables[0].shape[2], axis=2)
 
     def functions(self, vectors: Tensor) -> Tensor:
         """One block of the table."""
