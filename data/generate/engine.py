@@ -9,6 +9,7 @@ from ase.calculators.calculator import Calculator, all_changes
 from ase.units import Bohr, Hartree
 from numpy.typing import NDArray
 from tblite.interface import Calculator as TightBinding
+from tblite.library import ffi
 
 METHOD = "GFN1-xTB"
 ACCURACY = 0.1  # of the self-consistent charges, in tblite's unit; ten times tighter than its default
@@ -43,8 +44,10 @@ class SinglePoint:
     stress: Array | None
 
 
-def single_point(atoms: Atoms, state: ChargeState) -> SinglePoint:
+def single_point(atoms: Atoms, state: ChargeState, field: Sequence[float] | None = None) -> SinglePoint:
     """GFN1-xTB labels; crystals at the Γ point.
+
+    field  (3,)  V/Å, uniform, for molecules
 
     raises RuntimeError of tblite if the charges do not converge.
     """
@@ -61,6 +64,8 @@ def single_point(atoms: Atoms, state: ChargeState) -> SinglePoint:
     )
     for name, value in (("verbosity", 0), ("accuracy", ACCURACY), ("max-iter", MAX_ITERATIONS)):
         calculator.set(name, value)
+    if field is not None:  # a pointer, as tblite 0.8's own conversion of arrays fails
+        calculator.add("electric-field", ffi.new("double[3]", [value * Bohr / Hartree for value in field]))
     result = calculator.singlepoint()
     return SinglePoint(
         energy=float(result.get("energy")) * Hartree,

@@ -44,6 +44,13 @@ def test_stress_is_the_slope_of_the_energy_in_strain():
     assert stress_error(atoms, ChargeState(0)) < 1e-5  # eV/Å³; third derivatives at a strain of 0.001
 
 
+def test_dipole_is_the_slope_of_the_energy_in_a_field():
+    water = Atoms("OH2", [[0, 0, 0], [0, 0.76, 0.59], [0, -0.76, 0.59]])
+    energies = [single_point(water, ChargeState(0), [0.0, 0.0, field]).energy for field in (-0.01, 0.01)]
+    slope = (energies[1] - energies[0]) / 0.02  # of E - F.μ
+    assert -slope == pytest.approx(single_point(water, ChargeState(0)).dipole[2], abs=1e-4)
+
+
 def test_a_molecule_has_no_stress():
     with pytest.raises(ValueError, match="no stress"):
         stress_error(Atoms("Ag3", np.diag([2.7, 2.7, 2.7])), ChargeState(1))
