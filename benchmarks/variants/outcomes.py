@@ -1,6 +1,7 @@
 """Training a configuration, or going on with it, and its errors."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
@@ -21,9 +22,8 @@ def trained(config: TrainConfig) -> dict[str, Any]:
     folder = config.training.output
     outcome = fit(config, "resume" if folder.exists() else "new", RichReporter())
     model = load_model(outcome.folder.model)
-    held_out = config.data.test or config.data.valid
-    assert isinstance(held_out, tuple), "a benchmark needs fixed validation frames"
-    errors = evaluate(model, batches_of_files(list(held_out), model, LabelKeys(), None)).metrics
+    keys = LabelKeys(**config.data.keys.model_dump())
+    errors = evaluate(model, batches_of_files(list(held_out(config)), model, keys, None)).metrics
     return {
         **errors,
         "set": "test" if config.data.test else "valid",
@@ -31,6 +31,13 @@ def trained(config: TrainConfig) -> dict[str, Any]:
         "epochs": len(outcome.history),
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
     }
+
+
+def held_out(config: TrainConfig) -> tuple[Path, ...]:
+    """The test files, or the validation files of a set without."""
+    found = config.data.test or config.data.valid
+    assert isinstance(found, tuple), "a benchmark needs fixed validation frames"
+    return found
 
 
 def table(title: str, rows: Mapping[str, Sequence[dict[str, Any]]]) -> str:
