@@ -16,6 +16,13 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 
 
+def preset_settings(name: str) -> dict[str, Any]:
+    """What a preset sets.  Raises ValueError for another name."""
+    if name not in PRESETS:
+        raise ValueError(f"there is no preset {name!r}; choose one of {', '.join(PRESETS)}.")
+    return PRESETS[name]
+
+
 class ModelConfig(Settings):
     """Settings of a CACEQEq model; frozen, and an unknown field is an error.
 
@@ -87,9 +94,7 @@ class ModelConfig(Settings):
 
         Raises ValueError for another name.
         """
-        if name not in PRESETS:
-            raise ValueError(f"there is no preset {name!r}; choose one of {', '.join(PRESETS)}.")
-        return cls(**{**PRESETS[name], **changes})
+        return cls(**{**preset_settings(name), **changes})
 
     @field_validator("species")
     @classmethod

@@ -1,6 +1,6 @@
 """What is known before training: energies of the elements and the size of forces."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import torch
 from torch import Tensor
@@ -29,17 +29,23 @@ def fitted_energies(energies: Tensor, counts: Tensor) -> Tensor:
     return torch.linalg.lstsq(counts[known], energies[known, None], driver="gelsd").solution[:, 0]
 
 
-def refit_reference_energies(model: CACEQEq, examples: Sequence[Example]) -> None:
+def refit_reference_energies(model: CACEQEq, examples: Sequence[Example], kept: Collection[int] = ()) -> None:
     """Move the reference energies so that the model, as it is now, explains the mean of the labels.
 
     What equilibration contributes, several eV per atom, shifts whenever electronegativities and hardnesses do.
+
+    kept  atomic numbers whose energies stay
     """
+    free = [index for index, number in enumerate(model.config.species) if number not in kept]
+    if not free:
+        return
     with torch.no_grad():
         batches = [joined(part) for part in filled_batches(examples, ATOMS_AT_ONCE, None)]
         device = model.reference_energies.device
         explained = torch.cat([model(batch.batch.to(device)).total.cpu() for batch in batches])
     labels = torch.cat([example.labels.energy for example in examples])
-    change = fitted_energies(labels - explained, composition(examples, model.config.species))
+    change = torch.zeros(len(model.config.species), dtype=torch.float64)
+    change[free] = fitted_energies(labels - explained, composition(examples, model.config.species)[:, free])
     model.set_reference_energies(model.reference_energies + change.to(device))
 
 

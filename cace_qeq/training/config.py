@@ -93,7 +93,9 @@ class TrainingConfig(Settings):
     plateau_factor           times the learning rate after plateau_patience validations without a new best
     patience                 validations without a new best after which a stage ends
     max_minutes              no epoch is begun that would end later; the best model so far is kept
-    reference_energies       least_squares, or energies of isolated atoms in eV by symbol
+    reference_energies       least_squares, energies of isolated atoms in eV by symbol, or keep: those of start_from,
+                             with least squares for new elements alone
+    start_from               model file whose architecture and parameters are taken; new elements get new rows
     """
 
     output: Path
@@ -120,7 +122,14 @@ class TrainingConfig(Settings):
     patience: int | None = Field(None, gt=0)
     validate_every: int = Field(1, gt=0)
     max_minutes: Positive | None = None
-    reference_energies: Literal["least_squares"] | dict[str, float] = "least_squares"
+    reference_energies: Literal["least_squares", "keep"] | dict[str, float] = "least_squares"
+    start_from: Path | None = None
+
+    @model_validator(mode="after")
+    def _keep_what_there_is(self) -> "TrainingConfig":
+        if self.reference_energies == "keep" and self.start_from is None:
+            raise ValueError("reference_energies: keep needs a model to keep them from; give start_from")
+        return self
 
     @property
     def all_stages(self) -> tuple[Stage, ...]:
@@ -129,10 +138,13 @@ class TrainingConfig(Settings):
 
 
 class TrainConfig(Settings):
-    """A whole configuration file. `model` holds fields of ModelConfig, or `preset` and changes to it."""
+    """A whole configuration file.
+
+    model  fields of ModelConfig, or `preset` and changes to it; with training.start_from it may be left out
+    """
 
     data: DataConfig
-    model: dict[str, Any]
+    model: dict[str, Any] = Field(default_factory=dict)
     training: TrainingConfig
 
     @field_validator("model")

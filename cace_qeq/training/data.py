@@ -1,6 +1,6 @@
 """From files of labelled frames to batches: reading, splitting, preparing once, filling by atoms."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -56,10 +56,12 @@ class Example:
     labels: Labels
 
 
-def read_split(config: DataConfig) -> Split:
+def read_split(config: DataConfig, learned: Iterable[int] = ()) -> Split:
     """Read the training, validation and test frames.
 
-    raises  ValueError for an element that no training frame has, and for a fraction that leaves a set empty
+    learned  atomic numbers that need not occur in the training frames
+
+    raises   ValueError for another element that no training frame has, and for a fraction that leaves a set empty
     """
     keys = LabelKeys(**config.keys.model_dump())
     train, test = read_labelled(config.train, keys), read_labelled(config.test, keys)
@@ -67,7 +69,7 @@ def read_split(config: DataConfig) -> Split:
         train, valid = split_off(train, config.valid, config.split_seed)
     else:
         valid = read_labelled(config.valid, keys)
-    known = set(species_of(train))
+    known = set(species_of(train)) | set(learned)
     for frame in valid + test:
         if unknown := set(frame.atoms.numbers.tolist()) - known:
             raise ValueError(

@@ -6,7 +6,7 @@ gradient steps beside the network's hardly moved these parameters in 15 epochs.
 """
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import torch
 from torch import Tensor
@@ -14,6 +14,7 @@ from torch import Tensor
 from cace_qeq.model import CACEQEq
 from cace_qeq.structures import AtomicBatch
 from cace_qeq.training.data import Example, joined
+from cace_qeq.training.transfer import fresh_entries
 
 PRIOR = 1e-6  # e², keeps parameters that the charges do not decide near their start
 ITERATIONS = 100
@@ -30,18 +31,24 @@ ELEMENT_PARAMETERS = (
 )
 
 
-def fit_element_charges(model: CACEQEq, examples: Sequence[Example]) -> None:
+def fit_element_charges(model: CACEQEq, examples: Sequence[Example], kept: Collection[int] = ()) -> None:
     """Minimise the mean squared charge error over the element parameters; nothing happens without labels.
 
     examples  a few hundred atoms are enough
+    kept      atomic numbers of elements whose parameters stay
     """
     sample = joined(examples)
     known = sample.labels.charges.isfinite()
-    if model.charge_heads is None or not known.any():
+    if model.charge_heads is None or not known.any() or set(model.config.species) <= set(kept):
         return
     fitted = copy.deepcopy(model).double().requires_grad_(False)
-    place_walls(fitted, sample.batch.numbers[known], sample.labels.charges[known])
+    new = known & ~torch.isin(sample.batch.numbers, torch.tensor(list(kept), dtype=torch.int64))
+    place_walls(fitted, sample.batch.numbers[new], sample.labels.charges[new])
     parameters = [parameter.requires_grad_(True) for parameter in element_parameters(fitted)]
+    fresh = fresh_entries(model, kept)
+    masks = [fresh[name] for name, _ in model.named_parameters() if name in ELEMENT_PARAMETERS]
+    for parameter, mask in zip(parameters, masks, strict=True):
+        parameter.register_hook(mask.to(parameter).mul)  # of the gradient, along sums of which the search moves
     start = [parameter.detach().clone() for parameter in parameters]
     charges = charges_by_elements(fitted, sample.batch)
     optimizer = torch.optim.LBFGS(parameters, max_iter=ITERATIONS, line_search_fn="strong_wolfe")

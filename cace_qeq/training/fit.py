@@ -64,14 +64,14 @@ def fit(config: TrainConfig, start: Start = "new", reporter: Reporter | None = N
 
 
 def refuse_other_files(folder: RunFolder, prepared: Prepared) -> None:
-    """Raise ValueError if the data files have changed since the run began."""
+    """Raise ValueError if the data files, or the model that it starts from, have changed since the run began."""
     if not folder.model.exists():
         return
     before = load_model(folder.model).provenance.get("files")
     if before != prepared.model.provenance["files"]:
         raise ValueError(
-            f"the data files are not those that the run in {folder.path} was trained on; "
-            "put them back, or start again with --overwrite."
+            f"the data files are not those that the run in {folder.path} was trained on, "
+            "or start_from is another model now; put them back, or start again with --overwrite."
         )
 
 

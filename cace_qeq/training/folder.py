@@ -58,6 +58,9 @@ class RunFolder:
                 f"{self.path} already holds files; continue that run with --resume, replace it with "
                 "--overwrite, or choose another training.output."
             )
+        origin = config.training.start_from
+        if origin is not None and origin.resolve() == self.model.resolve():
+            raise ValueError(f"training.start_from is {origin}, which this run would replace; choose another output.")
         if start == "resume":
             if not self.config.exists():
                 raise ValueError(f"{self.path} holds no run to resume (no config.yaml); start it without --resume.")

@@ -8,11 +8,12 @@ from typing import Any
 import torch
 from pydantic import ValidationError
 
+from cace_qeq.checkpoint import load_model
 from cace_qeq.config import ModelConfig
 from cace_qeq.model import CACEQEq
 from cace_qeq.structures import LabelKeys, label_sources, place
 from cace_qeq.training.baseline import force_scale, isolated_energies, refit_reference_energies
-from cace_qeq.training.config import DataConfig, Stage, TrainConfig, readable
+from cace_qeq.training.config import DataConfig, Stage, TrainConfig, TrainingConfig, readable
 from cace_qeq.training.data import (
     Example,
     Frame,
@@ -25,7 +26,8 @@ from cace_qeq.training.data import (
 )
 from cace_qeq.training.element_charges import fit_element_charges
 from cace_qeq.training.loss import PROPERTIES, count_labels
-from cace_qeq.training.provenance import provenance_of
+from cace_qeq.training.provenance import inherited_provenance, provenance_of
+from cace_qeq.training.transfer import grown_config, inherit
 
 CALIBRATION_ATOMS = 1000  # enough for stable means of features; more only costs time
 
@@ -82,16 +84,21 @@ def prepare(config: TrainConfig) -> Prepared:
 
     raises  ValueError naming file, frame and key for data or settings that cannot be trained on
     """
-    split, keys = read_split(config.data), LabelKeys(**config.data.keys.model_dump())
-    model_config = model_config_of(config.model, species_of(split.train))
+    origin, keys = origin_of(config.training), LabelKeys(**config.data.keys.model_dump())
+    split = read_split(config.data, () if origin is None else origin.config.species)
     default_charge, notes = default_charge_of(split, keys, config.data)
-    model = initial_model(model_config, config)
+    model = initial_model(config, species_of(split.train), origin)
     sets = [examples_of(f, model.geometry, keys, default_charge) for f in (split.train, split.valid, split.test)]
     train, valid, test = sets
     rows = label_rows(split, (train, valid), keys, config.training.all_stages)
-    check_weights(rows, config.training.all_stages, model_config)
-    scale = set_baseline(model, train, config)
+    check_weights(rows, config.training.all_stages, model.config)
+    scale = force_scale(train)
     model.provenance = provenance_of(config, sets)
+    if origin is None:
+        set_baseline(model, train, config, scale)
+    else:
+        extend_baseline(model, train, config, origin.config.species)
+        model.provenance = inherited_provenance(model.provenance, origin)
     batches = [tuple(joined(b) for b in filled_batches(s, config.training.batch_atoms, None)) for s in sets[1:]]
     return Prepared(model, train, batches[0], batches[1], scale, summary_of(model, rows, sets, notes))
 
@@ -111,28 +118,60 @@ def model_config_of(settings: dict[str, Any], species: tuple[int, ...]) -> Model
     return config
 
 
-def initial_model(config: ModelConfig, settings: TrainConfig) -> CACEQEq:
-    """Random parameters that only the seed decides; the global generator is left as it was."""
+def origin_of(config: TrainingConfig) -> CACEQEq | None:
+    """The model that training starts from, if any."""
+    return None if config.start_from is None else load_model(config.start_from, dtype=getattr(torch, config.dtype))
+
+
+def initial_model(config: TrainConfig, species: tuple[int, ...], origin: CACEQEq | None) -> CACEQEq:
+    """Random parameters that only the seed decides, but those of the origin where there is one.
+
+    The global generator is left as it was.
+    """
+    if origin is None:
+        settings = model_config_of(config.model, species)
+    else:
+        settings = grown_config(origin.config, config.model, species)
     with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(settings.training.seed)
-        return CACEQEq(config).to(getattr(torch, settings.training.dtype))
+        torch.default_generator.manual_seed(config.training.seed)
+        model = CACEQEq(settings).to(getattr(torch, config.training.dtype))
+    if origin is not None:
+        inherit(model, origin)
+    return model
 
 
-def set_baseline(model: CACEQEq, train: Sequence[Example], config: TrainConfig) -> float:
-    """Feature statistics, charges and energies of the elements; returns the force scale in eV/Å."""
-    generator = torch.Generator().manual_seed(config.training.seed)
-    sample = next(filled_batches(train, CALIBRATION_ATOMS, generator))
+def set_baseline(model: CACEQEq, train: Sequence[Example], config: TrainConfig, scale: float) -> None:
+    """Feature statistics, charges and energies of the elements.
+
+    scale  eV/Å  root mean square force
+    """
+    sample = calibration_sample(train, config)
     model.calibrate(joined(sample).batch)
     if any(stage.weights.charges for stage in config.training.all_stages):
         fit_element_charges(model, sample)
-    scale = force_scale(train)
     model.set_energy_scale(scale)
+    set_reference_energies(model, train, config)
+
+
+def extend_baseline(model: CACEQEq, train: Sequence[Example], config: TrainConfig, known: Sequence[int]) -> None:
+    """The same of new elements alone; where least squares are asked for, they move all reference energies then."""
+    if any(stage.weights.charges for stage in config.training.all_stages):
+        fit_element_charges(model, calibration_sample(train, config), known)
+    refit_reference_energies(model, train, known)  # first, or the large energies of new atoms would spread over all
+    set_reference_energies(model, train, config)
+
+
+def calibration_sample(train: Sequence[Example], config: TrainConfig) -> list[Example]:
+    generator = torch.Generator().manual_seed(config.training.seed)
+    return next(filled_batches(train, CALIBRATION_ATOMS, generator))
+
+
+def set_reference_energies(model: CACEQEq, train: Sequence[Example], config: TrainConfig) -> None:
     given = config.training.reference_energies
     if given == "least_squares":
         refit_reference_energies(model, train)
-    else:
+    elif isinstance(given, dict):
         model.set_reference_energies(isolated_energies(given, model.config.species))
-    return scale
 
 
 def default_charge_of(split: Split, keys: LabelKeys, config: DataConfig) -> tuple[float | None, tuple[str, ...]]:

@@ -8,6 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from cace_qeq.model import CACEQEq
 from cace_qeq.training.config import TrainConfig
 from cace_qeq.training.data import Example
 
@@ -33,9 +34,16 @@ def provenance_of(config: TrainConfig, sets: Sequence[Sequence[Example]]) -> dic
 
 
 def files_of(config: TrainConfig) -> list[Path]:
-    """Every data file, once, in the order train, valid, test."""
+    """Every data file, once, in the order train, valid, test, and the model that training starts from."""
     valid = () if isinstance(config.data.valid, float) else config.data.valid
-    return list(dict.fromkeys([*config.data.train, *valid, *config.data.test]))
+    origin = () if config.training.start_from is None else (config.training.start_from,)
+    return list(dict.fromkeys([*config.data.train, *valid, *config.data.test, *origin]))
+
+
+def inherited_provenance(own: dict[str, Any], origin: CACEQEq) -> dict[str, Any]:
+    """Provenance of a model that began as another: its total charges count as seen."""
+    charges = {*own["total_charges"], *origin.provenance.get("total_charges", ())}
+    return {**own, "total_charges": sorted(charges), "started_from": origin.provenance}
 
 
 def file_record(path: Path) -> dict[str, str]:

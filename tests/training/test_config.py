@@ -45,6 +45,7 @@ def test_overrides_are_read_as_yaml(tmp_path):
         ("training", {"epochs": 0}, r"training.epochs: .*greater than 0.*got 0"),
         ("training", {"learning_rate": float("nan")}, "training.learning_rate"),
         ("training", {"loss": "square"}, "training.loss"),
+        ("training", {"reference_energies": "keep"}, "give start_from"),
     ],
 )
 def test_errors_name_the_key_and_the_nearest_right_one(section, changes, message):
