@@ -4,6 +4,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 from cace_qeq.calculator import CACEQEqCalculator
 from cace_qeq.checkpoint import load_model, save_model
+from cace_qeq.committee import Committee, load_potential, predict_committee, save_committee
 from cace_qeq.config import ModelConfig
 from cace_qeq.model import CACEQEq
 from cace_qeq.prediction import predict
@@ -14,10 +15,14 @@ __all__ = [
     "AtomicBatch",
     "CACEQEq",
     "CACEQEqCalculator",
+    "Committee",
     "ModelConfig",
     "load_model",
+    "load_potential",
     "predict",
+    "predict_committee",
     "predict_response",
+    "save_committee",
     "save_model",
 ]
 

@@ -4,7 +4,7 @@ import copy
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -14,22 +14,33 @@ from ase.data import chemical_symbols
 from ase.stress import full_3x3_to_voigt_6_stress
 from numpy.typing import NDArray
 
-from cace_qeq.checkpoint import load_model
+from cace_qeq.committee import Committee, load_potential, predict_committee
 from cace_qeq.electrostatics import Solver
 from cace_qeq.model import CACEQEq
 from cace_qeq.prediction import Prediction, predict
-from cace_qeq.structures import LabelKeys, NeighborCache, place, to_batch, total_charge_of, written_conditions
+from cace_qeq.structures import (
+    AtomicBatch,
+    LabelKeys,
+    NeighborCache,
+    place,
+    to_batch,
+    total_charge_of,
+    written_conditions,
+)
 from cace_qeq.structures.convert.lookup import ALIASES
 
 ENERGIES = ("energy", "free_energy", "energies", "short_range_energy", "electrostatic_energy")
 SMALLEST_HEIGHT = 1e-3  # Å, of a slab's cell; a lower one has no volume to divide by
 CHARGES = ("charges", "electronegativities", "dipole", "external_forces")
+SPREADS = ("energy", "forces", "stress", "charges", "dipole")  # of a committee, under these names + "_spread"
+
+Potential = TypeVar("Potential", bound=CACEQEq | Committee)
 
 
 class CACEQEqCalculator(Calculator):
-    """Energies, forces, stress and charges of a CACEQEq model.
+    """Energies, forces, stress and charges of a CACEQEq model, or the means of a committee of them.
 
-    model   CACEQEq (a copy is taken), or the path of a model file
+    model   CACEQEq or Committee (a copy is taken), or the path of a file with either
     device  that the model runs on
     dtype   of the network: torch.float32, torch.float64, or as saved
     skin    Å, added to the neighbour lists, which are kept until an atom has moved by half of it
@@ -43,7 +54,9 @@ class CACEQEqCalculator(Calculator):
     "energy") and "electronegativities" (eV/e). "stress" needs three
     periodic directions, or two and a cell with volume: then it is "surface_stress" (eV/Å², (3, 3), slabs only)
     per height of that cell. "dipole" (about the centre of mass) needs none; models without charges have no charges
-    and pay no attention to conditions. "external_forces" (eV/Å) act on the external charges.
+    and pay no attention to conditions. "external_forces" (eV/Å) act on the external charges. Of a committee, there are
+    also the standard deviations over its members, "energy_spread" (eV), "forces_spread" (eV/Å, each component),
+    "stress_spread", "charges_spread" and "dipole_spread", in the shape and unit of what they belong to.
 
     Raises ValueError for an element that the model does not know, a total charge that is missing, not a
     number or given twice differently, conditions that contradict, and positions that are not finite or coincide.
@@ -51,14 +64,15 @@ class CACEQEqCalculator(Calculator):
 
     def __init__(
         self,
-        model: CACEQEq | str | Path,
+        model: CACEQEq | Committee | str | Path,
         device: torch.device | str = "cpu",
         dtype: torch.dtype | None = None,
         skin: float = 0.5,
         solver: Solver | None = None,
     ):
         super().__init__()
-        self.model = frozen_copy(model, device, dtype)
+        potential = load_potential(model) if isinstance(model, str | Path) else model
+        self.model = frozen_copy(potential, device, dtype)
         self.device = torch.device(device)
         self.model.solver = solver or self.model.solver
         self.neighbors = NeighborCache(self.model.frozen_geometry, skin)
@@ -67,6 +81,8 @@ class CACEQEqCalculator(Calculator):
         self.implemented_properties = [*ENERGIES, "forces", "stress", "surface_stress"]
         if self.has_charges:
             self.implemented_properties += CHARGES
+        if isinstance(self.model, Committee):
+            self.implemented_properties += [f"{name}_spread" for name in SPREADS]
 
     @property
     def has_charges(self) -> bool:
@@ -121,25 +137,30 @@ class CACEQEqCalculator(Calculator):
         if self.has_charges and len(self.last_charges) == len(atoms):
             batch = replace(batch, start=self.last_charges)
         try:
-            prediction = predict(self.model, batch.to(self.device))
-            results = results_of(prediction, atoms)
+            results = answer(self.model, batch.to(self.device), atoms)
             refuse_infinite(atoms, results)
         except ValueError:
             to_batch(atoms, self.model.frozen_geometry, total_charge)  # tells which atoms have met in a kept list
             raise
-        self.last_charges = prediction.charges.cpu()
+        self.last_charges = torch.from_numpy(results["charges"].copy())
         return results
 
 
-def frozen_copy(
-    model: CACEQEq | str | Path, device: torch.device | str, dtype: torch.dtype | None
-) -> CACEQEq:
-    """The model to evaluate, independent of the caller's and without gradients of its parameters."""
+def answer(model: CACEQEq | Committee, batch: AtomicBatch, atoms: Atoms) -> dict[str, Any]:
+    """What a model says of one structure, or what a committee says and how much its members differ."""
     if isinstance(model, CACEQEq):
-        model = copy.deepcopy(model).to(device=device, dtype=dtype or model.dtype).eval()
-    else:
-        model = load_model(model, device, dtype)
-    return model.requires_grad_(False)
+        return results_of(predict(model, batch), atoms)
+    consensus = predict_committee(model, batch)
+    spread = results_of(consensus.spread, atoms)
+    spreads = {f"{name}_spread": spread[name] for name in SPREADS if name in spread}
+    return {**results_of(consensus.mean, atoms), **spreads}
+
+
+def frozen_copy(model: Potential, device: torch.device | str, dtype: torch.dtype | None) -> Potential:
+    """The model to evaluate, independent of the caller's and without gradients of its parameters."""
+    copied = copy.deepcopy(model)
+    copied.to(device=device, dtype=dtype).eval().requires_grad_(False)
+    return copied
 
 
 def written_charges(atoms: Atoms) -> tuple[Any, ...]:

@@ -1,6 +1,8 @@
 """A model in one .safetensors file: its tensors, its config and how it came to be. Nothing is unpickled."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -46,19 +48,32 @@ def load_model(
     metadata, tensors = read(Path(path))
     if metadata.get("format") != FORMAT:
         raise CheckpointError(f"{path} is a safetensors file, but not a {FORMAT}; pass the model.safetensors of a run.")
+    with holding_together(path, metadata):
+        model = built(metadata["config"], tensors, dtype)
+        model.provenance = json.loads(metadata["provenance"])
+    return model.to(device).eval()
+
+
+@contextmanager
+def holding_together(path: str | Path, metadata: dict[str, str]) -> Iterator[None]:
+    """Building from the parts of a file.  Raises CheckpointError for another version and for parts that do not fit."""
     if metadata.get("version") != VERSION:
         raise CheckpointError(
             f"{path} has format version {metadata.get('version')}, this cace_qeq reads version {VERSION}; "
             "load it with the version that wrote it, or train again."
         )
     try:
-        model = CACEQEq(ModelConfig.model_validate_json(metadata["config"]))
-        model.provenance = json.loads(metadata["provenance"])
-        model.to(dtype or tensors["energy_head.linear.weight"].dtype)
-        model.load_state_dict(tensors)
+        yield
     except (ValidationError, json.JSONDecodeError, KeyError, RuntimeError) as error:
         raise CheckpointError(f"{path} does not hold together: {error}") from error
-    return model.to(device).eval()
+
+
+def built(config: str, tensors: dict[str, Tensor], dtype: torch.dtype | None) -> CACEQEq:
+    """A model from its configuration in JSON and its tensors, on the CPU."""
+    model = CACEQEq(ModelConfig.model_validate_json(config))
+    model.to(dtype or tensors["energy_head.linear.weight"].dtype)
+    model.load_state_dict(tensors)
+    return model
 
 
 def write(path: Path, metadata: dict[str, str], tensors: dict[str, Tensor]) -> None:
@@ -76,3 +91,9 @@ def read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
             return file.metadata() or {}, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except SafetensorError as error:
         raise CheckpointError(f"{path} is damaged or not a safetensors file ({error}); restore a copy.") from error
+
+
+def section(tensors: dict[str, Tensor], name: str) -> dict[str, Tensor]:
+    """The tensors under `name/`, without it."""
+    prefix = f"{name}/"
+    return {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}

@@ -21,6 +21,7 @@ FLOORS = [
     {"config", "charged"},
     {"model"},
     {"prediction", "checkpoint", "response"},
+    {"committee"},
     {"training", "calculator", "interfaces", "simulation", "plots"},
     {"quickstart", "doctor"},
     {"cli"},

@@ -11,10 +11,14 @@ NAMES = (
     "AtomicBatch",
     "CACEQEq",
     "CACEQEqCalculator",
+    "Committee",
     "ModelConfig",
     "load_model",
+    "load_potential",
     "predict",
+    "predict_committee",
     "predict_response",
+    "save_committee",
     "save_model",
 )
 

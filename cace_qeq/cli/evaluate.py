@@ -8,16 +8,16 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
-from cace_qeq.checkpoint import load_model
-from cace_qeq.cli.tables import metrics_table
+from cace_qeq.cli.tables import metrics_table, spread_table
+from cace_qeq.committee import Committee, load_potential
 from cace_qeq.files import write_atomically
 from cace_qeq.plots import plot_parity
 from cace_qeq.strict import refuse_unknown_keys
 from cace_qeq.structures import LabelKeys
-from cace_qeq.training import Evaluation, batches_of_files
+from cace_qeq.training import Evaluation, Metrics, batches_of_files, evaluate_committee
 from cace_qeq.training import evaluate as evaluated
 
-Model = Annotated[Path, typer.Argument(help="A model.safetensors file.")]
+Model = Annotated[Path, typer.Argument(help="A model.safetensors file, or a committee's.")]
 Data = Annotated[list[Path], typer.Argument(help="Files of labelled frames, in any format that ASE reads.")]
 Json = Annotated[Path | None, typer.Option("--json", help="Write the errors to this file.")]
 Plots = Annotated[Path | None, typer.Option(help="Write parity.png into this folder.")]
@@ -35,21 +35,27 @@ def evaluate(
     default_total_charge: Charge = None,
     device: Device = "cpu",
 ) -> None:
-    """Errors of a model on labelled structures."""
+    """Errors of a model on labelled structures; of a committee also how far its members are apart."""
     console = Console()
-    trained = load_model(model, device)
+    trained = load_potential(model, device)
     batches = batches_of_files(data, trained, label_keys(keys), default_total_charge)
     with Progress(console=console, transient=True) as progress:
         task = progress.add_task("evaluating", total=len(batches))
-        evaluation = evaluated(trained, batches, lambda: progress.advance(task))
+        spread: Metrics = {}
+        if isinstance(trained, Committee):
+            evaluation, spread = evaluate_committee(trained, batches, lambda: progress.advance(task))
+        else:
+            evaluation = evaluated(trained, batches, lambda: progress.advance(task))
     console.print(metrics_table(f"Errors of {model}", evaluation.metrics))
-    write(evaluation, json, plots)
+    if spread:
+        console.print(spread_table("Spread of its members", spread))
+    write(evaluation, spread, json, plots)
 
 
-def write(evaluation: Evaluation, target: Path | None, plots: Path | None) -> None:
+def write(evaluation: Evaluation, spread: Metrics, target: Path | None, plots: Path | None) -> None:
     """The files that were asked for."""
     if target is not None:
-        write_atomically(target, json_format.dumps(evaluation.metrics, indent=2).encode())
+        write_atomically(target, json_format.dumps({**evaluation.metrics, **spread}, indent=2).encode())
     if plots is not None and evaluation.parity:
         plot_parity(evaluation.parity, plots / "parity.png")
 

@@ -6,6 +6,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from cace_qeq.cli.committee import committee
 from cace_qeq.cli.convert import convert
 from cace_qeq.cli.doctor import doctor
 from cace_qeq.cli.evaluate import evaluate
@@ -24,6 +25,7 @@ app = typer.Typer(
 )
 app.command()(train)
 app.command()(evaluate)
+app.command()(committee)
 app.command()(convert)
 app.command()(md)
 app.command()(relax)

@@ -22,6 +22,18 @@ def metrics_table(title: str, metrics: Mapping[str, float | int | None]) -> Tabl
     return table
 
 
+def spread_table(title: str, metrics: Mapping[str, float | int | None]) -> Table:
+    """One row per property of `spread_metrics`."""
+    table = Table(title=title)
+    for column in ("property", "RMS spread", "unit", "RMS error / RMS spread", "rank correlation with the error"):
+        table.add_column(column, justify="left" if column in ("property", "unit") else "right")
+    for name, unit in UNITS.items():
+        values = [value for key, value in metrics.items() if key.startswith(f"spread_{name}_")]
+        size, ratio, correlation = (f"{value:.3g}" if value is not None else "–" for value in values)
+        table.add_row(name, size, unit, ratio, correlation)
+    return table
+
+
 def label_table(summary: Summary) -> Table:
     """What will be trained on."""
     table = Table(title="Labels of the training frames")

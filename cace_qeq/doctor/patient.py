@@ -5,7 +5,7 @@ from functools import cached_property
 
 import torch
 
-from cace_qeq.calculator import CACEQEqCalculator, refuse_unknown_elements
+from cace_qeq.calculator import CACEQEqCalculator, frozen_copy, refuse_unknown_elements
 from cace_qeq.electrostatics import Solver
 from cace_qeq.model import CACEQEq
 from cace_qeq.prediction import Prediction, predict
@@ -40,8 +40,9 @@ class Patient:
                 "take a smaller cell of the same kind"
             )
         refuse_unknown_elements(atoms, model.config.species)
-        calculator = CACEQEqCalculator(model, dtype=torch.float64, solver=Solver("dense"))
-        return cls(calculator.model, atoms, calculator.total_charge(atoms))
+        double = frozen_copy(model, "cpu", torch.float64)
+        double.solver = Solver("dense")
+        return cls(double, atoms, CACEQEqCalculator(double).total_charge(atoms))
 
     @property
     def has_charges(self) -> bool:

@@ -7,6 +7,7 @@ from cace_qeq.training.folder import Start
 from cace_qeq.training.metrics import Evaluation, Metrics, Parity, evaluate
 from cace_qeq.training.prepare import Summary
 from cace_qeq.training.reporting import Reporter
+from cace_qeq.training.spread import evaluate_committee
 
 __all__ = [
     "Evaluation",
@@ -19,6 +20,7 @@ __all__ = [
     "TrainConfig",
     "batches_of_files",
     "evaluate",
+    "evaluate_committee",
     "fit",
     "load_config",
     "parse_config",

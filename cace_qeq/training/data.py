@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 
+from cace_qeq.committee import Committee
 from cace_qeq.model import CACEQEq
 from cace_qeq.structures import (
     AtomicBatch,
@@ -165,7 +166,7 @@ def filled_batches(
 
 
 def batches_of_files(
-    paths: Sequence[Path], model: CACEQEq, keys: LabelKeys, default_charge: float | None
+    paths: Sequence[Path], model: CACEQEq | Committee, keys: LabelKeys, default_charge: float | None
 ) -> tuple[Example, ...]:
     """Labelled frames of some files as batches for a trained model, in file order.
 
@@ -178,6 +179,6 @@ def batches_of_files(
     return tuple(joined(batch) for batch in filled_batches(examples, EVALUATION_ATOMS, None))
 
 
-def charged(model: CACEQEq) -> bool:
+def charged(model: CACEQEq | Committee) -> bool:
     """Whether total charge matters to the model: it has charges and has seen other totals than zero."""
     return model.config.energy != "none" and any(model.provenance.get("total_charges", ()))

@@ -1,6 +1,6 @@
 """Root mean square and mean absolute errors of a model on labelled structures."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -82,21 +82,29 @@ def evaluate(model: CACEQEq, batches: Iterable[Example], on_batch: Callable[[], 
 
     on_batch  called after each batch, e.g. to move a progress bar
     """
-    device, loss = model.reference_energies.device, Loss(Weights(energy=1))
-    tally, collected, n_structures, n_atoms = Tally.empty(), [], 0, 0
+    device, collected, sizes = model.reference_energies.device, [], []
     for example in batches:
         batch, labels = example.batch.to(device), example.labels.to(device)
-        comparisons = compare(predict(model, batch), labels, batch, force_scale=1.0)
-        tally.add(comparisons, loss)
-        collected.append(comparisons)
-        n_structures += batch.n_structures
-        n_atoms += batch.n_atoms
+        collected.append(compare(predict(model, batch), labels, batch, force_scale=1.0))
+        sizes.append((batch.n_structures, batch.n_atoms))
         on_batch()
+    return evaluation_of(collected, sizes)
+
+
+def evaluation_of(collected: Sequence[tuple[Comparison, ...]], sizes: Sequence[tuple[int, int]]) -> Evaluation:
+    """Errors of all batches together.
+
+    sizes  structures and atoms of each batch
+    """
+    tally, loss = Tally.empty(), Loss(Weights(energy=1))
+    for comparisons in collected:
+        tally.add(comparisons, loss)
+    n_structures, n_atoms = (sum(numbers) for numbers in zip(*sizes, strict=True)) if sizes else (0, 0)
     counts: Metrics = {"n_structures": n_structures, "n_atoms": n_atoms}
     return Evaluation({**tally.metrics(), **counts}, parities(collected))
 
 
-def parities(collected: list[tuple[Comparison, ...]]) -> dict[str, Parity]:
+def parities(collected: Sequence[tuple[Comparison, ...]]) -> dict[str, Parity]:
     """The comparisons of all batches joined, properties without any value left out."""
     found = {}
     for name, parts in zip(PROPERTIES, zip(*collected, strict=True), strict=True):

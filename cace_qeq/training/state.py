@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from cace_qeq.checkpoint import read, write
+from cace_qeq.checkpoint import read, section, write
 
 FORMAT = "cace_qeq training state 1"
 
@@ -61,12 +61,6 @@ def load_state(path: Path, modules: Mapping[str, nn.Module], optimizer: torch.op
         module.load_state_dict(section(tensors, name))
     restore(optimizer, section(tensors, "optimizer"))
     return Progress(**json.loads(metadata["progress"]))
-
-
-def section(tensors: dict[str, Tensor], name: str) -> dict[str, Tensor]:
-    """The tensors under `name/`, without it."""
-    prefix = f"{name}/"
-    return {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
 
 
 def flattened(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:

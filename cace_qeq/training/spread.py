@@ -1,0 +1,58 @@
+"""Whether members of a committee disagree where they are wrong."""
+
+from collections.abc import Callable, Iterable, Sequence
+
+import torch
+from torch import Tensor
+
+from cace_qeq.committee import Committee, predict_committee
+from cace_qeq.training.data import Example
+from cace_qeq.training.loss import PROPERTIES, Comparison, compare
+from cace_qeq.training.metrics import REPORTED, Evaluation, Metrics, evaluation_of
+
+FEWEST = 3  # values, below which ranks say nothing
+
+
+def evaluate_committee(
+    committee: Committee, batches: Iterable[Example], on_batch: Callable[[], None] = lambda: None
+) -> tuple[Evaluation, Metrics]:
+    """Errors of the mean, and the spread beside them (`spread_metrics`).
+
+    on_batch  called after each batch, e.g. to move a progress bar
+    """
+    means, spreads, sizes = [], [], []
+    for example in batches:
+        batch, labels = example.batch.to(committee.device), example.labels.to(committee.device)
+        consensus = predict_committee(committee, batch)
+        means.append(compare(consensus.mean, labels, batch, force_scale=1.0))
+        spreads.append(compare(consensus.spread, labels, batch, force_scale=1.0))
+        sizes.append((batch.n_structures, batch.n_atoms))
+        on_batch()
+    return evaluation_of(means, sizes), spread_metrics(means, spreads)
+
+
+def spread_metrics(means: Sequence[tuple[Comparison, ...]], spreads: Sequence[tuple[Comparison, ...]]) -> Metrics:
+    """Three numbers for each property, None where nothing is labelled or predicted.
+
+    spread_PROPERTY_rms_UNIT     root mean square of the standard deviation over members
+    spread_PROPERTY_error_ratio  root mean square error of the mean by it; above one, members agree more than they may
+    spread_PROPERTY_correlation  of the ranks of spread and absolute error, over all values
+    """
+    found: Metrics = {}
+    rows = zip(PROPERTIES, zip(*means, strict=True), zip(*spreads, strict=True), strict=True)
+    for name, by_mean, by_spread in rows:
+        error = torch.cat([comparison.error for comparison in by_mean]).abs().cpu()
+        spread = torch.cat([comparison.predicted for comparison in by_spread]).cpu()
+        suffix, factor = REPORTED[name]
+        size = float(spread.square().mean().sqrt())
+        known = len(error) >= FEWEST and size > 0  # not for NaN
+        found[f"spread_{name}_rms_{suffix}"] = factor * size if known else None
+        found[f"spread_{name}_error_ratio"] = float(error.square().mean().sqrt()) / size if known else None
+        found[f"spread_{name}_correlation"] = rank_correlation(spread, error) if known else None
+    return found
+
+
+def rank_correlation(first: Tensor, second: Tensor) -> float:
+    """Spearman's, of values without ties."""
+    ranks = torch.stack([values.argsort().argsort().double() for values in (first, second)])
+    return float(torch.corrcoef(ranks)[0, 1])
