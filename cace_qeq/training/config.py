@@ -65,6 +65,27 @@ class Weights(Settings):
         return self
 
 
+class Consistency(Settings):
+    """Loss terms at randomly displaced positions; their equations are those of docs/consistency.
+
+    taylor        weight of energies against expansions about labelled positions
+    spatial       weight of two ways to a third position against each other
+    displacement  Å, standard deviation of each component
+    order         of the expansions
+    """
+
+    taylor: Weight = 0.0
+    spatial: Weight = 0.0
+    displacement: Positive = 0.01
+    order: Literal[1, 2] = 1
+
+    @model_validator(mode="after")
+    def _some_weight(self) -> "Consistency":
+        if not self.taylor and not self.spatial:
+            raise ValueError("both weights are zero; give taylor or spatial a weight, or leave consistency out")
+        return self
+
+
 class Stage(Settings):
     """Some epochs with weights of their own, e.g. charges first, or a raised energy weight at the end.
 
@@ -85,6 +106,7 @@ class TrainingConfig(Settings):
     processes                data-parallel; they share each batch, so that results do not depend on them
     batch_atoms              atoms per optimiser step, of all processes together
     loss                     squared, or huber: linear beyond huber_delta (in the units of the loss)
+    consistency              weakly supervised terms, in all stages
     stages                   one after the other; without any, one stage of `epochs` with `weights`
     ema_decay                of the averaged weights, which are validated and saved
     gradient_clip            largest norm of the gradient
@@ -111,6 +133,7 @@ class TrainingConfig(Settings):
     weights: Weights = Field(default_factory=lambda: Weights(energy=10.0, forces=1.0))
     loss: Literal["squared", "huber"] = "squared"
     huber_delta: Positive = 0.1
+    consistency: Consistency | None = None
     stages: tuple[Stage, ...] = ()
     ema_decay: float = Field(0.99, ge=0, lt=1)
     gradient_clip: Positive = 10.0

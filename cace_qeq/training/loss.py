@@ -17,7 +17,7 @@ from torch import Tensor
 
 from cace_qeq.prediction import Prediction
 from cace_qeq.structures import AtomicBatch, Labels
-from cace_qeq.training.config import TrainingConfig, Weights
+from cace_qeq.training.config import Consistency, TrainingConfig, Weights
 
 PROPERTIES = ("energy", "forces", "stress", "charges", "dipole")
 
@@ -66,16 +66,18 @@ def labelled(label: Tensor, prediction: Tensor, to_loss: Tensor) -> Comparison:
 class Loss:
     """What errors cost.
 
-    weights  of the properties
-    delta    size beyond which a penalty turns from square to linear; infinite for squares
+    weights      of the properties
+    delta        size beyond which a penalty turns from square to linear; infinite for squares
+    consistency  terms without labels of their own, if any
     """
 
     weights: Weights
     delta: float = float("inf")
+    consistency: Consistency | None = None
 
     @classmethod
     def of(cls, config: TrainingConfig, weights: Weights) -> "Loss":
-        return cls(weights, config.huber_delta if config.loss == "huber" else float("inf"))
+        return cls(weights, config.huber_delta if config.loss == "huber" else float("inf"), config.consistency)
 
     def penalties(self, comparison: Comparison) -> Tensor:
         """(value,)  x² up to |x| = δ, 2 δ |x| − δ² beyond."""

@@ -9,7 +9,9 @@ from torch import Tensor
 
 from cace_qeq.model import CACEQEq
 from cace_qeq.prediction import differentiable_energies, differentiable_predict
+from cace_qeq.records import moved
 from cace_qeq.structures import collate_labels
+from cace_qeq.training.consistency import ConsistencyLoss, random_steps
 from cace_qeq.training.data import Example, joined
 from cace_qeq.training.loss import Loss, compare, count_labels
 
@@ -28,28 +30,36 @@ class SharedGradient:
         self.fabric, self.model, self.force_scale = fabric, model, force_scale
         self.parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
 
-    def __call__(self, examples: Sequence[Example], loss: Loss) -> tuple[Tensor, float]:
-        """The gradient (parameter value,), all parameters one after the other, and the loss."""
-        value = self.own_part(examples, loss)
+    def __call__(self, examples: Sequence[Example], loss: Loss, seed: int = 0) -> tuple[Tensor, float]:
+        """The gradient (parameter value,), all parameters one after the other, and the loss.
+
+        seed  of the displacements of consistency terms
+        """
+        value = self.own_part(examples, loss, seed)
         gradients = torch.autograd.grad(value, self.parameters, allow_unused=True, materialize_grads=True)
         total = value.detach().to(gradients[0].dtype)
         vector = torch.cat([*(gradient.flatten() for gradient in gradients), total[None]])
         vector = summed(self.fabric, vector)
         return vector[:-1], float(vector[-1])
 
-    def own_part(self, examples: Sequence[Example], loss: Loss) -> Tensor:
+    def own_part(self, examples: Sequence[Example], loss: Loss, seed: int) -> Tensor:
         """What this process's examples add to the loss of the whole batch."""
         device = self.fabric.device
-        share = examples[self.fabric.global_rank :: self.fabric.world_size]
+        mine = slice(self.fabric.global_rank, None, self.fabric.world_size)
+        share = examples[mine]
         if not share:
             return torch.zeros((), dtype=torch.float64, device=device, requires_grad=True)
         counts = count_labels(collate_labels([example.labels for example in examples]))
-        part = joined(share)
-        batch, labels = part.batch.to(device), part.labels.to(device)
-        derivatives = loss.weights.forces or loss.weights.stress
-        prediction = (differentiable_predict if derivatives else differentiable_energies)(self.model, batch)
-        comparisons = compare(prediction, labels, batch, self.force_scale)
-        return loss.total(comparisons, counts)
+        part = moved(joined(share), device)
+        derivatives = loss.weights.forces or loss.weights.stress or loss.consistency
+        prediction = (differentiable_predict if derivatives else differentiable_energies)(self.model, part.batch)
+        comparisons = compare(prediction, part.labels, part.batch, self.force_scale)
+        total = loss.total(comparisons, counts)
+        if loss.consistency is None:
+            return total
+        steps = random_steps(examples, loss.consistency.displacement, seed)[mine]
+        term = ConsistencyLoss(loss.consistency, loss, self.force_scale, int(counts[0]), len(examples))
+        return total + term(self.model, part, prediction, torch.cat(steps, dim=1).to(device))
 
     def assign(self, vector: Tensor) -> None:
         """Hand a gradient to the parameters, for the optimiser."""

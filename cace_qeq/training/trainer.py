@@ -112,7 +112,7 @@ class Trainer:
         rate *= learning_rate_factor(self.config, epochs_done, self.n_epochs, self.stage_began) * self.progress.slowdown
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        gradient, loss = self.gradient(examples, self.loss)
+        gradient, loss = self.gradient(examples, self.loss, self.config.seed * 1_000_003 + self.progress.step)
         if not gradient.isfinite().all():
             raise FloatingPointError(
                 f"the gradient is not finite in epoch {self.progress.epoch + 1}; lower "
