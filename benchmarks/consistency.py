@@ -3,7 +3,7 @@
     python benchmarks/consistency.py --percent 22.2222 --seeds 1,2
 
 trains the model of configs/acac_XS.yaml on a nested subset of its frames: without consistency terms, with each of
-them for equally many epochs, and without them for about the time that the dearest takes. Writes
+them for equally many epochs, and without them for about the time that the dearer ones take. Writes
 results/consistency.json and a table in Markdown. Started again, it goes on where it was.
 """
 
@@ -37,8 +37,7 @@ KINDS: dict[str, Change] = {
     "taylor, order 1, 0.01 Å": with_terms(taylor=WEIGHT, displacement=0.01),
     "taylor, order 2, 0.03 Å": with_terms(taylor=WEIGHT, displacement=0.03, order=2),
     "spatial, order 1, 0.01 Å": with_terms(spatial=WEIGHT, displacement=0.01),
-    "both, order 2, 0.03 Å": with_terms(taylor=WEIGHT, spatial=WEIGHT, displacement=0.03, order=2),
-    "none, 2.5 times the epochs": epochs_times(2.5),
+    "none, 1.5 times the epochs": epochs_times(1.5),
 }
 
 Percent = Annotated[float, typer.Option(help="Of the training frames.")]
