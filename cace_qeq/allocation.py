@@ -1,18 +1,23 @@
 """How the process keeps memory between calls."""
 
+import ctypes
+import os
+import platform
 from functools import cache
 
-import torch
-
-LARGEST_THRESHOLD = 31 * 2**20  # bytes; the C library's own limit is 32 MiB
+TRIM_THRESHOLD, MMAP_MAX = -1, -4  # names of the options in the C library's malloc.h
+KEPT = 2**30  # bytes
 
 
 @cache
 def keep_freed_memory() -> None:
-    """Have the C library keep what tensors give back, up to 62 MB, for the tensors of the next block or call.
+    """Have the C library keep what tensors give back, up to 1 GB, for the tensors of the next block or call.
 
-    glibc returns freed memory to the system beyond twice the largest mapped block that was freed so far, and every page
-    that comes anew costs a fault: measured 3300 faults and 5 ms in a call of 25 ms. One large block that is freed
-    raises that limit; where it was set by hand, or by another C library, nothing happens.
+    glibc maps every block of more than 32 MB anew, and every page that comes anew costs a fault: measured 12 288 atoms
+    in 0.21 instead of 0.27 ms per atom. Nothing happens with another C library, or where MALLOC_ variables are set.
     """
-    torch.empty(LARGEST_THRESHOLD, dtype=torch.uint8)
+    if platform.libc_ver()[0] != "glibc" or any(name.startswith("MALLOC_") for name in os.environ):
+        return
+    library = ctypes.CDLL(None)
+    library.mallopt(MMAP_MAX, 0)
+    library.mallopt(TRIM_THRESHOLD, KEPT)
