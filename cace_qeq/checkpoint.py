@@ -16,7 +16,7 @@ from cace_qeq.files import write_atomically
 from cace_qeq.model import CACEQEq
 
 FORMAT = "cace_qeq model"
-VERSION = "1"
+VERSION = "2"  # 2: channels come last in the matrices that mix densities
 UNITS = "eV, angstrom, e"
 
 

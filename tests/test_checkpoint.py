@@ -4,7 +4,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from cace_qeq.checkpoint import CheckpointError, load_model, save_model
+from cace_qeq.checkpoint import VERSION, CheckpointError, load_model, save_model
 from cace_qeq.config import ModelConfig
 from cace_qeq.model import CACEQEq
 
@@ -73,7 +73,7 @@ def test_tensors_that_do_not_fit_the_config(model, tmp_path):
     save_model(model, tmp_path / "model.safetensors")
     metadata = {
         "format": "cace_qeq model",
-        "version": "1",
+        "version": VERSION,
         "config": model.config.model_copy(update={"channels": 5}).model_dump_json(),
         "provenance": "{}",
     }

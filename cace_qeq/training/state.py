@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from cace_qeq.checkpoint import read, section, write
 
-FORMAT = "cace_qeq training state 1"
+FORMAT = "cace_qeq training state 2"
 
 
 @dataclass
