@@ -23,7 +23,8 @@ from cace_qeq.nn.charges import (
     covalent_widths,
     initial_stiffness,
 )
-from cace_qeq.nn.equivariant import EquivariantACE, MessageSettings
+from cace_qeq.nn.covariants import MessageSettings
+from cace_qeq.nn.equivariant import EquivariantACE
 from cace_qeq.nn.feedback import EmbeddingFeedback, NoFeedback, ReadoutFeedback
 from cace_qeq.nn.heads import Readout
 from cace_qeq.nn.precision import KeepsDoubleBuffers

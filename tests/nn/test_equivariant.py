@@ -11,7 +11,8 @@ from cace_qeq.config import ModelConfig
 from cace_qeq.features import harmonics, independent_monomials
 from cace_qeq.model import CACEQEq
 from cace_qeq.nn.ace import Environments, ExpansionSettings, environments
-from cace_qeq.nn.equivariant import CovariantMessage, EquivariantACE, MessageSettings, Surroundings
+from cace_qeq.nn.covariants import MessageSettings
+from cace_qeq.nn.equivariant import CovariantMessage, EquivariantACE, Surroundings
 
 SETTINGS = ExpansionSettings(3, 4.0, 5, 3, 6, 3, 3, "complete", "none")
 

@@ -14,20 +14,7 @@ from cace_qeq.training.data import Example, joined
 from cace_qeq.training.loss import Loss
 from cace_qeq.training.prepare import prepare
 from cace_qeq.training.step import SharedGradient
-from small_runs import small_config, small_values, trimers
-
-
-class OneOf:
-    """Stands for Fabric in one of several processes whose sums are not taken."""
-
-    device = torch.device("cpu")
-
-    def __init__(self, rank, size):
-        self.global_rank, self.world_size = rank, size
-
-    def all_reduce(self, tensor, reduce_op):
-        return tensor
-
+from small_runs import OneOf, small_config, small_values, trimers
 
 TERMS = [{"taylor": 1.0}, {"spatial": 1.0}]
 GENERATOR = torch.Generator().manual_seed(0)

@@ -9,19 +9,7 @@ from cace_qeq.training.config import Weights
 from cace_qeq.training.loss import Loss
 from cace_qeq.training.prepare import prepare
 from cace_qeq.training.step import SharedGradient, clipped
-from small_runs import small_config, trimers
-
-
-class OneOf:
-    """Stands for Fabric in one of several processes whose sums are not taken."""
-
-    device = torch.device("cpu")
-
-    def __init__(self, rank, size):
-        self.global_rank, self.world_size = rank, size
-
-    def all_reduce(self, tensor, reduce_op):
-        return tensor
+from small_runs import OneOf, small_config, trimers
 
 
 @pytest.fixture(scope="module")
