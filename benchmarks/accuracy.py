@@ -4,7 +4,8 @@
 
 trains what benchmarks/configs/NAME.yaml says (runs/ keeps the state: started again, it goes on where it was),
 trains the same model blind to charge where that is the question, and writes results/accuracy_NAME.json.
-Paths in the configurations are relative to the checkout, which is where to start it.
+Paths in the configurations are relative to the checkout, which is where to start it. With `--seeds 1,2` it trains each
+with these seeds instead of the configured one; results are then named accuracy_NAME_seed1.json.
 """
 
 from dataclasses import asdict, dataclass
@@ -23,7 +24,7 @@ from cace_qeq.simulation import DynamicsSettings, run_dynamics
 from cace_qeq.structures import LabelKeys, collate, read_frames, to_batch, total_charge_of
 from cace_qeq.training import TrainConfig, load_config
 from record import write_result
-from variants.changes import Change, changed, model, without_charges
+from variants.changes import Change, changed, model, seeded, without_charges
 from variants.outcomes import held_out, trained
 
 CONFIGS = Path(__file__).parent / "configs"
@@ -57,15 +58,22 @@ CASES = {
 }
 
 
-def main(names: Annotated[list[str], typer.Argument(help=f"Any of {', '.join(CASES)}.")]) -> None:
-    """Train, evaluate, and write one result for each name."""
+def main(
+    names: Annotated[list[str], typer.Argument(help=f"Any of {', '.join(CASES)}.")],
+    seeds: Annotated[str, typer.Option(help="Instead of the configured one.")] = "",
+) -> None:
+    """Train, evaluate, and write one result for each name and seed."""
     for name in names:
-        result = measured(name, CASES[name])
-        Console().print(f"{name}: {write_result(f'accuracy_{name}', result)}")
+        config = load_config(CONFIGS / f"{name}.yaml")
+        runs = {
+            f"{name}_seed{seed}": changed(config, f"seed{seed}", seeded(int(seed))) for seed in seeds.split(",") if seed
+        }
+        for result, settings in (runs or {name: config}).items():
+            Console().print(f"{result}: {write_result(f'accuracy_{result}', measured(name, settings))}")
 
 
-def measured(name: str, case: Case) -> dict[str, Any]:
-    config = load_config(CONFIGS / f"{name}.yaml")
+def measured(name: str, config: TrainConfig) -> dict[str, Any]:
+    case = CASES[name]
     result: dict[str, Any] = {"config": f"benchmarks/configs/{name}.yaml", "with_charges": trained(config)}
     if case.blind:
         result |= compared(result["with_charges"], config, "blind", without_charges)

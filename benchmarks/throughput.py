@@ -80,9 +80,7 @@ def measure(session: Session, item: Item | MemoryItem) -> None:
         session.measure(item)
 
 
-def content(
-    record: Record, allocators: tuple[Allocator, ...], versions: dict[str, dict[str, str]]
-) -> dict[str, Any]:
+def content(record: Record, allocators: tuple[Allocator, ...], versions: dict[str, dict[str, str]]) -> dict[str, Any]:
     """What the result file says."""
     return {
         "allocators": {allocator.name: allocator.description for allocator in allocators},
