@@ -30,7 +30,7 @@ FLOORS = [
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 
 DOORS = {
-    "matscipy": {"structures.neighbors"},
+    "vesin": {"structures.neighbors"},
     "opt_einsum": {"features.couplings"},
     "scipy": {"features.quadrature", "simulation.spectrum"},
     "ase": {"structures.convert", "calculator", "simulation"},
@@ -46,7 +46,7 @@ DOORS = {
     "requests": set(),
 }
 
-CLOSED = {"nn": {"ase", "numpy", "scipy", "matscipy"}, "features": {"ase"}, "electrostatics": {"ase"}}
+CLOSED = {"nn": {"ase", "numpy", "scipy", "vesin"}, "features": {"ase"}, "electrostatics": {"ase"}}
 
 Graph = dict[str, set[str]]
 

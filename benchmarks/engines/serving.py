@@ -33,7 +33,7 @@ from fitting import Fit, FitPlan, Learner
 from job import Job
 
 Step = Callable[[], Any]
-PACKAGES = ("torch", "numpy", "ase", "matscipy", "e3nn", "nequip", "mace-torch", "cace")
+PACKAGES = ("torch", "numpy", "ase", "vesin", "matscipy", "e3nn", "nequip", "mace-torch", "cace")
 MOVE = 0.01  # Å, root mean square move of an atom between two calls through ASE; about one step of dynamics
 
 

@@ -1,16 +1,14 @@
-"""Neighbour lists; the only door to matscipy."""
+"""Neighbour lists; the only door to vesin."""
 
 import numpy as np
 import torch
-from matscipy.neighbours import neighbour_list
 from numpy.typing import NDArray
+from vesin import NeighborList
 
 from cace_qeq.structures.batch import Neighbors, Pairs
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
-
-BOX_MARGIN = 1.0  # Å between the atoms and the walls of the box along open directions
 
 
 def neighbor_pairs(positions: Floats, cell: Floats, pbc: Flags, cutoff: float) -> Pairs:
@@ -21,13 +19,9 @@ def neighbor_pairs(positions: Floats, cell: Floats, pbc: Flags, cutoff: float) -
     pbc        (3,)       periodic directions, those of the rows of the cell
     cutoff                Å
     """
-    box, origin = surrounding_box(positions, cell, pbc)
-    center, neighbor, shift = neighbour_list(
-        "ijS", positions=positions - origin, cell=box, pbc=pbc, cutoff=float(cutoff)
-    )
-    order = np.argsort(center, kind="stable")
-    parts = (np.asarray(part, dtype=np.int64)[order] for part in (center, neighbor, shift))
-    return Pairs(*(torch.from_numpy(part) for part in parts))
+    search = NeighborList(cutoff=cutoff, full_list=True, sorted=True, n_threads=torch.get_num_threads())
+    found = search.compute(positions, cell, pbc, "ijS")
+    return Pairs(*(torch.from_numpy(part.astype(np.int64)) for part in found))
 
 
 def each_once(pairs: Pairs) -> Pairs:
@@ -36,22 +30,6 @@ def each_once(pairs: Pairs) -> Pairs:
     leading = torch.where(first != 0, first, torch.where(second != 0, second, third))
     kept = ((center < neighbor) | ((center == neighbor) & (leading > 0))).nonzero().flatten()
     return Pairs(center[kept], neighbor[kept], pairs.shift[kept])
-
-
-def surrounding_box(positions: Floats, cell: Floats, pbc: Flags) -> tuple[Floats, Floats]:
-    """A cell in which matscipy finds every atom, and its corner.
-
-    Periodic vectors stay; open directions get vectors perpendicular to them and long enough for all atoms,
-    because matscipy loses atoms outside the cell, or without any.
-    """
-    if pbc.all():
-        return cell, np.zeros(3)
-    n_periodic = int(pbc.sum())
-    normals = np.linalg.svd(cell[pbc])[2][n_periodic:] if n_periodic else np.eye(3)
-    heights = positions @ normals.T
-    box = cell.copy()
-    box[~pbc] = normals * (np.ptp(heights, axis=0) + 2 * BOX_MARGIN)[:, None]
-    return box, (heights.min(axis=0) - BOX_MARGIN) @ normals
 
 
 def padded_table(pairs: Pairs, n_atoms: int) -> Neighbors:

@@ -12,7 +12,7 @@ from cace_qeq.model import CACEQEq
 from cace_qeq.training.config import TrainConfig
 from cace_qeq.training.data import Example
 
-PACKAGES = ("cace_qeq", "torch", "numpy", "ase", "matscipy", "opt_einsum", "lightning-fabric", "safetensors")
+PACKAGES = ("cace_qeq", "torch", "numpy", "ase", "vesin", "opt_einsum", "lightning-fabric", "safetensors")
 
 
 def provenance_of(config: TrainConfig, sets: Sequence[Sequence[Example]]) -> dict[str, Any]:
