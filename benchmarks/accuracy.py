@@ -55,6 +55,7 @@ CASES = {
     "acac_S": Case(),
     "acac_L": Case(),
     "bpa3_L": Case(),
+    "rmd17_ethanol": Case(),
 }
 
 
