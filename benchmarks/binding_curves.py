@@ -52,6 +52,7 @@ def main(
     """Train, evaluate, draw."""
     parts = {part: monomers(dataset("lode_dimers").paths(part, data)) for part in ("train", "valid")}
     parts["near"], parts["far"] = by_distance(parts["train"])
+    parts["alone"] = alone(parts["train"])
     if test is not None:
         parts["test"] = monomers([test])
     write_frames(parts)
@@ -117,6 +118,20 @@ def by_distance(frames: Sequence[Atoms]) -> tuple[list[Atoms], list[Atoms]]:
         near += found[:-HELD_OUT]
         far += found[-HELD_OUT:]
     return near, far
+
+
+def alone(frames: Sequence[Atoms]) -> list[Atoms]:
+    """Both monomers of each dimer by themselves in the cell, where their interaction energy is zero; no forces."""
+    found = []
+    for label in sorted({frame.info["label"] for frame in frames}):
+        dimer = of_dimer(frames, label)[0]
+        for number, charge in enumerate(dimer.info["fragment_charges"]):
+            chosen = dimer[dimer.arrays["charge_fragment"] == number]
+            atoms = Atoms(chosen.numbers, chosen.positions, cell=dimer.cell, pbc=True)
+            atoms.arrays["charge_fragment"] = np.zeros(len(atoms), dtype=int)
+            atoms.info = {"E_inter": 0.0, "total_charge": charge, "fragment_charges": np.array([charge])}
+            found.append(atoms)
+    return found
 
 
 def of_dimer(frames: Iterable[Atoms], label: str) -> list[Atoms]:
