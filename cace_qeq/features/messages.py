@@ -37,16 +37,20 @@ def received(table: Tensor, covariants: Tensor, senders: Tensor, n_radial: int) 
     """
     within = table.detach()[:, 0] != 0
     blocks = blocks_of(within, 2 * covariants[0].numel() * covariants.element_size())
-    out = gradient(Form(senders, n_radial, blocks), 0, table, covariants)
-    summed, projected = out.tensor_split([n_radial * covariants.shape[1]], dim=1)
+    out = gradient(Form(senders, len(covariants), n_radial, blocks), 0, table, covariants)
+    summed, projected = out.split([n_radial * covariants.shape[1], senders.shape[1]], dim=1)
     return projected, summed.unflatten(1, (n_radial, -1))
 
 
 @dataclass(frozen=True, eq=False)
 class Form:
-    """Φ for one table of neighbours."""
+    """Φ for one table of neighbours, of all atoms or of some.
+
+    n_atoms  that may be neighbours
+    """
 
     senders: Tensor
+    n_atoms: int
     n_radial: int
     blocks: tuple[Block, ...]
 
@@ -77,7 +81,7 @@ class Form:
 
     def by_covariants(self, out: Tensor, table: Tensor) -> Tensor:
         n_components = table.shape[1] - self.n_radial
-        result = out.new_zeros(len(out), n_components * out.shape[2])
+        result = out.new_zeros(self.n_atoms, n_components * out.shape[2])
         for block in self.blocks:
             radial, harmonic = self.functions(block, table)
             summed, projected = self.rows(block, out, n_components)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -45,25 +47,40 @@ def sine_quotient(angle: Tensor) -> Tensor:
     return torch.where(small, series, away_from_zero.sin() / away_from_zero)
 
 
-def radial_functions(distance: Tensor, cutoff: float, n_radial: int) -> Tensor:
-    """The Bessel functions times the polynomial envelope, in few operations; for distances of atoms, not tiny ones.
+@dataclass(frozen=True, eq=False)
+class RadialFunctions:
+    """Bessel functions times the polynomial envelope f, c_n sin(k_n r) f(r) / r; for distances of atoms, not tiny ones.
 
-    distance  (row, 1, slot)         Å
-    returns   (row, radial, slot)    Å^-3/2
+    cutoff        Å
+    wave_numbers  (radial, 1)  1/Å, k_n = n π / rc
+    amplitudes    (radial, 1)  Å^-1/2, c_n
     """
-    angle = distance.clamp(max=cutoff) * wave_numbers(cutoff, n_radial, distance)
-    return angle.sin() * (polynomial_envelope(distance, cutoff) * math.sqrt(2.0 / cutoff) / distance)
+
+    cutoff: float
+    wave_numbers: Tensor
+    amplitudes: Tensor
+
+    def __call__(self, distance: Tensor) -> Tensor:
+        """distance (row, 1, slot) Å -> (row, radial, slot) Å^-3/2"""
+        factor = polynomial_envelope(distance, self.cutoff) / distance
+        return self.angle(distance).sin() * self.amplitudes * factor
+
+    def slopes(self, distance: Tensor) -> Tensor:
+        """Derivatives by the distance, Å^-5/2; beyond 0.01 Å with half the digits or more."""
+        factor = polynomial_envelope(distance, self.cutoff) / distance
+        slope = (polynomial_envelope_slope(distance, self.cutoff) - factor) / distance
+        angle = self.angle(distance)
+        return (angle.cos() * self.wave_numbers * factor + angle.sin() * slope) * self.amplitudes
+
+    def angle(self, distance: Tensor) -> Tensor:
+        return distance.clamp(max=self.cutoff) * self.wave_numbers
 
 
-def radial_slopes(distance: Tensor, cutoff: float, n_radial: int) -> Tensor:
-    """Derivatives of `radial_functions` by the distance, Å^-5/2; beyond 0.01 Å with half the digits or more."""
-    k = wave_numbers(cutoff, n_radial, distance)
-    angle, scale = distance.clamp(max=cutoff) * k, math.sqrt(2.0 / cutoff)
-    factor = polynomial_envelope(distance, cutoff) * scale / distance
-    slope = (polynomial_envelope_slope(distance, cutoff) * scale - factor) / distance
-    return angle.cos() * k * factor + angle.sin() * slope
-
-
-def wave_numbers(cutoff: float, n_radial: int, like: Tensor) -> Tensor:
-    """(radial, 1)  1/Å, n π / rc"""
-    return torch.arange(1, n_radial + 1, dtype=like.dtype, device=like.device).unsqueeze(1) * (math.pi / cutoff)
+@cache
+def radial_functions(
+    cutoff: float, n_radial: int, equal_slopes: bool, dtype: torch.dtype, device: torch.device
+) -> RadialFunctions:
+    """Orthonormal ones, or these divided by n: all then have slopes of equal size."""
+    n = torch.arange(1, n_radial + 1, dtype=torch.float64).unsqueeze(1)
+    amplitudes = math.sqrt(2.0 / cutoff) / n if equal_slopes else torch.full_like(n, math.sqrt(2.0 / cutoff))
+    return RadialFunctions(cutoff, (n * math.pi / cutoff).to(device, dtype), amplitudes.to(device, dtype))
