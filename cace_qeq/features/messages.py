@@ -60,7 +60,7 @@ class Form:
         def part(block: Block) -> Tensor:
             radial, harmonic = self.functions(block, table)
             sent = self.gathered(block, covariants)
-            summed = (radial @ sent.flatten(2)).view(len(sent), n_summed, -1)
+            summed = torch.bmm(radial, sent.flatten(2)).view(len(sent), n_summed, -1)
             projected = harmonic[0].unsqueeze(-1) * sent[:, :, 0]
             for function, component in zip(harmonic[1:], sent.unbind(2)[1:], strict=True):
                 projected.addcmul_(function.unsqueeze(-1), component)
@@ -75,7 +75,7 @@ class Form:
             summed, projected = self.rows(block, out, n_components)
             sent = self.gathered(block, covariants)
             harmonic = torch.stack([(component * projected).sum(2) for component in sent.unbind(2)], dim=1)
-            return torch.cat([summed @ sent.flatten(2).transpose(1, 2), harmonic], dim=1)
+            return torch.cat([torch.bmm(summed, sent.flatten(2).transpose(1, 2)), harmonic], dim=1)
 
         return assembled(self.blocks, map(part, self.blocks), self.senders.shape[1], axis=2)
 
@@ -85,7 +85,7 @@ class Form:
         for block in self.blocks:
             radial, harmonic = self.functions(block, table)
             summed, projected = self.rows(block, out, n_components)
-            back = (radial.transpose(1, 2) @ summed).unflatten(2, (n_components, -1))
+            back = torch.bmm(radial.transpose(1, 2), summed).unflatten(2, (n_components, -1))
             for function, component in zip(harmonic, back.unbind(2), strict=True):
                 component.addcmul_(function.unsqueeze(-1), projected)
             senders = self.senders[block.start : block.stop, : block.width]

@@ -74,8 +74,8 @@ class PairFunctions:
         distance, direction = polar(vectors)
         by_radial, by_angular = gradient.tensor_split([len(self.radial.amplitudes)], dim=1)
         along = (by_radial * self.radial.slopes(distance)).sum(1, keepdim=True)
-        across = self.angular.gradient(direction, by_angular)
-        return direction * (along - (across * direction).sum(1, keepdim=True) / distance) + across / distance
+        across = self.angular.gradient(direction, by_angular) / distance
+        return torch.addcmul(across, direction, along - (across * direction).sum(1, keepdim=True))
 
     def changes(self, vectors: Tensor, change: Tensor) -> Tensor:
         """One block of the change of the table with that of the displacements.   (docs/explicit_forces, eq. 6)"""

@@ -9,7 +9,7 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from cace_qeq.features.cutoff import polynomial_envelope, polynomial_envelope_slope
+from cace_qeq.features.cutoff import envelope, envelope_slope, reduced
 
 SERIES_BELOW = 0.1
 """Angle below which sin(θ)/θ is a series: the quotient's second derivative loses all digits as θ → 0."""
@@ -49,31 +49,29 @@ def sine_quotient(angle: Tensor) -> Tensor:
 
 @dataclass(frozen=True, eq=False)
 class RadialFunctions:
-    """Bessel functions times the polynomial envelope f, c_n sin(k_n r) f(r) / r; for distances of atoms, not tiny ones.
+    """Bessel functions times the envelope f, c_n sin(n π x) f(x) / r with x = r / rc; not for tiny distances.
 
-    cutoff        Å
-    wave_numbers  (radial, 1)  1/Å, k_n = n π / rc
-    amplitudes    (radial, 1)  Å^-1/2, c_n
+    cutoff      Å
+    angles      (radial, 1)  n π
+    amplitudes  (radial, 1)  Å^-1/2, c_n
     """
 
     cutoff: float
-    wave_numbers: Tensor
+    angles: Tensor
     amplitudes: Tensor
 
     def __call__(self, distance: Tensor) -> Tensor:
         """distance (row, 1, slot) Å -> (row, radial, slot) Å^-3/2"""
-        factor = polynomial_envelope(distance, self.cutoff) / distance
-        return self.angle(distance).sin() * self.amplitudes * factor
+        x = reduced(distance, self.cutoff)
+        return (x * self.angles).sin() * self.amplitudes * (envelope(x) / distance)
 
     def slopes(self, distance: Tensor) -> Tensor:
         """Derivatives by the distance, Å^-5/2; beyond 0.01 Å with half the digits or more."""
-        factor = polynomial_envelope(distance, self.cutoff) / distance
-        slope = (polynomial_envelope_slope(distance, self.cutoff) - factor) / distance
-        angle = self.angle(distance)
-        return (angle.cos() * self.wave_numbers * factor + angle.sin() * slope) * self.amplitudes
-
-    def angle(self, distance: Tensor) -> Tensor:
-        return distance.clamp(max=self.cutoff) * self.wave_numbers
+        x = reduced(distance, self.cutoff)
+        angle, factor = x * self.angles, envelope(x) / distance
+        of_factor = (envelope_slope(x) / self.cutoff - factor) / distance
+        of_sine = angle.cos() * self.angles
+        return torch.addcmul(angle.sin() * of_factor, of_sine, factor / self.cutoff) * self.amplitudes
 
 
 @cache
@@ -83,4 +81,4 @@ def radial_functions(
     """Orthonormal ones, or these divided by n: all then have slopes of equal size."""
     n = torch.arange(1, n_radial + 1, dtype=torch.float64).unsqueeze(1)
     amplitudes = math.sqrt(2.0 / cutoff) / n if equal_slopes else torch.full_like(n, math.sqrt(2.0 / cutoff))
-    return RadialFunctions(cutoff, (n * math.pi / cutoff).to(device, dtype), amplitudes.to(device, dtype))
+    return RadialFunctions(cutoff, (n * math.pi).to(device, dtype), amplitudes.to(device, dtype))

@@ -90,6 +90,8 @@ class Environments:
     def parts(self) -> list["Environments"]:
         """Of some atoms each, so that what is needed for a part can be forgotten before the next."""
         rows = max(SMALLEST_PART, -(-len(self.senders) // MOST_PARTS))
+        if rows >= len(self.senders):
+            return [self]
         tables = (table.split(rows) for table in (self.displacements, self.senders, self.within))
         return list(map(partial(Environments, settings=self.settings), *tables))
 
@@ -119,7 +121,7 @@ class MomentMixing(nn.Module):
         """densities (atom, independent monomial, radial, z) -> (part, atom, channel), parts as in `restoring`"""
         rows = densities.flatten(2).transpose(0, 1)
         weights = self.weight.index_select(0, self.raised).split(self.steps)
-        return torch.cat([rows[: len(weight)] @ weight for weight in weights])
+        return torch.cat([torch.bmm(rows[: len(weight)], weight) for weight in weights])
 
     def restoring(self, l_max: int) -> Tensor:
         """(monomial, part)  moments in all packed monomials from the parts"""
@@ -210,7 +212,7 @@ class CartesianACE(nn.Module):
 
     def forward(self, around: Environments, species: Tensor) -> Tensor:
         """species (atom,) -> (atom, feature)"""
-        features = self.embedding[species]
+        features = self.embedding.index_select(0, species)
         densities = [around.density(features)]
         for layer, message in self.rounds():
             if message is not None:
@@ -221,7 +223,7 @@ class CartesianACE(nn.Module):
     @torch.no_grad()
     def calibrate(self, around: Environments, species: Tensor) -> None:
         """Standardise the features of every round on these environments, first to last."""
-        features = self.embedding[species]
+        features = self.embedding.index_select(0, species)
         densities = [around.density(features)]
         for layer, message in self.rounds():
             if message is not None:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from cace_qeq.features import density, gathered, harmonic_degrees, n_harmonics, received
 from cace_qeq.nn.ace import Environments, ExpansionSettings
-from cace_qeq.nn.covariants import Covariants, DegreeMixing, MessageSettings, SpherePowers, TwoPasses
+from cace_qeq.nn.covariants import Covariants, DegreeMixing, MessageSettings, SpherePowers, TwoPasses, widened
 
 PROJECTED_SHARE = 0.5  # of the square of what arrives at first; the rest is carried
 OWN_SHARE = 0.25  # of the square of moments at first, if atoms keep what they have sent
@@ -67,31 +67,32 @@ class CovariantMessage(nn.Module):
         self.carried = DegreeMixing(degrees, settings.n_radial * message.channels, settings.channels)
         self.own = DegreeMixing(degrees, message.channels, settings.channels) if message.residual else None
 
-    def received(self, around: Environments, sent: Tensor) -> tuple[Tensor, Tensor]:
-        """sent (component, atom, channel) -> projected (atom, slot, channel), carried (component, atom, radial * ..)"""
+    def received(self, around: Environments, by_atom: Tensor) -> tuple[Tensor, Tensor]:
+        """(atom, component, channel) -> projected (atom, slot, channel), summed (component, atom, radial · channel)"""
         n_radial = around.settings.n_radial
         functions = around.harmonics[:, : n_radial + self.n_components]
-        projected, summed = received(functions, sent.transpose(0, 1), around.senders, n_radial)
+        projected, summed = received(functions, by_atom, around.senders, n_radial)
         return projected, summed.permute(2, 0, 1, 3).flatten(2)
 
     def forward(self, parts: list[Environments], powers: Tensor, species: Tensor) -> Tensor:
         """powers (order, component, atom, channel) of the round before -> (harmonic, atom, channel)"""
         sent = self.covariants(powers, species)
-        arrived = [self.arriving(part, sent) for part in parts]
+        by_atom = sent.transpose(0, 1).contiguous()  # once, and not in each block of neighbours that is fetched
+        arrived = [self.arriving(part, by_atom) for part in parts]
         density, carried = joined([density for density, _ in arrived]), joined([carried for _, carried in arrived])
         if self.own is not None:
             carried = carried + self.own(sent)
-        return torch.cat([density[: self.n_components] + carried, density[self.n_components :]])
+        return density + widened(carried, len(density))
 
-    def arriving(self, around: Environments, sent: Tensor) -> tuple[Tensor, Tensor]:
+    def arriving(self, around: Environments, by_atom: Tensor) -> tuple[Tensor, Tensor]:
         """Of what is projected, (harmonic, atom, channel), and of what is carried, (component, atom, channel)."""
-        projected, summed = self.received(around, sent)
+        projected, summed = self.received(around, by_atom)
         return self.density(around, projected), self.carried(summed)
 
     def calibrate(self, around: Environments, powers: Tensor, species: Tensor) -> None:
         self.covariants.calibrate(powers, species)
         sent = self.covariants(powers, species)
-        projected, summed = self.received(around, sent)
+        projected, summed = self.received(around, sent.transpose(0, 1).contiguous())
         arriving = 1.0 if self.own is None else 1 - OWN_SHARE
         self.density.calibrate(around, projected, (arriving * PROJECTED_SHARE) ** 0.5)
         self.carried.calibrate(summed, (arriving * (1 - PROJECTED_SHARE)) ** 0.5)
@@ -118,7 +119,7 @@ class EquivariantACE(nn.Module):
 
     def forward(self, around: Environments, species: Tensor) -> Tensor:
         """species (atom,) -> (atom, feature)"""
-        parts, known = around.parts(), self.embedding[species]
+        parts, known = around.parts(), self.embedding.index_select(0, species)
         features = [known]
         for message, powers in self.rounds():
             known = powers(message(parts, known, species), species)
@@ -134,7 +135,7 @@ class EquivariantACE(nn.Module):
     @torch.no_grad()
     def calibrate(self, around: Environments, species: Tensor) -> None:
         """Standardise every round on these environments, first to last."""
-        known = self.embedding[species]
+        known = self.embedding.index_select(0, species)
         for message, powers in self.rounds():
             message.calibrate(around, known, species)
             moments = message([around], known, species)
