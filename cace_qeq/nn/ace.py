@@ -88,9 +88,9 @@ class Environments:
         return density(gathered(channels, self.senders), self.layout, self.monomials)
 
     def parts(self) -> list["Environments"]:
-        """Of some atoms each, so that what is needed for a part can be forgotten before the next."""
+        """Of some atoms each, so that what is needed for a part can be forgotten before the next; one part on a GPU."""
         rows = max(SMALLEST_PART, -(-len(self.senders) // MOST_PARTS))
-        if rows >= len(self.senders):
+        if rows >= len(self.senders) or self.senders.device.type != "cpu":
             return [self]
         tables = (table.split(rows) for table in (self.displacements, self.senders, self.within))
         return list(map(partial(Environments, settings=self.settings), *tables))
