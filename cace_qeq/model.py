@@ -162,7 +162,8 @@ class CACEQEq(KeepsDoubleBuffers):
 
     def short_range(self, batch: AtomicBatch, features: Tensor, species: Tensor) -> Tensor:
         """(atom,)  eV"""
-        energy = self.reference_energies[species] + self.energy_scale * self.energy_head(features).double()
+        references = self.reference_energies.index_select(0, species)
+        energy = references + self.energy_scale * self.energy_head(features).double()
         if self.repulsion is None:
             return energy
         return energy + self.repulsion(batch.displacements(), batch.neighbors.index, species)

@@ -61,13 +61,15 @@ class Slopes:
 
 def predict(model: CACEQEq, batch: AtomicBatch) -> Prediction:
     """All properties of a batch, detached from the graph."""
-    prediction = _predict(model, batch, keep_graph=False)
-    return Prediction(**{f.name: getattr(prediction, f.name).detach() for f in fields(prediction)})
+    energies, slopes = differentiated(model, batch, keep_graph=False)
+    with torch.no_grad():
+        values = Energies(**{f.name: getattr(energies, f.name).detach() for f in fields(energies)})
+        return assembled(batch, values, slopes)
 
 
 def differentiable_predict(model: CACEQEq, batch: AtomicBatch) -> Prediction:
     """The same with the graph kept, for losses on forces and for response properties."""
-    return _predict(model, batch, keep_graph=True)
+    return assembled(batch, *differentiated(model, batch, keep_graph=True))
 
 
 def differentiable_energies(model: CACEQEq, batch: AtomicBatch) -> Prediction:
@@ -79,27 +81,33 @@ def differentiable_energies(model: CACEQEq, batch: AtomicBatch) -> Prediction:
 
 
 @torch.enable_grad()
-def _predict(model: CACEQEq, batch: AtomicBatch, keep_graph: bool) -> Prediction:
+def differentiated(model: CACEQEq, batch: AtomicBatch, keep_graph: bool) -> tuple[Energies, Slopes]:
     keep_freed_memory()
     strain = torch.zeros_like(batch.cells, requires_grad=True)
     around = batch.imposed.external
-    external = replace(around, positions=around.positions.clone().requires_grad_())
-    strained = replace(batch.strained(strain), imposed=replace(batch.imposed, external=external))
-    energies = model(strained)
+    external = replace(around, positions=free(around.positions))
+    moved = batch.strained(strain) if batch.periodic else replace(batch, positions=free(batch.positions))
+    energies = model(replace(moved, imposed=replace(batch.imposed, external=external)))
     slopes = torch.autograd.grad(
-        energies.total.sum(),
-        [strained.positions, strain, external.positions],
+        energies.short_range.sum() + energies.electrostatic.sum(),
+        [moved.positions, strain, external.positions],
         create_graph=keep_graph,
-        allow_unused=True,  # without external charges
+        allow_unused=True,  # without cells, without external charges
         materialize_grads=True,
     )
-    return assembled(batch, energies, Slopes(*slopes))
+    return energies, Slopes(*slopes)
+
+
+def free(variable: Tensor) -> Tensor:
+    """To differentiate by."""
+    return variable.clone().requires_grad_()
 
 
 def assembled(batch: AtomicBatch, energies: Energies, slopes: Slopes) -> Prediction:
     """Energies and their derivatives as properties."""
+    short_range = energies.per_structure(energies.short_range)
     return Prediction(
-        energy=energies.total,
+        energy=short_range + energies.electrostatic,
         atom_energies=energies.short_range + energies.atom_electrostatic,
         forces=-slopes.position,
         stress=stress(batch, slopes.strain),
@@ -107,7 +115,7 @@ def assembled(batch: AtomicBatch, energies: Energies, slopes: Slopes) -> Predict
         charges=energies.charges,
         electronegativities=energies.electronegativity,
         dipole=dipole(batch, energies),
-        short_range_energy=energies.per_structure(energies.short_range),
+        short_range_energy=short_range,
         electrostatic_energy=energies.electrostatic,
         external_forces=-slopes.external,
     )
@@ -116,6 +124,8 @@ def assembled(batch: AtomicBatch, energies: Energies, slopes: Slopes) -> Predict
 def stress(batch: AtomicBatch, by_strain: Tensor) -> Tensor:
     """dE/dstrain/V, symmetric.  (structure, 3, 3)"""
     periodic = batch.pbc.all(dim=1).view(-1, 1, 1)
+    if not periodic.any():
+        return torch.full_like(by_strain, torch.nan)
     volumes = torch.where(periodic, batch.volumes.view(-1, 1, 1), 1.0)  # a NaN would reach the gradients
     return torch.where(periodic, (by_strain + by_strain.transpose(1, 2)) / (2 * volumes), torch.nan)
 
@@ -136,6 +146,8 @@ def surface_stress(batch: AtomicBatch, by_strain: Tensor) -> Tensor:
 
 def dipole(batch: AtomicBatch, energies: Energies) -> Tensor:
     """Σ q (r − centre of mass) of molecules.  (structure, 3)"""
+    if energies.charges.isnan().all():
+        return torch.full_like(batch.cells[:, 0], torch.nan)
     total_mass = energies.per_structure(batch.masses)
     centre = sum_vectors(batch, batch.masses.unsqueeze(-1) * batch.positions) / total_mass.unsqueeze(-1)
     arms = batch.positions - centre[batch.structure]

@@ -83,8 +83,9 @@ class _Gradient(torch.autograd.Function):
 def blocks(*arrays: Tensor) -> Iterable[tuple[Tensor, ...]]:
     """The same columns of each array, a block at a time on a CPU and all at once elsewhere."""
     n_columns = arrays[0].shape[1]
-    size = min(BLOCK_COLUMNS, n_columns) if arrays[0].device.type == "cpu" else n_columns
-    return zip(*(array.split(max(size, 1), dim=1) for array in arrays), strict=True)
+    if n_columns <= BLOCK_COLUMNS or arrays[0].device.type != "cpu":
+        return [arrays]
+    return zip(*(array.split(BLOCK_COLUMNS, dim=1) for array in arrays), strict=True)
 
 
 def joined(parts: Iterable[Tensor]) -> Tensor:

@@ -37,16 +37,16 @@ class OfManyChannels:
 
     @staticmethod
     def density(channels: Tensor, terms: list[Term]) -> Tensor:
-        return monomial_products(terms) @ channels
+        return torch.bmm(monomial_products(terms), channels)
 
     @staticmethod
     def by_channels(gradient: Tensor, terms: list[Term]) -> Tensor:
-        return monomial_products(terms).transpose(1, 2) @ gradient
+        return torch.bmm(monomial_products(terms).transpose(1, 2), gradient)
 
     @staticmethod
     def by_functions(gradient: Tensor, channels: Tensor, term: Term) -> Term:
         radial, monomials = term
-        by_product = (gradient @ channels.transpose(1, 2)).unflatten(1, (-1, radial.shape[1]))
+        by_product = torch.bmm(gradient, channels.transpose(1, 2)).unflatten(1, (-1, radial.shape[1]))
         return (by_product * monomials.unsqueeze(2)).sum(1), (by_product * radial.unsqueeze(1)).sum(2)
 
 
@@ -56,7 +56,8 @@ class OfFewChannels:
     @staticmethod
     def density(channels: Tensor, terms: list[Term]) -> Tensor:
         of_slots = channels.transpose(1, 2).contiguous()
-        parts = [monomials @ products(radial, of_slots).flatten(1, 2).transpose(1, 2) for radial, monomials in terms]
+        of_radial = [(monomials, products(radial, of_slots).flatten(1, 2)) for radial, monomials in terms]
+        parts = [torch.bmm(monomials, columns.transpose(1, 2)) for monomials, columns in of_radial]
         return total(parts).unflatten(2, (-1, channels.shape[2])).flatten(1, 2)
 
     @staticmethod
@@ -65,7 +66,7 @@ class OfFewChannels:
         parts = []
         for radial, monomials in terms:
             rows = gradient.unflatten(1, (-1, radial.shape[1])).flatten(2).transpose(1, 2)
-            by_product = (rows @ monomials).unflatten(1, (-1, n_channels))
+            by_product = torch.bmm(rows, monomials).unflatten(1, (-1, n_channels))
             parts.append((by_product * radial.unsqueeze(2)).sum(1))
         return total(parts).transpose(1, 2)
 
@@ -74,9 +75,9 @@ class OfFewChannels:
         radial, monomials = term
         of_slots = channels.transpose(1, 2).contiguous()
         rows = gradient.unflatten(1, (-1, radial.shape[1])).flatten(2)
-        by_product = (rows.transpose(1, 2) @ monomials).unflatten(1, (-1, channels.shape[2]))
+        by_product = torch.bmm(rows.transpose(1, 2), monomials).unflatten(1, (-1, channels.shape[2]))
         by_radial = (by_product * of_slots.unsqueeze(1)).sum(2)
-        return by_radial, rows @ products(radial, of_slots).flatten(1, 2)
+        return by_radial, torch.bmm(rows, products(radial, of_slots).flatten(1, 2))
 
 
 def contraction(n_channels: int, n_monomials: int) -> type[Contraction]:

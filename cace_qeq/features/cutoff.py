@@ -16,15 +16,22 @@ def polynomial_envelope(distance: Tensor, cutoff: float, power: int = 6) -> Tens
     With x = r / cutoff:  1 - (p+1)(p+2)/2 x^p + p(p+2) x^(p+1) - p(p+1)/2 x^(p+2).
     Gasteiger et al., ICLR 2020, arXiv 2003.03123, eq. 8.
     """
-    x = (distance / cutoff).clamp(max=1.0)
+    return envelope(reduced(distance, cutoff), power)
+
+
+def reduced(distance: Tensor, cutoff: float) -> Tensor:
+    """x, and one beyond the cutoff."""
+    return (distance / cutoff).clamp(max=1.0)
+
+
+def envelope(x: Tensor, power: int = 6) -> Tensor:
     first, second, third = (power + 1) * (power + 2) / 2, power * (power + 2), power * (power + 1) / 2
     return 1.0 - raised(x, power) * (first - x * (second - third * x))
 
 
-def polynomial_envelope_slope(distance: Tensor, cutoff: float, power: int = 6) -> Tensor:
-    """Derivative of the envelope by the distance, -p(p+1)(p+2)/2 x^(p-1) (1-x)² / cutoff."""
-    x = (distance / cutoff).clamp(max=1.0)
-    return raised(x, power - 1) * (1.0 - x).square() * (-power * (power + 1) * (power + 2) / (2 * cutoff))
+def envelope_slope(x: Tensor, power: int = 6) -> Tensor:
+    """Its derivative by x, -p(p+1)(p+2)/2 x^(p-1) (1-x)²."""
+    return raised(x, power - 1) * (1.0 - x).square() * (-power * (power + 1) * (power + 2) / 2)
 
 
 def raised(x: Tensor, power: int) -> Tensor:

@@ -29,18 +29,19 @@ def with_derivatives(value: Tensor, *derivatives: Derivative) -> Tensor:
     wanted = [derivative for derivative in derivatives if derivative.tensor.requires_grad]
     if not wanted or not torch.is_grad_enabled():
         return value
-    branches = [_Branch.apply(derivative.tensor, derivative.pullback, value.shape) for derivative in wanted]
-    result: Tensor = _Joined.apply(value, *branches)
-    return result
+    if len(wanted) == 1:
+        return _Branch.apply(*wanted[0], value)
+    nothing = value.new_zeros(()).expand_as(value)  # that no memory is spent on
+    return _Joined.apply(value, *(_Branch.apply(*each, nothing) for each in wanted))
 
 
 class _Branch(torch.autograd.Function):
-    """Zeros that no memory is spent on; the gradient that arrives at them is pulled back."""
+    """The value; the gradient that arrives at it is pulled back."""
 
     @staticmethod
-    def forward(ctx: Any, tensor: Tensor, pullback: Callable[[Tensor], Tensor], shape: torch.Size) -> Tensor:
+    def forward(ctx: Any, tensor: Tensor, pullback: Callable[[Tensor], Tensor], value: Tensor) -> Tensor:
         ctx.pullback = pullback
-        return tensor.new_zeros(()).expand(shape)
+        return value.view_as(value)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:

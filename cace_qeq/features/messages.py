@@ -37,16 +37,20 @@ def received(table: Tensor, covariants: Tensor, senders: Tensor, n_radial: int) 
     """
     within = table.detach()[:, 0] != 0
     blocks = blocks_of(within, 2 * covariants[0].numel() * covariants.element_size())
-    out = gradient(Form(senders, n_radial, blocks), 0, table, covariants)
-    summed, projected = out.tensor_split([n_radial * covariants.shape[1]], dim=1)
+    out = gradient(Form(senders, len(covariants), n_radial, blocks), 0, table, covariants)
+    summed, projected = out.split([n_radial * covariants.shape[1], senders.shape[1]], dim=1)
     return projected, summed.unflatten(1, (n_radial, -1))
 
 
 @dataclass(frozen=True, eq=False)
 class Form:
-    """Φ for one table of neighbours."""
+    """Φ for one table of neighbours, of all atoms or of some.
+
+    n_atoms  that may be neighbours
+    """
 
     senders: Tensor
+    n_atoms: int
     n_radial: int
     blocks: tuple[Block, ...]
 
@@ -56,7 +60,7 @@ class Form:
         def part(block: Block) -> Tensor:
             radial, harmonic = self.functions(block, table)
             sent = self.gathered(block, covariants)
-            summed = (radial @ sent.flatten(2)).view(len(sent), n_summed, -1)
+            summed = torch.bmm(radial, sent.flatten(2)).view(len(sent), n_summed, -1)
             projected = harmonic[0].unsqueeze(-1) * sent[:, :, 0]
             for function, component in zip(harmonic[1:], sent.unbind(2)[1:], strict=True):
                 projected.addcmul_(function.unsqueeze(-1), component)
@@ -71,17 +75,17 @@ class Form:
             summed, projected = self.rows(block, out, n_components)
             sent = self.gathered(block, covariants)
             harmonic = torch.stack([(component * projected).sum(2) for component in sent.unbind(2)], dim=1)
-            return torch.cat([summed @ sent.flatten(2).transpose(1, 2), harmonic], dim=1)
+            return torch.cat([torch.bmm(summed, sent.flatten(2).transpose(1, 2)), harmonic], dim=1)
 
         return assembled(self.blocks, map(part, self.blocks), self.senders.shape[1], axis=2)
 
     def by_covariants(self, out: Tensor, table: Tensor) -> Tensor:
         n_components = table.shape[1] - self.n_radial
-        result = out.new_zeros(len(out), n_components * out.shape[2])
+        result = out.new_zeros(self.n_atoms, n_components * out.shape[2])
         for block in self.blocks:
             radial, harmonic = self.functions(block, table)
             summed, projected = self.rows(block, out, n_components)
-            back = (radial.transpose(1, 2) @ summed).unflatten(2, (n_components, -1))
+            back = torch.bmm(radial.transpose(1, 2), summed).unflatten(2, (n_components, -1))
             for function, component in zip(harmonic, back.unbind(2), strict=True):
                 component.addcmul_(function.unsqueeze(-1), projected)
             senders = self.senders[block.start : block.stop, : block.width]

@@ -76,10 +76,10 @@ def independent_monomials(direction: Tensor, l_max: int, dim: int = -1) -> Tenso
     direction  (..., 3)         unit vectors, the components along `dim`
     returns    (..., monomial)  likewise, in the order of independent_exponents
     """
-    x, y, z = direction.split(1, dim)
-    plane = torch.ones_like(x)
-    blocks = [plane]
-    for _ in range(l_max):
+    x, y, z = direction.chunk(3, dim)
+    plane = direction.narrow(dim, 0, 2)
+    blocks = [torch.ones_like(x), direction][: l_max + 1]
+    for _ in range(1, l_max):
         lower, plane = plane, torch.cat([x * plane, y * plane.narrow(dim, plane.shape[dim] - 1, 1)], dim=dim)
         blocks += [plane, z * lower]
     return torch.cat(blocks, dim=dim)

@@ -10,7 +10,6 @@ import torch
 from numpy.typing import NDArray
 from scipy.integrate import lebedev_rule
 from torch import Tensor
-from torch.nn.functional import pad
 
 from cace_qeq.features.columns import evaluated
 from cace_qeq.features.harmonics import harmonics, n_harmonics
@@ -89,8 +88,10 @@ class SphereProducts:
         first, *others = self.back_projected(weights)
         slope = torch.zeros_like(values)
         for power, weight in reversed(list(enumerate(others, start=2))):
-            slope = (slope + power * weight) * values
-        return (self.evaluation.T @ slope).add_(pad(first, (0, 0, 0, len(rows) - len(first))))
+            slope = slope.add_(weight, alpha=power).mul_(values)
+        result = self.evaluation.T @ slope
+        result[: len(first)] += first
+        return result
 
     def gradient_along(self, rows: Tensor, weights: Tensor, direction: Tensor) -> tuple[Tensor, Tensor]:
         values, change = self.evaluation @ rows, self.evaluation @ direction

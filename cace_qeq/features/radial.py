@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
+from functools import cache
 
 import torch
 from torch import Tensor
 
-from cace_qeq.features.cutoff import polynomial_envelope, polynomial_envelope_slope
+from cace_qeq.features.cutoff import envelope, envelope_slope, reduced
 
 SERIES_BELOW = 0.1
 """Angle below which sin(θ)/θ is a series: the quotient's second derivative loses all digits as θ → 0."""
@@ -45,25 +47,38 @@ def sine_quotient(angle: Tensor) -> Tensor:
     return torch.where(small, series, away_from_zero.sin() / away_from_zero)
 
 
-def radial_functions(distance: Tensor, cutoff: float, n_radial: int) -> Tensor:
-    """The Bessel functions times the polynomial envelope, in few operations; for distances of atoms, not tiny ones.
+@dataclass(frozen=True, eq=False)
+class RadialFunctions:
+    """Bessel functions times the envelope f, c_n sin(n π x) f(x) / r with x = r / rc; not for tiny distances.
 
-    distance  (row, 1, slot)         Å
-    returns   (row, radial, slot)    Å^-3/2
+    cutoff      Å
+    angles      (radial, 1)  n π
+    amplitudes  (radial, 1)  Å^-1/2, c_n
     """
-    angle = distance.clamp(max=cutoff) * wave_numbers(cutoff, n_radial, distance)
-    return angle.sin() * (polynomial_envelope(distance, cutoff) * math.sqrt(2.0 / cutoff) / distance)
+
+    cutoff: float
+    angles: Tensor
+    amplitudes: Tensor
+
+    def __call__(self, distance: Tensor) -> Tensor:
+        """distance (row, 1, slot) Å -> (row, radial, slot) Å^-3/2"""
+        x = reduced(distance, self.cutoff)
+        return (x * self.angles).sin() * self.amplitudes * (envelope(x) / distance)
+
+    def slopes(self, distance: Tensor) -> Tensor:
+        """Derivatives by the distance, Å^-5/2; beyond 0.01 Å with half the digits or more."""
+        x = reduced(distance, self.cutoff)
+        angle, factor = x * self.angles, envelope(x) / distance
+        of_factor = (envelope_slope(x) / self.cutoff - factor) / distance
+        of_sine = angle.cos() * self.angles
+        return torch.addcmul(angle.sin() * of_factor, of_sine, factor / self.cutoff) * self.amplitudes
 
 
-def radial_slopes(distance: Tensor, cutoff: float, n_radial: int) -> Tensor:
-    """Derivatives of `radial_functions` by the distance, Å^-5/2; beyond 0.01 Å with half the digits or more."""
-    k = wave_numbers(cutoff, n_radial, distance)
-    angle, scale = distance.clamp(max=cutoff) * k, math.sqrt(2.0 / cutoff)
-    factor = polynomial_envelope(distance, cutoff) * scale / distance
-    slope = (polynomial_envelope_slope(distance, cutoff) * scale - factor) / distance
-    return angle.cos() * k * factor + angle.sin() * slope
-
-
-def wave_numbers(cutoff: float, n_radial: int, like: Tensor) -> Tensor:
-    """(radial, 1)  1/Å, n π / rc"""
-    return torch.arange(1, n_radial + 1, dtype=like.dtype, device=like.device).unsqueeze(1) * (math.pi / cutoff)
+@cache
+def radial_functions(
+    cutoff: float, n_radial: int, equal_slopes: bool, dtype: torch.dtype, device: torch.device
+) -> RadialFunctions:
+    """Orthonormal ones, or these divided by n: all then have slopes of equal size."""
+    n = torch.arange(1, n_radial + 1, dtype=torch.float64).unsqueeze(1)
+    amplitudes = math.sqrt(2.0 / cutoff) / n if equal_slopes else torch.full_like(n, math.sqrt(2.0 / cutoff))
+    return RadialFunctions(cutoff, (n * math.pi).to(device, dtype), amplitudes.to(device, dtype))

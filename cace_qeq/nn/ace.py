@@ -1,8 +1,8 @@
 """Learned Cartesian atomic cluster expansion: densities, mixing per degree, invariants, messages."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import reduce
+from functools import cached_property, partial, reduce
 from typing import Literal
 
 import torch
@@ -20,9 +20,12 @@ from cace_qeq.features import (
     n_harmonics,
     restoration,
 )
+from cace_qeq.features.angular import AngularFunctions, angular_harmonics, angular_monomials
 from cace_qeq.features.densities import Layout
+from cace_qeq.features.radial import radial_functions
 from cace_qeq.nn.mlp import mlp
 
+SMALLEST_PART, MOST_PARTS = 512, 8  # atoms, and parts of a structure however large
 SMALLEST_RELATIVE_SPREAD = 0.05  # of a feature, below which it is not blown up to unit variance
 
 
@@ -43,34 +46,60 @@ class ExpansionSettings:
 
 @dataclass(frozen=True)
 class Environments:
-    """The neighbours of every atom, before their channels are known.
+    """The neighbours of atoms, before their channels are known; tables of functions are made when they are asked for.
 
-    functions  (atom, radial + monomial, slot)  Bessel functions times the envelope, which are zero in padding, and
-               independent monomials of the unit vectors to the neighbours
-    senders    (atom, slot)                     index of the neighbour
-    layout     of the table of functions
+    displacements  (atom, 3, slot)  Å  from receiver to neighbour, beyond the cutoff in padding
+    senders        (atom, slot)     index of the neighbour
+    within         (atom, slot)     bool, whether it is closer than the cutoff
     """
 
-    functions: Tensor
+    displacements: Tensor
     senders: Tensor
-    layout: Layout
+    within: Tensor
+    settings: ExpansionSettings
+
+    @cached_property
+    def layout(self) -> Layout:
+        """How tables are read."""
+        n_angular = n_harmonics(self.settings.l_max)
+        return layout_of(self.within, self.settings.n_radial, n_angular, self.displacements.element_size())
+
+    @cached_property
+    def monomials(self) -> Tensor:
+        """(atom, radial + monomial, slot)  R_n and independent monomials of the unit vectors to the neighbours"""
+        return self.table(angular_monomials, equal_slopes=False)
+
+    @cached_property
+    def harmonics(self) -> Tensor:
+        """(atom, radial + harmonic, slot)  R_n / n and Y_k: learning then prefers smooth functions. Measured on 60
+        frames of acetylacetone, 840 steps: 71.3 against 73.3 meV/Å
+        """
+        return self.table(angular_harmonics, equal_slopes=True)
+
+    def table(self, angular: Callable[..., AngularFunctions], *, equal_slopes: bool) -> Tensor:
+        size, kind = self.settings, (self.displacements.dtype, self.displacements.device)
+        radial = radial_functions(size.cutoff, size.n_radial, equal_slopes, *kind)
+        rows = size.n_radial + n_harmonics(size.l_max)
+        blocks = blocks_of(self.within, 2 * rows * self.displacements.element_size())
+        return PairFunctions(radial, angular(size.l_max, *kind), blocks)(self.displacements)
 
     def density(self, channels: Tensor) -> Tensor:
         """Of what the neighbours have, channels (atom, z) -> (atom, independent monomial, radial, z)."""
-        return density(gathered(channels, self.senders), self.layout, self.functions)
+        return density(gathered(channels, self.senders), self.layout, self.monomials)
+
+    def parts(self) -> list["Environments"]:
+        """Of some atoms each, so that what is needed for a part can be forgotten before the next; one part on a GPU."""
+        rows = max(SMALLEST_PART, -(-len(self.senders) // MOST_PARTS))
+        if rows >= len(self.senders) or self.senders.device.type != "cpu":
+            return [self]
+        tables = (table.split(rows) for table in (self.displacements, self.senders, self.within))
+        return list(map(partial(Environments, settings=self.settings), *tables))
 
 
 def environments(displacements: Tensor, senders: Tensor, settings: ExpansionSettings) -> Environments:
-    """Radial and angular functions of all neighbours, in the precision of the displacements.
-
-    displacements  (atom, slot, 3)  Å  from receiver to neighbour, beyond the cutoff in padding
-    """
+    """Of all atoms, in the precision of the displacements, (atom, slot, 3)."""
     within = displacements.detach().square().sum(2) < settings.cutoff**2
-    angular = n_harmonics(settings.l_max)
-    layout = layout_of(within, settings.n_radial, angular, displacements.element_size())
-    blocks = blocks_of(within, 2 * (settings.n_radial + angular) * displacements.element_size())
-    functions = PairFunctions(settings.cutoff, settings.n_radial, settings.l_max, blocks)
-    return Environments(functions(displacements.transpose(1, 2).contiguous()), senders, layout)
+    return Environments(displacements.transpose(1, 2).contiguous(), senders, within, settings)
 
 
 class MomentMixing(nn.Module):
@@ -92,7 +121,7 @@ class MomentMixing(nn.Module):
         """densities (atom, independent monomial, radial, z) -> (part, atom, channel), parts as in `restoring`"""
         rows = densities.flatten(2).transpose(0, 1)
         weights = self.weight.index_select(0, self.raised).split(self.steps)
-        return torch.cat([rows[: len(weight)] @ weight for weight in weights])
+        return torch.cat([torch.bmm(rows[: len(weight)], weight) for weight in weights])
 
     def restoring(self, l_max: int) -> Tensor:
         """(monomial, part)  moments in all packed monomials from the parts"""
@@ -183,7 +212,7 @@ class CartesianACE(nn.Module):
 
     def forward(self, around: Environments, species: Tensor) -> Tensor:
         """species (atom,) -> (atom, feature)"""
-        features = self.embedding[species]
+        features = self.embedding.index_select(0, species)
         densities = [around.density(features)]
         for layer, message in self.rounds():
             if message is not None:
@@ -194,7 +223,7 @@ class CartesianACE(nn.Module):
     @torch.no_grad()
     def calibrate(self, around: Environments, species: Tensor) -> None:
         """Standardise the features of every round on these environments, first to last."""
-        features = self.embedding[species]
+        features = self.embedding.index_select(0, species)
         densities = [around.density(features)]
         for layer, message in self.rounds():
             if message is not None:

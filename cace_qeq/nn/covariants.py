@@ -8,6 +8,7 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import pad
 
 from cace_qeq.features import harmonic_degrees, n_harmonics, sphere_products
 from cace_qeq.features.harmonics import odd_factorial
@@ -41,7 +42,7 @@ class DegreeMixing(nn.Module):
 
     def forward(self, components: Tensor) -> Tensor:
         """(component, atom, n_in) -> (component, atom, n_out)"""
-        return components @ self.weight.index_select(0, self.degrees)
+        return torch.bmm(components, self.weight.index_select(0, self.degrees))
 
     @torch.no_grad()
     def calibrate(self, components: Tensor, size: float = 1.0) -> None:
@@ -69,12 +70,12 @@ class Covariants(nn.Module):
 
     def weighted(self, powers: Tensor, species: Tensor) -> Tensor:
         """powers (order, component, atom, channel) -> (component, atom, channel)"""
-        return (self.weight[:, species].unsqueeze(1) * powers).sum(0)
+        return (self.weight.index_select(1, species).unsqueeze(1) * powers).sum(0)
 
     def forward(self, powers: Tensor, species: Tensor) -> Tensor:
         """powers (order, component, atom, channel) -> (component, atom, message channel)"""
         mixed = self.mixing(self.weighted(powers, species))
-        return torch.cat([mixed[:1] - self.offset, mixed[1:]])
+        return mixed - widened(self.offset.view(1, 1, -1), len(mixed))
 
     def calibrate(self, powers: Tensor, species: Tensor) -> None:
         """Zero mean of scalars and unit size of all ranks."""
@@ -109,7 +110,7 @@ class SpherePowers(nn.Module):
 
     def forward(self, moments: Tensor, species: Tensor) -> Tensor:
         """moments (harmonic, atom, channel) -> (order, component, atom, channel)"""
-        received = moments * (self.size * self.receiver[:, species]).index_select(0, self.degrees)
+        received = moments * (self.size * self.receiver.index_select(1, species)).index_select(0, self.degrees)
         if self.normalized:
             received = received / size_of(moments)
         products = self.products.to(moments.dtype, moments.device)
@@ -159,6 +160,11 @@ class TwoPasses(nn.Module):
 def size_of(moments: Tensor) -> Tensor:
     """√((1 + mean square) / 2) of each atom's moments, (harmonic, atom, channel) -> (atom, 1); smooth without any."""
     return ((1 + moments.square().mean(dim=(0, 2))) / 2).sqrt().unsqueeze(1)
+
+
+def widened(components: Tensor, n_components: int) -> Tensor:
+    """(component, atom, channel) with zeros for higher components"""
+    return pad(components, (0, 0, 0, 0, 0, n_components - len(components)))
 
 
 def means(powers: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 UNKNOWN = -1
+N_ELEMENTS = 118
 
 
 class SpeciesIndex(nn.Module):
@@ -19,14 +20,13 @@ class SpeciesIndex(nn.Module):
     def __init__(self, species: Sequence[int]):
         super().__init__()
         self.species = tuple(species)
-        table = torch.full((max(species) + 1,), UNKNOWN)
+        table = torch.full((N_ELEMENTS + 1,), UNKNOWN)
         table[list(species)] = torch.arange(len(species))
         self.register_buffer("table", table, persistent=False)
 
     def forward(self, numbers: Tensor) -> Tensor:
         """numbers (atom,) -> index (atom,)"""
-        index = self.table[numbers.clamp(max=len(self.table) - 1)]
-        index = torch.where(numbers < len(self.table), index, UNKNOWN)
+        index = self.table.index_select(0, numbers)
         if (index < 0).any():
             atom = int(torch.nonzero(index < 0)[0])
             raise ValueError(

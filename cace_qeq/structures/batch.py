@@ -114,12 +114,17 @@ class AtomicBatch:
         return self.cells.shape[0]
 
     @property
+    def periodic(self) -> bool:
+        """Whether any structure is, in any direction."""
+        return bool(self.pbc.any())
+
+    @property
     def volumes(self) -> Tensor:
         """(structure,)  Å³, zero for a molecule."""
         return torch.linalg.det(self.cells).abs()
 
     def to(self, device: torch.device | str) -> "AtomicBatch":
-        return moved(self, device)
+        return self if self.positions.device == torch.device(device) else moved(self, device)
 
     def strained(self, strain: Tensor) -> "AtomicBatch":
         """Positions and cells times (1 + strain), with the integers of neighbours and k vectors kept.
@@ -131,9 +136,10 @@ class AtomicBatch:
         return replace(self, positions=positions, cells=self.cells @ deformation)
 
     def displacements(self) -> Tensor:
-        """(atom, slot, 3)  Å  from each receiver to its neighbours, PADDING_DISTANCE along x in padding."""
+        """(atom, slot, 3)  Å  from each receiver to its neighbours, PADDING_DISTANCE along each axis in padding."""
         table = self.neighbors
         senders = self.positions.index_select(0, table.index.flatten()).view(*table.index.shape, 3)
-        images = table.shift.to(self.cells.dtype) @ self.cells.index_select(0, self.structure)
-        padding = self.positions.new_tensor([PADDING_DISTANCE, 0.0, 0.0])
-        return torch.where(table.mask.unsqueeze(-1), senders + images - self.positions.unsqueeze(1), padding)
+        vectors = senders - self.positions.unsqueeze(1)
+        if self.periodic:
+            vectors = vectors + table.shift.to(self.cells.dtype) @ self.cells.index_select(0, self.structure)
+        return torch.where(table.mask.unsqueeze(-1), vectors, PADDING_DISTANCE)

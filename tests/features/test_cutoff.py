@@ -1,8 +1,7 @@
 import pytest
 import torch
 
-from cace_qeq.features import polynomial_envelope
-from cace_qeq.features.cutoff import polynomial_envelope_slope
+from cace_qeq.features.cutoff import envelope_slope, polynomial_envelope, reduced
 
 
 def distances(*values: float) -> torch.Tensor:
@@ -42,4 +41,4 @@ def test_envelope_starts_at_one():
 def test_slope_is_the_derivative():
     distance = torch.linspace(0.0, 6.0, 50, dtype=torch.float64, requires_grad=True)
     (slope,) = torch.autograd.grad(polynomial_envelope(distance, 5.5).sum(), distance)
-    torch.testing.assert_close(polynomial_envelope_slope(distance, 5.5), slope, rtol=0, atol=1e-12)
+    torch.testing.assert_close(envelope_slope(reduced(distance, 5.5)) / 5.5, slope, rtol=0, atol=1e-12)

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from cace_qeq.features import bessel_basis, polynomial_envelope
-from cace_qeq.features.radial import radial_functions, radial_slopes
+from cace_qeq.features.radial import radial_functions
 
 CUTOFF = 5.5
 
@@ -83,11 +83,15 @@ def test_padding_contributes_exact_zeros(dtype):
     assert not value.any() and not slope.any() and not curvature.any()
 
 
-def test_functions_with_envelope_and_their_slopes():
+@pytest.mark.parametrize("equal_slopes", [False, True])
+def test_functions_with_envelope_and_their_slopes(equal_slopes):
     distance = torch.linspace(0.05, 6.0, 60, dtype=torch.float64).requires_grad_()
     product = bessel_basis(distance, CUTOFF, 8) * polynomial_envelope(distance, CUTOFF).unsqueeze(-1)
+    if equal_slopes:
+        product = product / torch.arange(1, 9)
     row = distance.view(1, 1, -1)
-    torch.testing.assert_close(radial_functions(row, CUTOFF, 8)[0].T, product, rtol=0, atol=1e-13)
-    for function, slope in zip(product.T, radial_slopes(row, CUTOFF, 8)[0], strict=True):
+    functions = radial_functions(CUTOFF, 8, equal_slopes, torch.float64, torch.device("cpu"))
+    torch.testing.assert_close(functions(row)[0].T, product, rtol=0, atol=1e-13)
+    for function, slope in zip(product.T, functions.slopes(row)[0], strict=True):
         (expected,) = torch.autograd.grad(function.sum(), distance, retain_graph=True)
         torch.testing.assert_close(slope, expected, rtol=0, atol=1e-11)

@@ -10,9 +10,10 @@ import zoo
 from cace_qeq.config import ModelConfig
 from cace_qeq.features import harmonics, independent_monomials
 from cace_qeq.model import CACEQEq
+from cace_qeq.nn import ace
 from cace_qeq.nn.ace import Environments, ExpansionSettings, environments
 from cace_qeq.nn.covariants import MessageSettings
-from cace_qeq.nn.equivariant import CovariantMessage, EquivariantACE, Surroundings
+from cace_qeq.nn.equivariant import CovariantMessage, EquivariantACE
 
 SETTINGS = ExpansionSettings(3, 4.0, 5, 3, 6, 3, 3, "complete", "none")
 
@@ -42,10 +43,9 @@ def representation(rank: int) -> EquivariantACE:
 
 def covariants(built: EquivariantACE, around: Environments) -> Tensor:
     """What atoms send in the second round.  (component, atom, channel)"""
-    surroundings = Surroundings.of(around, SETTINGS.l_max)
     (first, powers), (second, _), _ = built.rounds()
     assert isinstance(second, CovariantMessage)
-    arrived = first(surroundings, built.embedding[species()], species())
+    arrived = first([around], built.embedding[species()], species())
     return second.covariants(powers(arrived, species()), species())
 
 
@@ -94,6 +94,17 @@ def test_messages_carry_what_the_first_round_cannot_see():
     first_round = SETTINGS.species_channels + SETTINGS.channels * SETTINGS.body_order
     assert change[:first_round].max() == 0
     assert change[first_round:].max() > 1e-3
+
+
+def test_parts_give_what_the_whole_gives(monkeypatch):
+    built, around = representation(2), cluster(torch.eye(3, dtype=torch.float64))
+    found = []
+    for rows in (12, 5):
+        monkeypatch.setattr(ace, "SMALLEST_PART", rows)
+        vectors = around.displacements.clone().requires_grad_()
+        features = built(replace(around, displacements=vectors), species())
+        found.append([features, *torch.autograd.grad(features.square().sum(), vectors)])
+    torch.testing.assert_close(found[1], found[0], rtol=1e-12, atol=1e-12)
 
 
 def test_an_under_sampled_quadrature_is_refused():
