@@ -96,7 +96,7 @@ def equilibrium_of(batch: AtomicBatch, wishes: Wishes, background: Background, s
     """
     geometry = charge_geometry(batch)
     parameters, walls, bonds = wishes.parameters, wishes.walls, wishes.bonds
-    imposed = imposed_potential(geometry, parameters.width, batch.imposed)
+    imposed = imposed_potential(geometry, parameters.width, batch.imposed, background)
     felt = replace(parameters, electronegativity=parameters.electronegativity + imposed)
     constraints = constraints_of(geometry, batch.imposed, batch.total_charge)
     if bonds is not None:

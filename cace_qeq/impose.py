@@ -35,8 +35,8 @@ def impose(conditions: Conditions, boundary: Boundary) -> Imposed:
     """Conditions of one structure as tensors.
 
     Raises ValueError for groups that overlap, charges that contradict each other, potentials without a reference,
-    fields along periodic directions or on charged slabs, external charges of periodic structures or on atoms, and
-    numbers that are not finite or of another shape.
+    fields along periodic directions or on charged slabs, external charges on atoms or their images, and numbers that
+    are not finite or of another shape.
     """
     n_atoms = len(boundary.positions)
     if conditions.empty:
@@ -155,19 +155,24 @@ def checked_external(conditions: Conditions, boundary: Boundary) -> ExternalChar
     widths = conditions.external_widths if len(conditions.external_widths) else [0.0] * count
     if not count and not len(conditions.external_positions):
         return nothing_imposed(0).external
-    found = ExternalCharges(
+    found = ExternalCharges.of_one(
         positions=numbers(conditions.external_positions, "external_positions", 2),
         charge=numbers(conditions.external_charges, "external_charges", 1),
         width=numbers(widths, "external_widths", 1),
-        structure=torch.zeros(count, dtype=torch.int64),
     )
     if (*found.positions.shape, len(found.width)) != (count, 3, count) or (found.width < 0).any():
         raise ValueError(
             f"{count} external charges, positions of shape {tuple(found.positions.shape)} and {len(found.width)} "
             "widths, expected as many of each, (external, 3) and widths of zero or more"
         )
-    if count and boundary.pbc.any():
-        raise ValueError("external charges around a periodic structure are not supported, expected a molecule")
-    if count and torch.cdist(found.positions.detach(), boundary.positions.detach()).min() < CLOSEST:
+    if count and smallest_distance(found.positions.detach(), boundary) < CLOSEST:
         raise ValueError(f"an external charge is less than {CLOSEST} Å from an atom; check positions and units")
     return found
+
+
+def smallest_distance(places: Tensor, boundary: Boundary) -> float:
+    """Å, between places and the atoms or their images, if it is much smaller than the cell."""
+    cell = boundary.cell.detach()
+    inverse = torch.linalg.pinv(cell)  # of the periodic directions alone
+    between = places.unsqueeze(1) - boundary.positions.detach()
+    return float((between - (between @ inverse).round() @ cell).norm(dim=-1).min())

@@ -4,7 +4,7 @@ Forces and stress are derivatives of the one energy. Where it is not stationary 
 implicit derivative supplies the adjoint term L.(dχ/dR + dA/dR q) of the theory page, to any order.
 """
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
@@ -29,7 +29,7 @@ class Prediction:
     dipole                (structure, 3)     e Å     about the centre of mass; NaN likewise, or if periodic
     short_range_energy    (structure,)       eV      reference energies included
     electrostatic_energy  (structure,)       eV
-    external_forces       (external, 3)      eV/Å    on the external charges around molecules, by the atoms
+    external_forces       (external, 3)      eV/Å    on the external charges, by the atoms
     """
 
     energy: Tensor
@@ -82,13 +82,11 @@ def differentiable_energies(model: CACEQEq, batch: AtomicBatch) -> Prediction:
 def _predict(model: CACEQEq, batch: AtomicBatch, keep_graph: bool) -> Prediction:
     keep_freed_memory()
     strain = torch.zeros_like(batch.cells, requires_grad=True)
-    around = batch.imposed.external
-    external = replace(around, positions=around.positions.clone().requires_grad_())
-    strained = replace(batch.strained(strain), imposed=replace(batch.imposed, external=external))
+    strained = batch.strained(strain)
     energies = model(strained)
     slopes = torch.autograd.grad(
         energies.total.sum(),
-        [strained.positions, strain, external.positions],
+        [strained.positions, strain, strained.imposed.external.positions],
         create_graph=keep_graph,
         allow_unused=True,  # without external charges
         materialize_grads=True,

@@ -2,10 +2,16 @@
 
 import numpy as np
 import pytest
+import torch
 from ase.calculators.calculator import PropertyNotImplementedError
 from ase.stress import full_3x3_to_voigt_6_stress
 
+import zoo
 from cace_qeq.calculator import CACEQEqCalculator
+from cace_qeq.electrostatics import Solver
+from cace_qeq.model import CACEQEq, ModelConfig
+from cace_qeq.prediction import predict
+from cace_qeq.structures import collate, to_batch
 from calculated import ethanol, salt
 from small_models import cluster, crystal, untrained_model
 
@@ -59,6 +65,30 @@ def test_forces_on_external_charges_balance_those_on_atoms():
     found = atoms.get_forces().sum(axis=0) + atoms.calc.results["external_forces"].sum(axis=0)
     np.testing.assert_allclose(found, inner, atol=1e-10)
     assert np.abs(atoms.calc.results["external_forces"]).max() > 1e-3
+
+
+@pytest.mark.parametrize("solver", [Solver("dense"), Solver("mesh", tolerance=1e-9)], ids=["dense", "mesh"])
+def test_kept_lists_hold_the_pairs_of_external_charges_that_move(solver):
+    """As lists made anew; far images of the charge come and go on its way through the crystal."""
+    atoms = salt()
+    atoms.calc = CACEQEqCalculator(untrained_model(crystal()), solver=solver)
+    atoms.info.update(external_charges=[1.0], external_widths=[0.4])
+    for step in range(4):
+        atoms.info["external_positions"] = [[1.3 + 0.2 * step, 1.4 - 3.0 * (step > 2), 1.5]]
+        kept = atoms.get_potential_energy(), atoms.get_forces().sum(axis=0) + atoms.calc.results["external_forces"][0]
+        anew = CACEQEqCalculator(atoms.calc.model, solver=solver).get_potential_energy(atoms)
+        assert kept[0] == pytest.approx(anew, abs=1e-7)
+        np.testing.assert_allclose(kept[1], 0.0, atol=1e-8 if solver.method == "dense" else 1e-3)
+
+
+def test_a_batch_of_structures_in_surroundings_gives_what_they_give_alone():
+    model = CACEQEq(ModelConfig(species=zoo.SPECIES, cutoff=4.0, channels=2, layers=1, hidden=(4,)))
+    makers = (zoo.crystal_in_surroundings, zoo.ethanol_in_surroundings, zoo.crystal, zoo.slab_in_surroundings)
+    batches = [to_batch(atoms, model.geometry, atoms.info["total_charge"]) for atoms in (make() for make in makers)]
+    together, alone = predict(model, collate(batches)), [predict(model, batch) for batch in batches]
+    for name in ("energy", "forces", "stress", "charges", "external_forces"):
+        expected = torch.cat([getattr(prediction, name) for prediction in alone])
+        torch.testing.assert_close(getattr(together, name), expected, rtol=0, atol=1e-6, equal_nan=True)
 
 
 def test_charges_in_a_wire_are_refused():

@@ -3,15 +3,11 @@
 from cace_qeq.conditions import Conditions
 from cace_qeq.electrostatics.bonds import Bonds, cut_between, equilibrate_bonds
 from cace_qeq.electrostatics.conjugate_gradients import ConvergenceError
-from cace_qeq.electrostatics.constraints import (
-    Constraints,
-    constraints_of,
-    imposed_potential,
-    total_charge_alone,
-)
+from cace_qeq.electrostatics.constraints import Constraints, constraints_of, total_charge_alone
 from cace_qeq.electrostatics.geometry import ChargeGeometry
 from cace_qeq.electrostatics.kernels import Background
 from cace_qeq.electrostatics.matrix import coulomb_matrix
+from cace_qeq.electrostatics.potentials import imposed_potential
 from cace_qeq.electrostatics.qeq import ChargeParameters, Equilibrium, equilibrate
 from cace_qeq.electrostatics.shells import Walls, equilibrate_shells
 from cace_qeq.electrostatics.single import ChargeSolution, solve_charges

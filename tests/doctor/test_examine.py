@@ -22,13 +22,22 @@ KINDS = {
 }
 
 
+BOUNDARIES = [
+    zoo.charged_slab,
+    zoo.far_dimer,
+    zoo.primitive_salt,
+    zoo.slab_in_surroundings,
+    zoo.crystal_in_surroundings,
+]
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_kind_of_model_is_healthy(kind):
     model = untrained_model(crystal(), **KINDS[kind])
     assert failed(list(examine(model, samples(model.config.species)["skewed crystal"]))) == []
 
 
-@pytest.mark.parametrize("make", [zoo.charged_slab, zoo.far_dimer, zoo.primitive_salt], ids=lambda make: make.__name__)
+@pytest.mark.parametrize("make", BOUNDARIES, ids=lambda make: make.__name__)
 def test_every_boundary(make):
     assert failed(list(examine(healthy(), make()))) == []
 
