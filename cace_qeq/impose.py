@@ -23,12 +23,14 @@ class Boundary:
     cell          (3, 3)     Å
     pbc           (3,)       bool
     total_charge             e, NaN where electrodes decide
+    bonded                   charge flows along bonds, so that atoms beside electrodes may have it from these
     """
 
     positions: Tensor
     cell: Tensor
     pbc: Tensor
     total_charge: float
+    bonded: bool = False
 
 
 def impose(conditions: Conditions, boundary: Boundary) -> Imposed:
@@ -115,7 +117,7 @@ def refuse_contradiction(fragment: Tensor, charges: Tensor, total_charge: float)
 def refuse_missing_reference(fragment: Tensor, electrode: Tensor, potentials: Tensor, boundary: Boundary) -> None:
     """A potential counts from the vacuum of an open structure of any charge, or from another electrode's."""
     loose = ((fragment < 0) & (electrode < 0)).nonzero().flatten().tolist()
-    if loose:
+    if loose and not boundary.bonded:
         raise ValueError(
             f"atom {loose[0]} ({len(loose)} in all) is in no electrode and in no fragment, so that its potential "
             "has no reference; put it into a fragment with a charge, or into an electrode"

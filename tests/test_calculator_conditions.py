@@ -67,6 +67,34 @@ def test_forces_on_external_charges_balance_those_on_atoms():
     assert np.abs(atoms.calc.results["external_forces"]).max() > 1e-3
 
 
+@pytest.mark.parametrize("changes", [{}, {"closed_shells": True}], ids=["bonds", "bonds and shells"])
+def test_an_electrode_feeds_atoms_that_bonds_connect_with_it(changes):
+    """The grand potential counts all that the source gives: -μ of it, wherever it ends."""
+    atoms = cluster()
+    atoms.calc = CACEQEqCalculator(untrained_model(crystal(), charge_flow="bonds", **changes))
+    atoms.arrays["electrode"] = np.array([0, 0, 0, 0, -1, -1, -1, -1])
+    step = 0.01
+
+    def energy(potential):
+        atoms.info["electrode_potentials"] = [potential]
+        return atoms.get_potential_energy()
+
+    slope = (8 * (energy(step - 4) - energy(-step - 4)) - energy(2 * step - 4) + energy(-2 * step - 4)) / (12 * step)
+    energy(-4.0)
+    assert slope == pytest.approx(-atoms.get_charges().sum(), abs=1e-7)
+    assert np.abs(atoms.get_charges()[4:]).min() > 1e-3
+    forces, there = atoms.get_forces(), atoms.positions.copy()
+    atoms.positions[4, 0] += 1e-3
+    ahead = atoms.get_potential_energy()
+    atoms.positions[4, 0] -= 2e-3
+    assert (atoms.get_potential_energy() - ahead) / 2e-3 == pytest.approx(forces[4, 0], abs=1e-5)
+    atoms.positions = there
+    assert atoms.get_potential_energies().sum() == pytest.approx(atoms.get_potential_energy(), abs=1e-9)
+    atoms.calc = CACEQEqCalculator(untrained_model(crystal()))
+    with pytest.raises(ValueError, match="is in no electrode and in no fragment"):
+        atoms.get_potential_energy()
+
+
 @pytest.mark.parametrize("solver", [Solver("dense"), Solver("mesh", tolerance=1e-9)], ids=["dense", "mesh"])
 def test_kept_lists_hold_the_pairs_of_external_charges_that_move(solver):
     """As lists made anew; far images of the charge come and go on its way through the crystal."""
@@ -81,9 +109,16 @@ def test_kept_lists_hold_the_pairs_of_external_charges_that_move(solver):
         np.testing.assert_allclose(kept[1], 0.0, atol=1e-8 if solver.method == "dense" else 1e-3)
 
 
-def test_a_batch_of_structures_in_surroundings_gives_what_they_give_alone():
-    model = CACEQEq(ModelConfig(species=zoo.SPECIES, cutoff=4.0, channels=2, layers=1, hidden=(4,)))
-    makers = (zoo.crystal_in_surroundings, zoo.ethanol_in_surroundings, zoo.crystal, zoo.slab_in_surroundings)
+@pytest.mark.parametrize("changes", [{}, {"charge_flow": "bonds", "closed_shells": True}], ids=["free", "bonds"])
+def test_a_batch_of_structures_under_conditions_gives_what_they_give_alone(changes):
+    model = CACEQEq(ModelConfig(species=zoo.SPECIES, cutoff=4.0, channels=2, layers=1, hidden=(4,), **changes))
+    makers = (
+        zoo.crystal_in_surroundings,
+        zoo.ethanol_in_surroundings,
+        zoo.hydronium_at_a_potential,
+        zoo.crystal,
+        zoo.slab_in_surroundings,
+    )
     batches = [to_batch(atoms, model.geometry, atoms.info["total_charge"]) for atoms in (make() for make in makers)]
     together, alone = predict(model, collate(batches)), [predict(model, batch) for batch in batches]
     for name in ("energy", "forces", "stress", "charges", "external_forces"):

@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -27,6 +28,15 @@ def test_groups_become_labels_and_numbers():
     assert imposed.field.tolist() == [[0.0, 0.1, 0.0]]
     electrodes = impose(Conditions(electrodes=HALVES), OPEN)
     assert electrodes.potential.tolist() == [0.5, 0.5, -0.5, -0.5]
+
+
+def test_atoms_that_bonds_connect_with_an_electrode_need_no_fragment():
+    conditions = Conditions(electrodes=[([0, 1], 1.0)])
+    found = impose(conditions, replace(boundary(total_charge=math.nan), bonded=True))
+    assert found.potential[:2].tolist() == [1.0, 1.0]
+    assert found.potential[2:].isnan().all()
+    with pytest.raises(ValueError, match="atom 2 .2 in all. is in no electrode and in no fragment"):
+        impose(conditions, boundary(total_charge=math.nan))
 
 
 def test_no_conditions_impose_nothing():

@@ -21,6 +21,7 @@ class GeometrySettings:
     accuracy           of the Ewald sums
     method             of finding charges
     mesh_accuracy      of particle-mesh sums
+    bonded             whether charge flows along bonds
     """
 
     cutoff: float
@@ -28,6 +29,7 @@ class GeometrySettings:
     accuracy: float = 1e-10
     method: Method = "auto"
     mesh_accuracy: float = 1e-5
+    bonded: bool = False
 
 
 @dataclass(frozen=True)

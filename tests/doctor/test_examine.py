@@ -17,6 +17,7 @@ KINDS = {
     "coulomb": {"energy": "coulomb", "charge_feedback": "readout"},
     "shells": {"closed_shells": True},
     "bonds": {"charge_flow": "bonds"},
+    "bonds and shells": {"charge_flow": "bonds", "closed_shells": True},
     "none": {"energy": "none"},
     "equivariant": {"message_rank": 1, "layers": 2},
 }

@@ -51,7 +51,8 @@ class Sites:
         """raises  ValueError naming the frame for conditions that `impose` refuses; without charges there are none"""
         if settings.largest_width == 0:
             return cls(atoms, nothing_imposed(len(atoms)), total_charge)
-        boundary = Boundary(torch.tensor(atoms.positions), periodic_cell(atoms), torch.tensor(atoms.pbc), total_charge)
+        places, pbc = torch.tensor(atoms.positions), torch.tensor(atoms.pbc)
+        boundary = Boundary(places, periodic_cell(atoms), pbc, total_charge, settings.bonded)
         return cls(atoms, imposed_on(atoms, boundary), total_charge)
 
     @property
