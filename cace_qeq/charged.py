@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 
+import torch
 from torch import Tensor
 
 from cace_qeq.electrostatics import (
@@ -9,13 +10,14 @@ from cace_qeq.electrostatics import (
     Bonds,
     ChargeGeometry,
     ChargeParameters,
+    Circuit,
     Constraints,
     Equilibrium,
     Solver,
     Task,
     Walls,
+    circuit_of,
     constraints_of,
-    cut_between,
     equilibrate_bonds,
     equilibrate_shells,
     find_charges,
@@ -31,7 +33,7 @@ class Wishes:
 
     parameters  of the atoms
     walls       of their shells, None without closed shells
-    bonds       that charge flows along, None where it flows freely
+    bonds       that charge may flow along, None where it flows freely
     """
 
     parameters: ChargeParameters
@@ -47,6 +49,7 @@ class Charged:
     wishes       of the atoms themselves
     imposed      (atom,)  eV/e, what a charge costs beside its electronegativity: fields, electrodes, external charges
     constraints  on the charges
+    circuit      that charge flows in, None where it flows freely
     equilibrium  under all of these
     """
 
@@ -54,6 +57,7 @@ class Charged:
     wishes: Wishes
     imposed: Tensor
     constraints: Constraints
+    circuit: Circuit | None
     equilibrium: Equilibrium
 
     @property
@@ -63,8 +67,8 @@ class Charged:
 
     @property
     def coulomb_energy(self) -> Tensor:
-        """(structure,)  eV, v.q + q.A q / 2"""
-        return self.equilibrium.coulomb_energy + self.geometry.summed(self.imposed * self.equilibrium.charges)
+        """(structure,)  eV, v.q + q.A q / 2, and what sources pay for charge that flows on along bonds"""
+        return self.equilibrium.coulomb_energy + self.geometry.summed(self.imposed_parts)
 
     @property
     def stationary_parts(self) -> Tensor:
@@ -73,7 +77,7 @@ class Charged:
         parts = self.coulomb_parts + charges * (of_atoms.electronegativity + of_atoms.hardness * charges / 2)
         if walls is not None:
             parts = parts + walls.energy(charges)
-        return parts if self.wishes.bonds is None else parts + self.wishes.bonds.energies(self.slope)
+        return parts if self.circuit is None else parts + self.circuit.energies(self.slope)
 
     @property
     def slope(self) -> Tensor:
@@ -85,30 +89,37 @@ class Charged:
     @property
     def coulomb_parts(self) -> Tensor:
         """(atom,)  eV, that add up to the energy"""
-        return self.equilibrium.charges * (self.imposed + self.equilibrium.potential / 2)
+        return self.imposed_parts + self.equilibrium.charges * self.equilibrium.potential / 2
+
+    @property
+    def imposed_parts(self) -> Tensor:
+        """(atom,)  eV, of fields, external charges and sources"""
+        parts = self.imposed * self.equilibrium.charges
+        return parts if self.circuit is None else parts + self.circuit.paid(self.slope)
 
 
 def equilibrium_of(batch: AtomicBatch, wishes: Wishes, background: Background, solver: Solver) -> Charged:
     """Charges that minimise E_qeq under the conditions of the batch.
 
-    Raises ValueError for structures that `charge_geometry` refuses, electrodes where charge flows along bonds alone,
-    and charges without a minimum.
+    Raises ValueError for structures that `charge_geometry` refuses, and charges without a minimum.
     """
     geometry = charge_geometry(batch)
-    parameters, walls, bonds = wishes.parameters, wishes.walls, wishes.bonds
-    imposed = imposed_potential(geometry, parameters.width, batch.imposed)
+    parameters = wishes.parameters
+    imposed = imposed_potential(geometry, parameters.width, batch.imposed, background)
     felt = replace(parameters, electronegativity=parameters.electronegativity + imposed)
     constraints = constraints_of(geometry, batch.imposed, batch.total_charge)
-    if bonds is not None:
-        bonds = cut_between(bonds, geometry, constraints)
+    circuit = None if wishes.bonds is None else circuit_of(geometry, wishes.bonds, constraints, batch.imposed.potential)
 
     def solve(quadratic: ChargeParameters) -> Equilibrium:
-        if bonds is not None:
-            return equilibrate_bonds(geometry, quadratic, constraints, bonds, background)
+        if circuit is not None:
+            return equilibrate_bonds(geometry, quadratic, circuit, background)
         return find_charges(Task(geometry, quadratic, constraints, batch.start), background, solver)
 
-    found = solve(felt) if walls is None else equilibrate_shells(geometry, solve, felt, walls)
-    return Charged(geometry, Wishes(parameters, walls, bonds), imposed, constraints, found)
+    def flow(slope: Tensor) -> Tensor:
+        return torch.zeros_like(slope) if circuit is None else circuit.energies(slope) + circuit.paid(slope)
+
+    found = solve(felt) if wishes.walls is None else equilibrate_shells(geometry, solve, felt, wishes.walls, flow)
+    return Charged(geometry, wishes, imposed, constraints, circuit, found)
 
 
 def charge_geometry(batch: AtomicBatch) -> ChargeGeometry:

@@ -4,7 +4,7 @@ Floor zero: structures read them from files, electrostatics and models act on th
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import torch
@@ -21,7 +21,8 @@ class Conditions:
     electrodes          groups of atoms at a potential, exchanging charge with its source, [([3, 4], 0.5), ...];
                         eV/e for a charge of one e, so that the energy is E - Σ μ Q of the groups
     field               (3,)           V/Å, uniform, along open directions
-    external_positions  (external, 3)  Å, Gaussian charges around a molecule, which stay as they are
+    external_positions  (external, 3)  Å, Gaussian charges around, which stay as they are; in slabs and crystals with
+                        all their periodic images
     external_charges    (external,)    e
     external_widths     (external,)    Å, zero for point charges; zero for all if left out
     """
@@ -47,12 +48,34 @@ class ExternalCharges:
     charge     (external,)    e
     width      (external,)    Å
     structure  (external,)    int64, ascending
+    center     (pair,)        int64, atoms; real-space Ewald pairs with the atoms of slabs and crystals (`with_pairs`)
+    neighbor   (pair,)        int64, external charges
+    shift      (pair, 3)      int64, lattice vectors added to the external charge
     """
 
     positions: Tensor
     charge: Tensor
     width: Tensor
     structure: Tensor
+    center: Tensor
+    neighbor: Tensor
+    shift: Tensor
+
+    @classmethod
+    def of_one(cls, positions: Tensor, charge: Tensor, width: Tensor) -> "ExternalCharges":
+        """Of one structure, without pairs."""
+        index = torch.zeros(0, dtype=torch.int64)
+        structure = torch.zeros(len(charge), dtype=torch.int64)
+        return cls(positions, charge, width, structure, index, index, torch.zeros(0, 3, dtype=torch.int64))
+
+    def shifted(self, structures: int, atoms: int, external: int) -> "ExternalCharges":
+        """Behind that many others in a batch."""
+        return replace(
+            self,
+            structure=self.structure + structures,
+            center=self.center + atoms,
+            neighbor=self.neighbor + external,
+        )
 
 
 @dataclass(frozen=True)
@@ -74,6 +97,10 @@ class Imposed:
     field: Tensor
     external: ExternalCharges
 
+    def with_pairs(self, center: Tensor, neighbor: Tensor, shift: Tensor) -> "Imposed":
+        """With real-space pairs of atoms and external charges."""
+        return replace(self, external=replace(self.external, center=center, neighbor=neighbor, shift=shift))
+
 
 def nothing_imposed(n_atoms: int) -> Imposed:
     """For one structure."""
@@ -84,18 +111,16 @@ def nothing_imposed(n_atoms: int) -> Imposed:
         fragment_structure=index,
         potential=torch.full((n_atoms,), torch.nan, dtype=torch.float64),
         field=torch.zeros(1, 3, dtype=torch.float64),
-        external=ExternalCharges(torch.zeros(0, 3, dtype=torch.float64), number, number, index),
+        external=ExternalCharges.of_one(torch.zeros(0, 3, dtype=torch.float64), number, number),
     )
 
 
 def collate_imposed(parts: Sequence[Imposed]) -> Imposed:
     """Conditions of several batches as one."""
-    first_structure, first_fragment = 0, 0
+    first_structure, first_fragment, first_atom, first_external = 0, 0, 0, 0
     shifted = []
     for part in parts:
         moved = torch.where(part.fragment >= 0, part.fragment + first_fragment, -1)
-        external = (part.external.positions, part.external.charge, part.external.width)
-        owner = part.external.structure + first_structure
         shifted.append(
             Imposed(
                 moved,
@@ -103,11 +128,20 @@ def collate_imposed(parts: Sequence[Imposed]) -> Imposed:
                 part.fragment_structure + first_structure,
                 part.potential,
                 part.field,
-                ExternalCharges(*external, owner),
+                part.external.shifted(first_structure, first_atom, first_external),
             )
         )
         first_structure += len(part.field)
         first_fragment += len(part.fragment_charge)
+        first_atom += len(part.fragment)
+        first_external += len(part.external.charge)
     flat = {f.name: torch.cat([getattr(p, f.name) for p in shifted]) for f in fields(Imposed) if f.name != "external"}
     around = (torch.cat([getattr(p.external, f.name) for p in shifted]) for f in fields(ExternalCharges))
     return Imposed(**flat, external=ExternalCharges(*around))
+
+
+def split_pairs(center: Tensor, neighbor: Tensor, n_atoms: int) -> tuple[Tensor, Tensor]:
+    """Indices of the pairs among atoms, and of those of an atom and one of the charges that follow them."""
+    within = ((center < n_atoms) & (neighbor < n_atoms)).nonzero().flatten()
+    across = ((center < n_atoms) & (neighbor >= n_atoms)).nonzero().flatten()
+    return within, across

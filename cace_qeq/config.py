@@ -124,8 +124,6 @@ class ModelConfig(Settings):
                     raise ValueError(f"{name} is for equivariant messages; set message_rank to 1, 2 or 3 with it")
         if self.energy == "none" and self.closed_shells:
             raise ValueError('energy="none" has no charges that closed_shells could hold; choose another energy')
-        if self.closed_shells and self.charge_flow != "free":
-            raise ValueError('closed_shells needs charge_flow="free": Newton\'s method does not know what bonds cost')
         if self.energy == "none" and self.charge_flow != "free":
             raise ValueError('energy="none" has no charges that flow; set charge_flow="free" or choose another energy')
         if self.energy == "none" and self.charge_feedback != "none":

@@ -23,20 +23,22 @@ class Boundary:
     cell          (3, 3)     Å
     pbc           (3,)       bool
     total_charge             e, NaN where electrodes decide
+    bonded                   charge flows along bonds, so that atoms beside electrodes may have it from these
     """
 
     positions: Tensor
     cell: Tensor
     pbc: Tensor
     total_charge: float
+    bonded: bool = False
 
 
 def impose(conditions: Conditions, boundary: Boundary) -> Imposed:
     """Conditions of one structure as tensors.
 
     Raises ValueError for groups that overlap, charges that contradict each other, potentials without a reference,
-    fields along periodic directions or on charged slabs, external charges of periodic structures or on atoms, and
-    numbers that are not finite or of another shape.
+    fields along periodic directions or on charged slabs, external charges on atoms or their images, and numbers that
+    are not finite or of another shape.
     """
     n_atoms = len(boundary.positions)
     if conditions.empty:
@@ -115,7 +117,7 @@ def refuse_contradiction(fragment: Tensor, charges: Tensor, total_charge: float)
 def refuse_missing_reference(fragment: Tensor, electrode: Tensor, potentials: Tensor, boundary: Boundary) -> None:
     """A potential counts from the vacuum of an open structure of any charge, or from another electrode's."""
     loose = ((fragment < 0) & (electrode < 0)).nonzero().flatten().tolist()
-    if loose:
+    if loose and not boundary.bonded:
         raise ValueError(
             f"atom {loose[0]} ({len(loose)} in all) is in no electrode and in no fragment, so that its potential "
             "has no reference; put it into a fragment with a charge, or into an electrode"
@@ -155,19 +157,24 @@ def checked_external(conditions: Conditions, boundary: Boundary) -> ExternalChar
     widths = conditions.external_widths if len(conditions.external_widths) else [0.0] * count
     if not count and not len(conditions.external_positions):
         return nothing_imposed(0).external
-    found = ExternalCharges(
+    found = ExternalCharges.of_one(
         positions=numbers(conditions.external_positions, "external_positions", 2),
         charge=numbers(conditions.external_charges, "external_charges", 1),
         width=numbers(widths, "external_widths", 1),
-        structure=torch.zeros(count, dtype=torch.int64),
     )
     if (*found.positions.shape, len(found.width)) != (count, 3, count) or (found.width < 0).any():
         raise ValueError(
             f"{count} external charges, positions of shape {tuple(found.positions.shape)} and {len(found.width)} "
             "widths, expected as many of each, (external, 3) and widths of zero or more"
         )
-    if count and boundary.pbc.any():
-        raise ValueError("external charges around a periodic structure are not supported, expected a molecule")
-    if count and torch.cdist(found.positions.detach(), boundary.positions.detach()).min() < CLOSEST:
+    if count and smallest_distance(found.positions.detach(), boundary) < CLOSEST:
         raise ValueError(f"an external charge is less than {CLOSEST} Å from an atom; check positions and units")
     return found
+
+
+def smallest_distance(places: Tensor, boundary: Boundary) -> float:
+    """Å, between places and the atoms or their images, if it is much smaller than the cell."""
+    cell = boundary.cell.detach()
+    inverse = torch.linalg.pinv(cell)  # of the periodic directions alone
+    between = places.unsqueeze(1) - boundary.positions.detach()
+    return float((between - (between @ inverse).round() @ cell).norm(dim=-1).min())

@@ -102,6 +102,7 @@ class CACEQEq(KeepsDoubleBuffers):
             self.config.ewald_accuracy,
             "dense" if self.bond_softness is not None else self.solver.method,
             self.solver.mesh_accuracy,
+            self.bond_softness is not None,
         )
 
     @property

@@ -29,7 +29,7 @@ class Prediction:
     dipole                (structure, 3)     e Å     about the centre of mass; NaN likewise, or if periodic
     short_range_energy    (structure,)       eV      reference energies included
     electrostatic_energy  (structure,)       eV
-    external_forces       (external, 3)      eV/Å    on the external charges around molecules, by the atoms
+    external_forces       (external, 3)      eV/Å    on the external charges, by the atoms
     """
 
     energy: Tensor
@@ -84,23 +84,24 @@ def differentiable_energies(model: CACEQEq, batch: AtomicBatch) -> Prediction:
 def differentiated(model: CACEQEq, batch: AtomicBatch, keep_graph: bool) -> tuple[Energies, Slopes]:
     keep_freed_memory()
     strain = torch.zeros_like(batch.cells, requires_grad=True)
-    around = batch.imposed.external
-    external = replace(around, positions=free(around.positions))
-    moved = batch.strained(strain) if batch.periodic else replace(batch, positions=free(batch.positions))
-    energies = model(replace(moved, imposed=replace(batch.imposed, external=external)))
+    moved = batch.strained(strain) if batch.periodic else movable(batch)
+    energies = model(moved)
     slopes = torch.autograd.grad(
         energies.short_range.sum() + energies.electrostatic.sum(),
-        [moved.positions, strain, external.positions],
+        [moved.positions, strain, moved.imposed.external.positions],
         create_graph=keep_graph,
-        allow_unused=True,  # without cells, without external charges
+        allow_unused=True,  # without cells or external charges
         materialize_grads=True,
     )
     return energies, Slopes(*slopes)
 
 
-def free(variable: Tensor) -> Tensor:
-    """To differentiate by."""
-    return variable.clone().requires_grad_()
+def movable(batch: AtomicBatch) -> AtomicBatch:
+    """With positions of atoms and external charges to differentiate by."""
+    around = batch.imposed.external
+    external = replace(around, positions=around.positions.clone().requires_grad_())
+    imposed = replace(batch.imposed, external=external)
+    return replace(batch, positions=batch.positions.clone().requires_grad_(), imposed=imposed)
 
 
 def assembled(batch: AtomicBatch, energies: Energies, slopes: Slopes) -> Prediction:

@@ -2,10 +2,16 @@
 
 import numpy as np
 import pytest
+import torch
 from ase.calculators.calculator import PropertyNotImplementedError
 from ase.stress import full_3x3_to_voigt_6_stress
 
+import zoo
 from cace_qeq.calculator import CACEQEqCalculator
+from cace_qeq.electrostatics import Solver
+from cace_qeq.model import CACEQEq, ModelConfig
+from cace_qeq.prediction import predict
+from cace_qeq.structures import collate, to_batch
 from calculated import ethanol, salt
 from small_models import cluster, crystal, untrained_model
 
@@ -59,6 +65,65 @@ def test_forces_on_external_charges_balance_those_on_atoms():
     found = atoms.get_forces().sum(axis=0) + atoms.calc.results["external_forces"].sum(axis=0)
     np.testing.assert_allclose(found, inner, atol=1e-10)
     assert np.abs(atoms.calc.results["external_forces"]).max() > 1e-3
+
+
+@pytest.mark.parametrize("changes", [{}, {"closed_shells": True}], ids=["bonds", "bonds and shells"])
+def test_an_electrode_feeds_atoms_that_bonds_connect_with_it(changes):
+    """The grand potential counts all that the source gives: -μ of it, wherever it ends."""
+    atoms = cluster()
+    atoms.calc = CACEQEqCalculator(untrained_model(crystal(), charge_flow="bonds", **changes))
+    atoms.arrays["electrode"] = np.array([0, 0, 0, 0, -1, -1, -1, -1])
+    step = 0.01
+
+    def energy(potential):
+        atoms.info["electrode_potentials"] = [potential]
+        return atoms.get_potential_energy()
+
+    slope = (8 * (energy(step - 4) - energy(-step - 4)) - energy(2 * step - 4) + energy(-2 * step - 4)) / (12 * step)
+    energy(-4.0)
+    assert slope == pytest.approx(-atoms.get_charges().sum(), abs=1e-7)
+    assert np.abs(atoms.get_charges()[4:]).min() > 1e-3
+    forces, there = atoms.get_forces(), atoms.positions.copy()
+    atoms.positions[4, 0] += 1e-3
+    ahead = atoms.get_potential_energy()
+    atoms.positions[4, 0] -= 2e-3
+    assert (atoms.get_potential_energy() - ahead) / 2e-3 == pytest.approx(forces[4, 0], abs=1e-5)
+    atoms.positions = there
+    assert atoms.get_potential_energies().sum() == pytest.approx(atoms.get_potential_energy(), abs=1e-9)
+    atoms.calc = CACEQEqCalculator(untrained_model(crystal()))
+    with pytest.raises(ValueError, match="is in no electrode and in no fragment"):
+        atoms.get_potential_energy()
+
+
+@pytest.mark.parametrize("solver", [Solver("dense"), Solver("mesh", tolerance=1e-9)], ids=["dense", "mesh"])
+def test_kept_lists_hold_the_pairs_of_external_charges_that_move(solver):
+    """As lists made anew; far images of the charge come and go on its way through the crystal."""
+    atoms = salt()
+    atoms.calc = CACEQEqCalculator(untrained_model(crystal()), solver=solver)
+    atoms.info.update(external_charges=[1.0], external_widths=[0.4])
+    for step in range(4):
+        atoms.info["external_positions"] = [[1.3 + 0.2 * step, 1.4 - 3.0 * (step > 2), 1.5]]
+        kept = atoms.get_potential_energy(), atoms.get_forces().sum(axis=0) + atoms.calc.results["external_forces"][0]
+        anew = CACEQEqCalculator(atoms.calc.model, solver=solver).get_potential_energy(atoms)
+        assert kept[0] == pytest.approx(anew, abs=1e-7)
+        np.testing.assert_allclose(kept[1], 0.0, atol=1e-8 if solver.method == "dense" else 1e-3)
+
+
+@pytest.mark.parametrize("changes", [{}, {"charge_flow": "bonds", "closed_shells": True}], ids=["free", "bonds"])
+def test_a_batch_of_structures_under_conditions_gives_what_they_give_alone(changes):
+    model = CACEQEq(ModelConfig(species=zoo.SPECIES, cutoff=4.0, channels=2, layers=1, hidden=(4,), **changes))
+    makers = (
+        zoo.crystal_in_surroundings,
+        zoo.ethanol_in_surroundings,
+        zoo.hydronium_at_a_potential,
+        zoo.crystal,
+        zoo.slab_in_surroundings,
+    )
+    batches = [to_batch(atoms, model.geometry, atoms.info["total_charge"]) for atoms in (make() for make in makers)]
+    together, alone = predict(model, collate(batches)), [predict(model, batch) for batch in batches]
+    for name in ("energy", "forces", "stress", "charges", "external_forces"):
+        expected = torch.cat([getattr(prediction, name) for prediction in alone])
+        torch.testing.assert_close(getattr(together, name), expected, rtol=0, atol=1e-6, equal_nan=True)
 
 
 def test_charges_in_a_wire_are_refused():

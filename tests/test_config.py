@@ -48,7 +48,6 @@ def test_frozen():
         ({"energy": "none", "charge_feedback": "readout"}, "no charges to feed back"),
         ({"energy": "none", "closed_shells": True}, "no charges that closed_shells"),
         ({"energy": "none", "charge_flow": "bonds"}, "no charges that flow"),
-        ({"closed_shells": True, "charge_flow": "bonds"}, "closed_shells needs"),
     ],
 )
 def test_wrong_settings_say_what_is_wrong(changes, message):

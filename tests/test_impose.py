@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -29,6 +30,15 @@ def test_groups_become_labels_and_numbers():
     assert electrodes.potential.tolist() == [0.5, 0.5, -0.5, -0.5]
 
 
+def test_atoms_that_bonds_connect_with_an_electrode_need_no_fragment():
+    conditions = Conditions(electrodes=[([0, 1], 1.0)])
+    found = impose(conditions, replace(boundary(total_charge=math.nan), bonded=True))
+    assert found.potential[:2].tolist() == [1.0, 1.0]
+    assert found.potential[2:].isnan().all()
+    with pytest.raises(ValueError, match="atom 2 .2 in all. is in no electrode and in no fragment"):
+        impose(conditions, boundary(total_charge=math.nan))
+
+
 def test_no_conditions_impose_nothing():
     found, expected = impose(Conditions(), PERIODIC), nothing_imposed(4)
     assert found.fragment.tolist() == expected.fragment.tolist()
@@ -36,7 +46,7 @@ def test_no_conditions_impose_nothing():
 
 
 def test_point_charges_need_no_widths():
-    around = Conditions(external_positions=[[5, 0, 0]], external_charges=[1.0])
+    around = Conditions(external_positions=[[6, -6, 2]], external_charges=[1.0])  # of an atom's image, were there any
     assert impose(around, OPEN).external.width.tolist() == [0.0]
 
 
@@ -64,7 +74,7 @@ def test_point_charges_need_no_widths():
         ({"field": [0.0, 0.0, 0.2]}, boundary((True, True, False), 1.0), "field on a slab of total charge 1 e"),
         ({"field": [0.1, 0.2]}, OPEN, "field has shape"),
         ({"field": [0.1, 0.2, math.inf]}, OPEN, "field is .*expected finite"),
-        ({"external_positions": [[5, 0, 0]], "external_charges": [1.0]}, SLAB, "periodic structure are not supported"),
+        ({"external_positions": [[6, -6, 2]], "external_charges": [1.0]}, SLAB, "from an atom"),
         ({"external_positions": [[0, 0, 2]], "external_charges": [1.0]}, OPEN, "from an atom"),
         ({"external_positions": [[5, 0, 0]], "external_charges": [1.0, 2.0]}, OPEN, "expected as many of each"),
         (

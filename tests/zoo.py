@@ -81,6 +81,21 @@ def slab_in_a_field() -> Atoms:
     return atoms
 
 
+def crystal_in_surroundings() -> Atoms:
+    """Charged, among a point charge and a Gaussian wider than any atom, which do not neutralise it."""
+    atoms = charged_crystal()
+    atoms.info.update(external_positions=[[1.4, 1.2, 1.5], [-1.3, 1.6, 4.4]], external_charges=[0.7, -0.4])
+    atoms.info["external_widths"] = [0.0, 2.5]
+    return atoms
+
+
+def slab_in_surroundings() -> Atoms:
+    """With charges above, far from and inside of it."""
+    atoms = slab()
+    atoms.info.update(external_positions=[[1, 1, 5.5], [3, 1, -9], [1, 1, 1.4]], external_charges=[0.7, -0.4, 0.3])
+    return atoms
+
+
 def boxed_molecule() -> Atoms:
     """A molecule in a cell that counts for nothing, since it is periodic in no direction."""
     atoms = ethanol()

@@ -7,7 +7,7 @@ from cace_qeq.charged import Charged
 from cace_qeq.doctor.check import Check
 from cace_qeq.doctor.patient import Patient
 from cace_qeq.electrostatics import coulomb_matrix
-from cace_qeq.electrostatics.bonds import laplacian
+from cace_qeq.electrostatics.bonds import bond_equations
 
 RESIDUAL = 1e-8  # eV/e, or e; a direct solution leaves rounding
 CHARGE_SUM = 1e-9  # e
@@ -21,7 +21,7 @@ def equations(patient: Patient) -> list[Check]:
         return []
     charged = charges_of(patient)
     matrix = coulomb_matrix(charged.geometry, charged.wishes.parameters.width, patient.model.config.background)[0]
-    in_bonds = charged.wishes.bonds is not None
+    in_bonds = charged.circuit is not None
     return [
         Check("residual of the charge equations", residual(charged, matrix), RESIDUAL, "e" if in_bonds else "eV/e"),
         Check("charge sum, all constraints", broken_constraint(charged), CHARGE_SUM, "e"),
@@ -36,7 +36,7 @@ def charges_of(patient: Patient) -> Charged:
 
 
 def residual(charged: Charged, matrix: Tensor) -> float:
-    """Largest part of χ + v + K q that no multiplier takes away, or of q - q⁰ + L (χ + v + K q) in bonds.
+    """Largest part of χ + v + K q that no multiplier takes away; that of the equations of bonds where there are any.
 
     matrix  (atom, atom)  eV/e², A, apart from the solution's own A q, which the equation itself may have given
     """
@@ -45,10 +45,10 @@ def residual(charged: Charged, matrix: Tensor) -> float:
     slope = own + matrix @ charges
     if wishes.walls is not None:
         slope = slope + wishes.walls.slope(charges)
-    if wishes.bonds is None:
+    if charged.circuit is None:
         return float(constraints.balanced(slope.unsqueeze(0)).abs().max())
-    start = constraints.smallest(constraints.values)[0]
-    return float((charges - start + laplacian(charged.geometry, wishes.bonds)[0] @ slope).abs().max())
+    equations, multiplier = bond_equations(charged.geometry, charged.circuit), charged.equilibrium.multipliers[:, 0]
+    return float(equations.residual(charges.unsqueeze(0), slope.unsqueeze(0), multiplier).abs().max())
 
 
 def broken_constraint(charged: Charged) -> float:
@@ -58,15 +58,15 @@ def broken_constraint(charged: Charged) -> float:
 
 
 def condition(charged: Charged, matrix: Tensor) -> float:
-    """Of K on charges with C q = 0, infinite unless positive there; of 1 + L K where charge flows in bonds."""
+    """Of K on charges with C q = 0, infinite unless positive there; of the equations of bonds where there are any."""
     wishes = charged.wishes
     hardness = wishes.parameters.hardness
     if wishes.walls is not None:
         hardness = hardness + wishes.walls.curvature(charged.equilibrium.charges)
     stiffness = matrix + torch.diag(hardness)
-    if wishes.bonds is not None:
-        one = torch.eye(len(matrix), dtype=matrix.dtype)
-        return float(torch.linalg.cond(one + laplacian(charged.geometry, wishes.bonds)[0] @ stiffness))
+    if charged.circuit is not None:
+        equations = bond_equations(charged.geometry, charged.circuit)
+        return float(torch.linalg.cond(equations.system(stiffness.unsqueeze(0))[0]))
     rows = charged.constraints.rows[0, charged.constraints.active[0]]
     allowed = torch.linalg.qr(rows.T, mode="complete").Q[:, len(rows) :]
     if not allowed.shape[1]:

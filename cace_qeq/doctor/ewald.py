@@ -2,12 +2,14 @@
 
 from dataclasses import replace
 
+import numpy as np
+
 from cace_qeq.doctor.check import Check
 from cace_qeq.doctor.patient import Patient
 from cace_qeq.lattice import EwaldPlan, plan_ewald_with_split
-from cace_qeq.planning import SumSettings, closed_cell, plan_sums
+from cace_qeq.planning import closed_cell
 from cace_qeq.structures import AtomicBatch
-from cace_qeq.structures.convert.tensors import ewald_terms
+from cace_qeq.structures.convert.tensors import ewald_plan, ewald_terms
 
 FINER = 1e-4  # of the accuracy of the sums
 SMALLEST_ACCURACY = 1e-15
@@ -32,19 +34,22 @@ def sums(patient: Patient) -> list[Check]:
 
 def replanned(patient: Patient, finer: float) -> EwaldPlan:
     """As the batch has it, for an accuracy that much smaller."""
-    asked, atoms = patient.model.frozen_geometry, patient.atoms
-    accuracy = max(finer * asked.accuracy, SMALLEST_ACCURACY)
-    settings = SumSettings(asked.largest_width, accuracy, asked.method)
-    return plan_sums(atoms.cell.array, atoms.pbc, atoms.positions, settings)
+    asked = patient.model.frozen_geometry
+    plan = ewald_plan(patient.sites, replace(asked, accuracy=max(finer * asked.accuracy, SMALLEST_ACCURACY)))
+    assert plan is not None  # of a crystal or a slab
+    return plan
 
 
 def with_split(patient: Patient, plan: EwaldPlan, factor: float) -> EwaldPlan:
     """The same accuracy with η times the factor."""
     asked, atoms = patient.model.frozen_geometry, patient.atoms
+    widest = float(np.max(patient.sites.widths, initial=asked.largest_width))
     cell = atoms.cell.array if atoms.pbc.all() else closed_cell(atoms.cell.array, atoms.pbc, plan.height)[0]
-    other = plan_ewald_with_split(cell, factor * plan.split, asked.largest_width, asked.accuracy)
+    other = plan_ewald_with_split(cell, factor * plan.split, widest, asked.accuracy)
     return replace(other, height=plan.height)
 
 
 def with_plan(patient: Patient, plan: EwaldPlan) -> AtomicBatch:
-    return replace(patient.batch, ewald=ewald_terms(patient.atoms, plan, skin=0.0))
+    terms, around = ewald_terms(patient.sites, plan, skin=0.0)
+    imposed = patient.batch.imposed.with_pairs(around.center, around.neighbor, around.shift)
+    return replace(patient.batch, ewald=terms, imposed=imposed)

@@ -10,6 +10,7 @@ from cace_qeq.electrostatics import Solver
 from cace_qeq.model import CACEQEq
 from cace_qeq.prediction import Prediction, predict
 from cace_qeq.structures import AtomicBatch, Atoms, place, to_batch
+from cace_qeq.structures.convert.tensors import Sites
 
 LARGEST = 500  # atoms; above, a matrix that is written down and decomposed takes too long
 ROUNDING = 1e-14  # relative, of an energy that many terms add up to
@@ -51,6 +52,10 @@ class Patient:
     @cached_property
     def batch(self) -> AtomicBatch:
         return self.batch_of(self.atoms)
+
+    @cached_property
+    def sites(self) -> Sites:
+        return Sites.of(self.atoms, self.model.frozen_geometry, self.total_charge)
 
     @cached_property
     def prediction(self) -> Prediction:

@@ -37,8 +37,10 @@ def slope(prediction: Prediction, atoms: Atoms, strain: Floats) -> float:
 
 
 def deformed(atoms: Atoms, deformation: Floats) -> Atoms:
-    """Positions and cell times a matrix, (3, 3)."""
+    """Positions, cell and external charges times a matrix, (3, 3)."""
     moved = atoms.copy()
     moved.positions = atoms.positions @ deformation
     moved.set_cell(atoms.cell.array @ deformation)
+    if "external_positions" in atoms.info:
+        moved.info["external_positions"] = np.atleast_2d(atoms.info["external_positions"]) @ deformation
     return moved

@@ -1,17 +1,13 @@
 """Gaussian charges: Coulomb matrices, Ewald sums and charge equilibration. Pure functions of tensors."""
 
 from cace_qeq.conditions import Conditions
-from cace_qeq.electrostatics.bonds import Bonds, cut_between, equilibrate_bonds
+from cace_qeq.electrostatics.bonds import Bonds, Circuit, circuit_of, equilibrate_bonds
 from cace_qeq.electrostatics.conjugate_gradients import ConvergenceError
-from cace_qeq.electrostatics.constraints import (
-    Constraints,
-    constraints_of,
-    imposed_potential,
-    total_charge_alone,
-)
+from cace_qeq.electrostatics.constraints import Constraints, constraints_of, total_charge_alone
 from cace_qeq.electrostatics.geometry import ChargeGeometry
 from cace_qeq.electrostatics.kernels import Background
 from cace_qeq.electrostatics.matrix import coulomb_matrix
+from cace_qeq.electrostatics.potentials import imposed_potential
 from cace_qeq.electrostatics.qeq import ChargeParameters, Equilibrium, equilibrate
 from cace_qeq.electrostatics.shells import Walls, equilibrate_shells
 from cace_qeq.electrostatics.single import ChargeSolution, solve_charges
@@ -24,15 +20,16 @@ __all__ = [
     "ChargeParameters",
     "ChargeSolution",
     "Conditions",
+    "Circuit",
     "Constraints",
     "ConvergenceError",
     "Equilibrium",
     "Solver",
     "Task",
     "Walls",
+    "circuit_of",
     "constraints_of",
     "coulomb_matrix",
-    "cut_between",
     "equilibrate",
     "equilibrate_bonds",
     "equilibrate_shells",

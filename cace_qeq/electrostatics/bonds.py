@@ -1,4 +1,4 @@
-"""Charge that flows along bonds alone, and dies with their length: split charges.   (boundaries, B10 to B13)
+"""Charge that flows along bonds alone, and dies with their length: split charges.   (boundaries, B10 to B15)
 
 Nistor et al., doi 10.1063/1.2346671; Verstraelen et al., doi 10.1063/1.4791569. Plain equilibration is the limit of
 soft bonds between all atoms.
@@ -38,21 +38,106 @@ class Bonds:
         halves = self.softness * (cost[self.neighbor] - cost[self.center]).square() / 4
         return torch.zeros_like(cost).index_add(0, self.center, halves).index_add(0, self.neighbor, halves)
 
+    def inflow(self, cost: Tensor) -> Tensor:
+        """(atom,)  e, what bonds bring, -L v"""
+        flow = self.softness * (cost[self.neighbor] - cost[self.center])
+        return torch.zeros_like(cost).index_add(0, self.center, flow).index_add(0, self.neighbor, -flow)
 
-def cut_between(bonds: Bonds, geometry: ChargeGeometry, constraints: Constraints) -> Bonds:
-    """Without flow between fragments, so that every constraint keeps what it starts with.
 
-    Raises ValueError where electrodes exchange charge, since none of it flows along bonds.
+@dataclass(frozen=True)
+class Circuit:
+    """Bonds as fragments and electrodes leave them: what holds the charges of a batch together.
+
+    bonds        none between fragments, so that every one keeps what it starts with, and none between atoms of
+                 electrodes, which have their charge from sources
+    constraints  on the charges
+    source       (atom,)  bool, in an electrode
+    level        (atom,)  eV/e, μ of its electrode, zero in none
     """
-    in_fragments = constraints.rows[:, 1:].sum((1, 2))
-    if ((geometry.sizes > in_fragments) & ~constraints.active[:, 0]).any():
-        raise ValueError(
-            'electrodes exchange charge with a source, but with charge_flow="bonds" charge flows along bonds alone; '
-            'expected fragments of given charge, or a model with charge_flow="free"'
-        )
+
+    bonds: Bonds
+    constraints: Constraints
+    source: Tensor
+    level: Tensor
+
+    def energies(self, slope: Tensor) -> Tensor:
+        """(atom,)  eV, what the flow costs
+
+        slope  (atom,)  eV/e, of all other energy in the charges, -μ of the electrodes included
+        """
+        return self.bonds.energies(slope + self.level)
+
+    def paid(self, slope: Tensor) -> Tensor:
+        """(atom,)  eV, -μ times the charge that an electrode's atom has from its source and passes on along bonds"""
+        return self.level * self.bonds.inflow(slope + self.level)
+
+
+def circuit_of(geometry: ChargeGeometry, bonds: Bonds, constraints: Constraints, potential: Tensor) -> Circuit:
+    """Bonds under constraints and electrodes.
+
+    potential  (atom,)  eV/e, of the electrode that the atom belongs to, NaN in none
+    """
     member = geometry.unpadded(constraints.rows[:, 1:].transpose(1, 2))
-    together = (member[bonds.center] == member[bonds.neighbor]).all(-1)
-    return replace(bonds, softness=bonds.softness * together)
+    source, ends = ~potential.isnan(), (bonds.center, bonds.neighbor)
+    kept = (member[ends[0]] == member[ends[1]]).all(-1) & ~(source[ends[0]] & source[ends[1]])
+    cut = replace(bonds, softness=bonds.softness * kept)
+    return Circuit(cut, constraints, source, torch.where(source, potential, 0.0))
+
+
+@dataclass(frozen=True)
+class BondEquations:
+    """q + L v = q⁰, or v = -λ for atoms of electrodes; Σ q = Q where that is given, else λ = 0.   (boundaries, B15)
+
+    laplacian  (structure, N, N)  e²/eV, L
+    start      (structure, N)     e, q⁰ less what the electrodes' potentials drive along bonds, L μ
+    source     (structure, N)     bool
+    counted    (structure, N)     one for all atoms where electrodes share a given total charge, else zeros
+    total      (structure,)       e, that charge, else zero
+    """
+
+    laplacian: Tensor
+    start: Tensor
+    source: Tensor
+    counted: Tensor
+    total: Tensor
+
+    def system(self, matrix: Tensor) -> Tensor:
+        """(structure, N + 1, N + 1)  that gives q and λ for v = χ + K q
+
+        matrix  (structure, N, N)  K
+        """
+        source, held = self.source.to(matrix.dtype), self.counted.any(1, keepdim=True).to(matrix.dtype)
+        flowing = torch.diag_embed(1 - source) + (1 - source).unsqueeze(2) * (self.laplacian @ matrix)
+        block = torch.cat([flowing + source.unsqueeze(2) * matrix, source.unsqueeze(2)], dim=2)
+        border = torch.cat([self.counted, 1 - held], dim=1)
+        return torch.cat([block, border.unsqueeze(1)], dim=1)
+
+    def right(self, electronegativity: Tensor) -> Tensor:
+        """(structure, N + 1)"""
+        flowing = self.start - vector_times(electronegativity, self.laplacian)
+        return torch.cat([torch.where(self.source, -electronegativity, flowing), self.total.unsqueeze(1)], dim=1)
+
+    def residual(self, charges: Tensor, slope: Tensor, multiplier: Tensor) -> Tensor:
+        """(structure, N)  e, and eV/e for atoms of electrodes
+
+        charges, slope  (structure, N)  q and v
+        multiplier      (structure,)    λ
+        """
+        flowing = charges - self.start + vector_times(slope, self.laplacian)
+        return torch.where(self.source, slope + multiplier.unsqueeze(1), flowing)
+
+
+def bond_equations(geometry: ChargeGeometry, circuit: Circuit) -> BondEquations:
+    """Each fragment starts with equal charges, all other atoms with what is left of the total, or with none where
+    electrodes give it.
+    """
+    constraints, softness = circuit.constraints, laplacian(geometry, circuit.bonds)
+    source = geometry.padded(circuit.source, False)
+    fed = source.any(1, keepdim=True)
+    start = constraints.smallest(constraints.values) * (~fed | constraints.rows[:, 1:].any(1))
+    start = start - vector_times(geometry.padded(circuit.level, 0.0), softness)
+    counted = constraints.rows[:, 0] * fed
+    return BondEquations(softness, start * ~source, source, counted, constraints.values[:, 0] * fed.squeeze(1))
 
 
 def laplacian(geometry: ChargeGeometry, bonds: Bonds) -> Tensor:
@@ -66,40 +151,45 @@ def laplacian(geometry: ChargeGeometry, bonds: Bonds) -> Tensor:
 
 
 def equilibrate_bonds(
-    geometry: ChargeGeometry,
-    parameters: ChargeParameters,
-    constraints: Constraints,
-    bonds: Bonds,
-    background: Background = "point",
+    geometry: ChargeGeometry, parameters: ChargeParameters, circuit: Circuit, background: Background = "point"
 ) -> Equilibrium:
     """Minimise χ.q + q.K q / 2 + Σ κ p² / 2 over the charges p on bonds, with q = q⁰ + what flows along them.
 
-    Each fragment of the constraints starts with equal charges, all other atoms with what is left of the total.
-
-    bonds  cut between fragments (`cut_between`)
+    parameters  of the atoms; χ with what is imposed on it (`potentials.imposed_potential`)
 
     At the minimum p = -s (v_b - v_a) with v = χ + K q, so that (1 + L K) q = q⁰ - L χ: a system of the size of the
-    charges, whatever the number of bonds, that stays well behaved when bonds break and s → 0.
+    charges, whatever the number of bonds, that stays well behaved when bonds break and s → 0. Sources of electrodes
+    give charge at no cost but -μ, whether it stays on the electrode or flows on.
     """
-    start, softness = constraints.smallest(constraints.values), laplacian(geometry, bonds)
+    equations = bond_equations(geometry, circuit)
     electronegativity = geometry.padded(parameters.electronegativity, 0.0)
     hardness = geometry.padded(parameters.hardness, 1.0)
     matrix = coulomb_matrix(geometry, parameters.width, background) + torch.diag_embed(hardness)
-    one = torch.eye(matrix.shape[1], dtype=matrix.dtype, device=matrix.device)
-    right = start - vector_times(electronegativity, softness)
-    table = torch.linalg.solve(one + softness @ matrix, right)
-    energy = _StationaryEnergy.apply(matrix, electronegativity, start, softness, table)
+    found = torch.linalg.solve(equations.system(matrix), equations.right(electronegativity))
+    table, shared = found[:, :-1], found[:, -1]
+    energy = _StationaryEnergy.apply(
+        matrix, electronegativity, equations.start, equations.total, equations.laplacian, table, shared
+    )
+    level = geometry.padded(circuit.level, 0.0)
+    energy = energy - (level * vector_times(level, equations.laplacian)).sum(1) / 2
     charges = geometry.unpadded(table)
-    cost = geometry.unpadded(electronegativity + vector_times(table, matrix))
-    potential = cost - parameters.electronegativity - parameters.hardness * charges
-    chemical = constraints.multipliers(-geometry.padded(cost, 0.0))
-    return Equilibrium(charges, chemical, energy, potential, geometry.summed(charges * potential) / 2)
+    slope = electronegativity + vector_times(table, matrix)
+    potential = geometry.unpadded(slope) - parameters.electronegativity - parameters.hardness * charges
+    multipliers = circuit.constraints.multipliers(torch.where(loose(equations, circuit), shared.unsqueeze(1), -slope))
+    return Equilibrium(charges, multipliers, energy, potential, geometry.summed(charges * potential) / 2)
+
+
+def loose(equations: BondEquations, circuit: Circuit) -> Tensor:
+    """(structure, N)  bool, atoms beside electrodes that no constraint but the total charge knows"""
+    fed = equations.source.any(1, keepdim=True)
+    return fed & ~equations.source & ~circuit.constraints.rows[:, 1:].any(1)
 
 
 class _StationaryEnergy(torch.autograd.Function):
-    """χ.q + q.K q / 2 + v.L v / 2 at its minimum: dE/dK = q qᵀ / 2, dE/dχ = q, dE/dq⁰ = v, dE/dL = -v vᵀ / 2.
+    """χ.q + q.K q / 2 + v.L v / 2 at its minimum, with v = χ + K q.
 
-    With v = χ + K q; these hold q with its graph, so higher orders see the response of the charges.
+    dE/dK = q qᵀ / 2, dE/dχ = q, dE/dq⁰ = v + λ, dE/dQ = -λ, dE/dL = -v vᵀ / 2; these hold q and λ with their graph, so
+    higher orders see the response of the charges.
     """
 
     @staticmethod
@@ -108,20 +198,23 @@ class _StationaryEnergy(torch.autograd.Function):
         matrix: Tensor,
         electronegativity: Tensor,
         start: Tensor,
+        total: Tensor,
         laplacian: Tensor,
         charges: Tensor,
+        multiplier: Tensor,
     ) -> Tensor:
-        ctx.save_for_backward(matrix, electronegativity, charges)
+        ctx.save_for_backward(matrix, electronegativity, charges, multiplier)
         product = vector_times(charges, matrix)
-        cost = electronegativity + product
-        on_bonds = (cost * vector_times(cost, laplacian)).sum(-1)
+        slope = electronegativity + product
+        on_bonds = (slope * vector_times(slope, laplacian)).sum(-1)
         return (charges * (electronegativity + product / 2)).sum(-1) + on_bonds / 2
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, None]:
-        matrix, electronegativity, charges = ctx.saved_tensors
-        cost = electronegativity + vector_times(charges, matrix)
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        matrix, electronegativity, charges, multiplier = ctx.saved_tensors
+        slope = electronegativity + vector_times(charges, matrix)
         scale = gradients[0].unsqueeze(-1)
         by_matrix = (scale * charges / 2).unsqueeze(-1) * charges.unsqueeze(-2)
-        by_laplacian = -(scale * cost / 2).unsqueeze(-1) * cost.unsqueeze(-2)
-        return by_matrix, scale * charges, scale * cost, by_laplacian, None
+        by_laplacian = -(scale * slope / 2).unsqueeze(-1) * slope.unsqueeze(-2)
+        by_start = scale * (slope + multiplier.unsqueeze(-1))
+        return by_matrix, scale * charges, by_start, -gradients[0] * multiplier, by_laplacian, None, None

@@ -1,4 +1,4 @@
-"""What charges have to fulfil, C q = b, and the potential that is imposed on them.   (boundaries, B3 to B5)"""
+"""What charges have to fulfil, C q = b.   (boundaries, B3)"""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -6,9 +6,8 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from cace_qeq.conditions import ExternalCharges, Imposed
+from cace_qeq.conditions import Imposed
 from cace_qeq.electrostatics.geometry import ChargeGeometry
-from cace_qeq.electrostatics.kernels import gaussian_coulomb
 
 
 @dataclass(frozen=True)
@@ -88,28 +87,6 @@ def constraints_of(geometry: ChargeGeometry, imposed: Imposed, total_charge: Ten
     values = total_charge.new_zeros(n_structures, most + 1).index_put(index, imposed.fragment_charge)
     total = torch.where(fixed, total_charge, 0.0)
     return Constraints(rows.contiguous(), torch.cat([total.unsqueeze(1), values[:, 1:]], dim=1))
-
-
-def imposed_potential(geometry: ChargeGeometry, width: Tensor, imposed: Imposed) -> Tensor:
-    """What a charge on each atom costs beside its electronegativity: -r.F - μ, and external charges' potential.
-
-    width    (atom,)  Å, σ
-    returns  (atom,)  eV/e
-    """
-    along_field = (geometry.positions * imposed.field[geometry.structure]).sum(-1)
-    electrode = torch.where(imposed.potential.isnan(), 0.0, imposed.potential)
-    potential = -along_field - electrode
-    if not len(imposed.external.charge):
-        return potential
-    return potential + external_potential(geometry, width, imposed.external)
-
-
-def external_potential(geometry: ChargeGeometry, width: Tensor, external: ExternalCharges) -> Tensor:
-    """(atom,)  eV/e, at the atoms of open structures"""
-    atom, charge = (geometry.structure.unsqueeze(1) == external.structure).nonzero().unbind(1)
-    squared_distance = (external.positions[charge] - geometry.positions[atom]).square().sum(-1)
-    pairs = gaussian_coulomb(squared_distance, width[atom].square() + external.width[charge].square())
-    return torch.zeros_like(width).index_add(0, atom, external.charge[charge] * pairs)
 
 
 def vector_times(vector: Tensor, matrix: Tensor) -> Tensor:

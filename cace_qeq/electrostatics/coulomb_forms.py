@@ -28,18 +28,19 @@ def charge_form(geometry: ChargeGeometry, parameters: ChargeParameters, backgrou
     own = parameters.hardness + self_interaction(width)
     if not geometry.periodic[0]:
         return Sum([Diagonal(own), AllPairs(geometry.positions, width.square())])
-    split = geometry.split[0]
-    forms: list[Form] = [
-        Diagonal(own - split_self_interaction(split)),
-        real_space(geometry, width),
-        uniform(geometry, width, background),
-    ]
+    return Sum([Diagonal(own - split_self_interaction(geometry.split[0])), *lattice_forms(geometry, width, background)])
+
+
+def lattice_forms(geometry: ChargeGeometry, width: Tensor, background: Background) -> list[Form]:
+    """A of one crystal or slab, apart from what charges have with themselves."""
+    forms: list[Form] = [real_space(geometry, width), uniform(geometry, width, background)]
     if geometry.slab[0]:
         forms.append(slab_dipole(geometry))
     shape = geometry.mesh[0].tolist()
-    if any(shape):
-        return Sum([*forms, mesh_form(geometry.positions, geometry.cells[0], split, tuple(shape[:3]), shape[3])])
-    return Sum([*forms, *structure_factors(geometry)])
+    if not any(shape):
+        return [*forms, *structure_factors(geometry)]
+    mesh = mesh_form(geometry.positions, geometry.cells[0], geometry.split[0], tuple(shape[:3]), shape[3])
+    return [*forms, mesh]
 
 
 def real_space(geometry: ChargeGeometry, width: Tensor) -> Pairwise:

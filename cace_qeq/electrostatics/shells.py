@@ -10,8 +10,7 @@ between atoms that can hold it.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import dataclass, fields, replace
 
 import torch
 from torch import Tensor
@@ -86,39 +85,84 @@ def linearised(parameters: ChargeParameters, walls: Walls, charges: Tensor) -> C
     )
 
 
+@dataclass(frozen=True)
+class State:
+    """Charges on the way to their minimum, and what is linear in them.
+
+    charges    (atom,)  e
+    potential  (atom,)  eV/e, A q
+    slope      (atom,)  eV/e, v, whose differences drive the flow along bonds
+    """
+
+    charges: Tensor
+    potential: Tensor
+    slope: Tensor
+
+    @classmethod
+    def of(cls, quadratic: ChargeParameters, found: Equilibrium) -> "State":
+        slope = quadratic.electronegativity + quadratic.hardness * found.charges + found.potential
+        return cls(found.charges, found.potential, slope)
+
+    def towards(self, goal: "State", share: Tensor) -> "State":
+        return State(*(getattr(self, f.name).lerp(getattr(goal, f.name), share) for f in fields(State)))
+
+
+@dataclass(frozen=True)
+class Convex:
+    """What is minimised: the energy of charges between walls, and of their flow.
+
+    parameters  χ, J and σ without the walls
+    walls       of the shells
+    flow        (atom,) eV of a slope v: what it costs to let charge flow as v drives it
+    """
+
+    parameters: ChargeParameters
+    walls: Walls
+    flow: Callable[[Tensor], Tensor]
+
+    def energy(self, state: State) -> Tensor:
+        """(atom,)  eV, parts that add up to the energy"""
+        own = self.parameters.electronegativity + (self.parameters.hardness * state.charges + state.potential) / 2
+        return state.charges * own + self.walls.energy(state.charges) + self.flow(state.slope)
+
+
 def equilibrate_shells(
-    geometry: ChargeGeometry, solve: Solve, parameters: ChargeParameters, walls: Walls
+    geometry: ChargeGeometry,
+    solve: Solve,
+    parameters: ChargeParameters,
+    walls: Walls,
+    flow: Callable[[Tensor], Tensor] = torch.zeros_like,
 ) -> Equilibrium:
-    """Minimise χ.q + q.K q / 2 + Σ φ(q) under the constraints of `solve`.
+    """Minimise χ.q + q.K q / 2 + Σ φ(q) under the constraints of `solve`, with the cost of flow that it knows.
 
     geometry    structures
     solve       the minimum of the quadratic energy for given parameters, with its derivatives
     parameters  χ, J and σ without the walls
+    flow        (atom,) eV of v, the slope of all other energy in the charges: what flow along bonds costs
 
     Newton's method finds the charges without a graph. Two more of its steps have one; theory, eq. 10b, says why.
 
     Raises RuntimeError where the charges do not converge.
     """
     with torch.no_grad():
-        start = converged_charges(geometry, solve, parameters, walls)
+        start = converged_charges(geometry, solve, Convex(parameters, walls, flow))
     first = solve(linearised(parameters, walls, start)).charges
     second = solve(linearised(parameters, walls, first))
     constant = walls.energy(first) - walls.slope(first) * first + walls.curvature(first) * first.square() / 2
     return replace(second, energy=second.energy + geometry.summed(constant))
 
 
-def converged_charges(
-    geometry: ChargeGeometry, solve: Solve, parameters: ChargeParameters, walls: Walls
-) -> Tensor:
+def converged_charges(geometry: ChargeGeometry, solve: Solve, problem: Convex) -> Tensor:
     """(atom,)  by Newton steps, shortened wherever the convex energy of a structure would rise."""
-    now = solve(parameters)
+    now = State.of(problem.parameters, solve(problem.parameters))
     changes = []
     for _ in range(LARGEST_ITERATION):
-        goal = solve(linearised(parameters, walls, now.charges))
+        quadratic = linearised(problem.parameters, problem.walls, now.charges)
+        goal = State.of(quadratic, solve(quadratic))
         changes.append(float((goal.charges - now.charges).abs().max()))
         if changes[-1] < TOLERANCE:
             return goal.charges
-        now = shortened(geometry, now, goal, partial(own_energy, parameters, walls))
+        now = shortened(geometry, now, goal, problem)
     history = ", ".join(f"{value:.1e}" for value in changes[-5:])
     raise RuntimeError(
         f"charges with closed shells did not converge in {LARGEST_ITERATION} Newton steps; the last changes are "
@@ -126,28 +170,15 @@ def converged_charges(
     )
 
 
-def own_energy(parameters: ChargeParameters, walls: Walls, charges: Tensor, potential: Tensor) -> Tensor:
-    """(atom,)  eV, what adds up to the energy of any charges and their Coulomb potential A q."""
-    linear = parameters.electronegativity + (parameters.hardness * charges + potential) / 2
-    return charges * linear + walls.energy(charges)
-
-
-def shortened(
-    geometry: ChargeGeometry,
-    now: Equilibrium,
-    goal: Equilibrium,
-    energy: Callable[[Tensor, Tensor], Tensor],
-) -> Equilibrium:
+def shortened(geometry: ChargeGeometry, now: State, goal: State, problem: Convex) -> State:
     """On the way from here to the goal, as far as the energy of each structure does not rise."""
 
-    def at(fraction: Tensor) -> tuple[Tensor, Tensor]:
-        share = fraction[geometry.structure]
-        return now.charges.lerp(goal.charges, share), now.potential.lerp(goal.potential, share)
+    def energy(fraction: Tensor) -> Tensor:
+        return geometry.summed(problem.energy(now.towards(goal, fraction[geometry.structure])))
 
-    fraction = torch.ones_like(now.energy)
-    here = geometry.summed(energy(now.charges, now.potential))
+    fraction = now.charges.new_ones(geometry.n_structures)
+    here = geometry.summed(problem.energy(now))
     highest = here + ROUNDING * (1 + here.abs())
-    while (rising := (geometry.summed(energy(*at(fraction))) > highest) & (fraction > SMALLEST_FRACTION)).any():
+    while (rising := (energy(fraction) > highest) & (fraction > SMALLEST_FRACTION)).any():
         fraction = torch.where(rising, fraction / 2, fraction)
-    charges, potential = at(fraction)
-    return replace(now, charges=charges, potential=potential)
+    return now.towards(goal, fraction[geometry.structure])

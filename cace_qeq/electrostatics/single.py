@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cace_qeq.conditions import Conditions
+from cace_qeq.conditions import Conditions, Imposed, split_pairs
 from cace_qeq.electrostatics.checks import (
     Numbers,
     checked,
@@ -17,10 +17,11 @@ from cace_qeq.electrostatics.checks import (
     checked_total_charge,
     require_positive,
 )
-from cace_qeq.electrostatics.constraints import constraints_of, imposed_potential
+from cace_qeq.electrostatics.constraints import constraints_of
 from cace_qeq.electrostatics.geometry import ChargeGeometry
 from cace_qeq.electrostatics.images import image_pairs
 from cace_qeq.electrostatics.kernels import Background
+from cace_qeq.electrostatics.potentials import imposed_potential
 from cace_qeq.electrostatics.qeq import ChargeParameters
 from cace_qeq.electrostatics.solver import Solver, Task, find_charges
 from cace_qeq.impose import Boundary, impose
@@ -88,16 +89,17 @@ def solve_charges(
     charge = checked_total_charge(total_charge).to(device)
     directions = checked_periodicity(pbc)
     lattice = checked_cell(cell, directions).to(device)
-    sums = SumSettings(float(parameters.width.detach().max()), ACCURACY, solver.method, solver.mesh_accuracy)
-    geometry = (
-        _periodic_geometry(coordinates, lattice, directions, sums)
-        if directions.any()
-        else _open_geometry(coordinates)
-    )
     flags = torch.from_numpy(directions.copy())
     boundary = Boundary(coordinates.cpu(), lattice.cpu(), flags, float(charge.detach()))
     imposed = moved(impose(conditions, boundary), device)
-    felt = parameters.electronegativity + imposed_potential(geometry, parameters.width, imposed)
+    widest = float(torch.cat([parameters.width, imposed.external.width]).detach().max())
+    sums = SumSettings(widest, ACCURACY, solver.method, solver.mesh_accuracy)
+    geometry, imposed = (
+        _periodic_geometry(coordinates, lattice, directions, imposed, sums)
+        if directions.any()
+        else (_open_geometry(coordinates), imposed)
+    )
+    felt = parameters.electronegativity + imposed_potential(geometry, parameters.width, imposed, background)
     constraints = constraints_of(geometry, imposed, charge.view(1))
     task = Task(geometry, replace(parameters, electronegativity=felt), constraints, torch.zeros_like(felt))
     result = find_charges(task, background, solver)
@@ -124,16 +126,20 @@ def _open_geometry(positions: Tensor) -> ChargeGeometry:
 
 
 def _periodic_geometry(
-    positions: Tensor, cell: Tensor, pbc: NDArray[np.bool_], sums: SumSettings
-) -> ChargeGeometry:
-    places, lattice = positions.detach(), cell.detach()
+    positions: Tensor, cell: Tensor, pbc: NDArray[np.bool_], imposed: Imposed, sums: SumSettings
+) -> tuple[ChargeGeometry, Imposed]:
+    """The atoms, and what is imposed on them, with the pairs of either."""
+    places, lattice = torch.cat([positions, imposed.external.positions]).detach(), cell.detach()
     plan = plan_sums(lattice.cpu().numpy(), pbc, places.cpu().numpy(), sums)
     flags, height = torch.from_numpy(pbc.copy()).to(cell.device).unsqueeze(0), cell.new_tensor([plan.height])
     closed, normal = closed_cells(cell.unsqueeze(0), flags, height)
     center, neighbor, shift = image_pairs(places, closed[0].detach(), plan.cutoff)
     displacement = places[neighbor] - places[center] + shift.to(lattice.dtype) @ closed[0].detach()
-    _require_places(displacement.norm(dim=1), center, neighbor)
-    return _one_structure(positions, closed, normal, (center, neighbor, shift), plan)
+    within, across = split_pairs(center, neighbor, len(positions))
+    _require_places(displacement[within].norm(dim=1), center[within], neighbor[within])
+    pairs = (center[within], neighbor[within], shift[within])
+    imposed = imposed.with_pairs(center[across], neighbor[across] - len(positions), shift[across])
+    return _one_structure(positions, closed, normal, pairs, plan), imposed
 
 
 def _one_structure(

@@ -20,7 +20,7 @@ from cace_qeq.simulation.settings import DynamicsSettings
 def integrator(atoms: Atoms, settings: DynamicsSettings, noise: np.random.Generator) -> MolecularDynamics:
     """What moves the atoms, one `step()` at a time.
 
-    Raises ValueError for NPT without a cell that is periodic in three directions.
+    Raises ValueError for NPT without a cell that is periodic in three directions, or with external charges.
     """
     timestep = settings.timestep * units.fs
     if settings.ensemble == "nve":
@@ -33,6 +33,7 @@ def integrator(atoms: Atoms, settings: DynamicsSettings, noise: np.random.Genera
             f"npt needs a cell that is periodic in three directions, got pbc = {atoms.pbc.tolist()}; "
             "use nve or nvt."
         )
+    refuse_charges_left_behind(atoms)
     return LangevinBAOAB(
         atoms,
         timestep,
@@ -42,6 +43,15 @@ def integrator(atoms: Atoms, settings: DynamicsSettings, noise: np.random.Genera
         P_mass=barostat_mass(len(atoms), settings),
         **bath,
     )
+
+
+def refuse_charges_left_behind(atoms: Atoms) -> None:
+    """Raise ValueError for external charges in a cell that is about to change."""
+    if np.size(atoms.info.get("external_charges", ())):
+        raise ValueError(
+            "external charges stay where they are while the cell changes, but the stress is that of a cell that takes "
+            "them along; keep the cell fixed, or take them out of atoms.info."
+        )
 
 
 def barostat_mass(n_atoms: int, settings: DynamicsSettings) -> float:

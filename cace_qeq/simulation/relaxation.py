@@ -10,6 +10,7 @@ from ase.filters import FrechetCellFilter
 from ase.optimize import BFGS, FIRE, LBFGS
 
 from cace_qeq.files import write_atomically
+from cace_qeq.simulation.integrators import refuse_charges_left_behind
 from cace_qeq.simulation.settings import RelaxationSettings
 from cace_qeq.simulation.trajectory import frame_text
 
@@ -55,7 +56,7 @@ def relax(
     path  new extended XYZ file; written also where the search gave up
 
     Raises FileExistsError for a file that is there already, and ValueError for a cell to be relaxed that is
-    not periodic in three directions.
+    not periodic in three directions or holds external charges.
     """
     path = Path(path)
     if path.exists():
@@ -81,6 +82,7 @@ def degrees_of_freedom(atoms: Atoms, settings: RelaxationSettings) -> Any:
             "only a cell that is periodic in three directions can be relaxed, "
             f'got pbc = {atoms.pbc.tolist()}; give such a structure, or keep the cell "fixed".'
         )
+    refuse_charges_left_behind(atoms)
     return FrechetCellFilter(atoms, scalar_pressure=settings.pressure * units.bar)
 
 

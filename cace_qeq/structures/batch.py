@@ -21,6 +21,7 @@ class GeometrySettings:
     accuracy           of the Ewald sums
     method             of finding charges
     mesh_accuracy      of particle-mesh sums
+    bonded             whether charge flows along bonds
     """
 
     cutoff: float
@@ -28,6 +29,7 @@ class GeometrySettings:
     accuracy: float = 1e-10
     method: Method = "auto"
     mesh_accuracy: float = 1e-5
+    bonded: bool = False
 
 
 @dataclass(frozen=True)
@@ -127,13 +129,16 @@ class AtomicBatch:
         return self if self.positions.device == torch.device(device) else moved(self, device)
 
     def strained(self, strain: Tensor) -> "AtomicBatch":
-        """Positions and cells times (1 + strain), with the integers of neighbours and k vectors kept.
+        """Positions, cells and external charges times (1 + strain), with the integers of neighbours and k vectors kept.
 
         strain  (structure, 3, 3)
         """
         deformation = torch.eye(3, dtype=strain.dtype, device=strain.device) + strain
         positions = torch.einsum("ax,axy->ay", self.positions, deformation.index_select(0, self.structure))
-        return replace(self, positions=positions, cells=self.cells @ deformation)
+        external = self.imposed.external
+        places = torch.einsum("ax,axy->ay", external.positions, deformation.index_select(0, external.structure))
+        imposed = replace(self.imposed, external=replace(external, positions=places))
+        return replace(self, positions=positions, cells=self.cells @ deformation, imposed=imposed)
 
     def displacements(self) -> Tensor:
         """(atom, slot, 3)  Å  from each receiver to its neighbours, PADDING_DISTANCE along each axis in padding."""

@@ -17,9 +17,19 @@ KINDS = {
     "coulomb": {"energy": "coulomb", "charge_feedback": "readout"},
     "shells": {"closed_shells": True},
     "bonds": {"charge_flow": "bonds"},
+    "bonds and shells": {"charge_flow": "bonds", "closed_shells": True},
     "none": {"energy": "none"},
     "equivariant": {"message_rank": 1, "layers": 2},
 }
+
+
+BOUNDARIES = [
+    zoo.charged_slab,
+    zoo.far_dimer,
+    zoo.primitive_salt,
+    zoo.slab_in_surroundings,
+    zoo.crystal_in_surroundings,
+]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -28,7 +38,7 @@ def test_every_kind_of_model_is_healthy(kind):
     assert failed(list(examine(model, samples(model.config.species)["skewed crystal"]))) == []
 
 
-@pytest.mark.parametrize("make", [zoo.charged_slab, zoo.far_dimer, zoo.primitive_salt], ids=lambda make: make.__name__)
+@pytest.mark.parametrize("make", BOUNDARIES, ids=lambda make: make.__name__)
 def test_every_boundary(make):
     assert failed(list(examine(healthy(), make()))) == []
 

@@ -23,6 +23,11 @@ FRAGMENTS = [([0, 2], 0.4), ([1, 4], -1.0)]
 ELECTRODES = [([0, 2, 3], 0.7), ([1, 4, 5], -0.3)]
 UPWARDS = torch.linalg.cross(*slab().cell[slab().pbc])
 UPWARDS = UPWARDS / UPWARDS.norm()
+AROUND = {  # off the grid of the atoms
+    "external_positions": [[1.1, 0.9, 1.3], [2.4, 4.6, 3.3]],
+    "external_charges": [0.8, -0.5],
+    "external_widths": [0.0, 1.5],  # the second wider than any atom
+}
 ALL_BOUNDARIES = pytest.mark.parametrize("make", [molecule, slab, crystal])
 
 
@@ -143,28 +148,6 @@ def test_the_energy_of_a_field_is_that_of_the_dipole():
     assert torch.allclose(-slope, found.charges @ structure.positions, rtol=0, atol=1e-12)
 
 
-def test_external_charges_are_frozen_atoms():
-    """The same charges as if they were atoms of fixed charge; the energy lacks their own."""
-    structure = molecule(6, total_charge=0.9)
-    inner = replace(
-        structure,
-        **{name: getattr(structure, name)[:4] for name in ("positions", "electronegativity", "hardness", "width")},
-        total_charge=0.2,
-    )
-    charges = torch.tensor([1.1, -0.4], dtype=torch.float64)
-    frozen = solved(structure, fragments=[([4], 1.1), ([5], -0.4)])
-    around = {
-        "external_positions": structure.positions[4:],
-        "external_charges": charges,
-        "external_widths": structure.width[4:],
-    }
-    found = solved(inner, **around)
-    matrix = full_matrix(structure)[4:, 4:]
-    own = structure.electronegativity[4:] @ charges + charges @ matrix @ charges / 2
-    assert torch.allclose(found.charges, frozen.charges[:4], rtol=0, atol=1e-12)
-    assert found.energy.item() == pytest.approx((frozen.energy - own).item(), abs=1e-11)
-
-
 CASES = {
     "fragments": (molecule(5, 0.5), {"fragments": FRAGMENTS}),
     "charged slab of fragments": (slab(5, 0.5), {"fragments": FRAGMENTS}),
@@ -176,6 +159,8 @@ CASES = {
         molecule(4, 1.0),
         {"external_positions": [[7.0, 0, 0], [0, 8.0, 1]], "external_charges": [0.8, -1.2]},
     ),
+    "crystal with external charges": (crystal(4), AROUND),
+    "charged slab with external charges": (slab(4, 1.0), AROUND),
 }
 
 

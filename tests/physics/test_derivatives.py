@@ -27,6 +27,7 @@ VARIANTS = {
     "coulomb_shells": {"energy": "coulomb", "charge_feedback": "embedding", "closed_shells": True},
     "equilibrated_bonds": {"charge_flow": "bonds"},
     "coulomb_bonds": {"energy": "coulomb", "charge_feedback": "readout", "charge_flow": "bonds"},
+    "equilibrated_bonds_shells": {"charge_flow": "bonds", "closed_shells": True},
     "none": {"energy": "none"},
     "equivariant": {"message_rank": 1, "charge_feedback": "readout"},
     "residual": {"message_rank": 1, "residual": True, "normalization": "rms", "product_passes": 2, "body_order": 2},
@@ -86,14 +87,19 @@ def test_forces(model, name):
     assert (forces * direction).sum().item() == pytest.approx(expected, rel=1e-6, abs=1e-8)
 
 
-@pytest.mark.parametrize("make", [zoo.ethanol_in_surroundings, zoo.hydronium_at_a_potential, zoo.slab_in_a_field])
+CONDITIONS = [
+    zoo.ethanol_in_surroundings,
+    zoo.hydronium_at_a_potential,
+    zoo.slab_in_a_field,
+    zoo.crystal_in_surroundings,
+    zoo.slab_in_surroundings,
+]
+
+
+@pytest.mark.parametrize("make", CONDITIONS, ids=lambda make: make.__name__)
 def test_forces_under_conditions(model, make):
     batch = batch_of(make(), model)
     direction = random_direction((batch.n_atoms, 3), seed=1)
-    if make is zoo.hydronium_at_a_potential and model.config.charge_flow == "bonds":
-        with pytest.raises(ValueError, match="charge flows along bonds alone"):
-            predict(model, batch)
-        return
 
     def energy(step: float) -> float:
         return predict(model, replace(batch, positions=batch.positions + step * direction)).energy.item()
@@ -105,9 +111,9 @@ def test_forces_under_conditions(model, make):
     assert prediction.atom_energies.sum().item() == pytest.approx(prediction.energy.item(), abs=1e-9)
 
 
-@pytest.mark.parametrize("name", zoo.CRYSTALS)
+@pytest.mark.parametrize("name", [*zoo.CRYSTALS, "crystal_in_surroundings"])
 def test_stress(model, name):
-    batch = batch_of(zoo.CRYSTALS[name](), model)
+    batch = batch_of(getattr(zoo, name)(), model)
     direction = random_direction((1, 3, 3), seed=2)
     direction = (direction + direction.transpose(1, 2)) / 2
 
@@ -119,7 +125,7 @@ def test_stress(model, name):
     assert (stress * direction).sum().item() == pytest.approx(expected, rel=1e-6, abs=1e-9)
 
 
-@pytest.mark.parametrize("make", [zoo.slab, zoo.charged_slab])
+@pytest.mark.parametrize("make", [zoo.slab, zoo.charged_slab, zoo.slab_in_surroundings])
 def test_surface_stress(model, make):
     batch = batch_of(make(), model)
     first, second = batch.cells[0, :2]

@@ -5,7 +5,7 @@ import pytest
 from ase.io import read
 
 from cace_qeq.calculator import CACEQEqCalculator
-from cace_qeq.simulation import RelaxationSettings, relax
+from cace_qeq.simulation import DynamicsSettings, RelaxationSettings, relax, run_dynamics
 from small_models import cluster, crystal, trained_model
 
 
@@ -38,6 +38,17 @@ def test_the_cell_finds_its_pressure(pressure, tmp_path):
     # 0.002 eV per atom of strain, eight atoms in 150 Å³, is 170 bar
     assert result.largest_stress < 170
     assert (atoms.get_stress()[:3] * 1.602176634e6).mean() == pytest.approx(-pressure, abs=170)
+
+
+def test_external_charges_do_not_follow_a_cell(tmp_path):
+    atoms = salt(crystal())
+    atoms.info.update(external_positions=[[1.3, 1.4, 1.5]], external_charges=[1.0])
+    for run, settings in [
+        (relax, RelaxationSettings(cell="relaxed")),
+        (run_dynamics, DynamicsSettings(n_steps=1, ensemble="npt")),
+    ]:
+        with pytest.raises(ValueError, match="external charges stay where they are"):
+            run(atoms, settings, tmp_path / "r.extxyz")
 
 
 def test_the_structure_is_written_with_its_charges(tmp_path):

@@ -7,7 +7,7 @@ import torch
 from ase import Atoms
 from numpy.typing import NDArray
 
-from cace_qeq.conditions import nothing_imposed
+from cace_qeq.conditions import Imposed, nothing_imposed, split_pairs
 from cace_qeq.impose import Boundary
 from cace_qeq.lattice import NO_MESH, EwaldPlan
 from cace_qeq.planning import SumSettings, plan_sums
@@ -25,12 +25,44 @@ LARGEST_STRETCH = 1.1  # of a cell that keeps its k vectors or mesh; costs two o
 class Tables:
     """The integers of a structure.
 
-    cutoff  Å, the largest within which they hold every pair, the skin aside
+    external  real-space Ewald pairs of atoms and external charges
+    cutoff    Å, the largest within which they hold every pair, the skin aside
     """
 
     neighbors: Neighbors
     ewald: EwaldTerms
+    external: Pairs
     cutoff: float
+
+
+@dataclass(frozen=True)
+class Sites:
+    """A structure, and what is imposed on its charges.
+
+    positions  (site, 3)  Å, atoms and then external charges
+    """
+
+    atoms: Atoms
+    imposed: Imposed
+    total_charge: float
+
+    @classmethod
+    def of(cls, atoms: Atoms, settings: GeometrySettings, total_charge: float) -> "Sites":
+        """raises  ValueError naming the frame for conditions that `impose` refuses; without charges there are none"""
+        if settings.largest_width == 0:
+            return cls(atoms, nothing_imposed(len(atoms)), total_charge)
+        places, pbc = torch.tensor(atoms.positions), torch.tensor(atoms.pbc)
+        boundary = Boundary(places, periodic_cell(atoms), pbc, total_charge, settings.bonded)
+        return cls(atoms, imposed_on(atoms, boundary), total_charge)
+
+    @property
+    def positions(self) -> Floats:
+        return np.concatenate([self.atoms.positions, self.imposed.external.positions.numpy()])
+
+    @property
+    def widths(self) -> Floats:
+        """(external,)  Å"""
+        return np.asarray(self.imposed.external.width.numpy())
 
 
 def to_batch(atoms: Atoms, settings: GeometrySettings, total_charge: float) -> AtomicBatch:
@@ -42,8 +74,8 @@ def to_batch(atoms: Atoms, settings: GeometrySettings, total_charge: float) -> A
             with charges periodicity in one direction, and conditions that `impose` refuses
     """
     check_atoms(atoms)
-    tables = tables_of(atoms, settings, ewald_plan(atoms, settings), skin=0.0)
-    return assembled(atoms, settings, total_charge, tables)
+    sites = Sites.of(atoms, settings, total_charge)
+    return assembled(sites, tables_of(sites, settings, ewald_plan(sites, settings), skin=0.0))
 
 
 class NeighborCache:
@@ -69,33 +101,34 @@ class NeighborCache:
 
     def batch(self, atoms: Atoms, total_charge: float) -> AtomicBatch:
         """As `to_batch`, apart from neighbours beyond the cutoff."""
-        if self._tables is None or self._origin is None or not self._covers(atoms):
+        sites = Sites.of(atoms, self.settings, total_charge)
+        if self._tables is None or self._origin is None or not self._covers(sites):
             check_atoms(atoms)
-            if not self._plan_suits(atoms):
-                self._plan, self._plan_origin = ewald_plan(atoms, self.settings), Origin.of(atoms)
-            self._tables = tables_of(atoms, self.settings, self._plan, self.skin)
-            self._origin = Origin.of(atoms)
-        return assembled(atoms, self.settings, total_charge, self._tables)
+            if not self._plan_suits(sites):
+                self._plan, self._plan_origin = ewald_plan(sites, self.settings), Origin.of(sites)
+            self._tables = tables_of(sites, self.settings, self._plan, self.skin)
+            self._origin = Origin.of(sites)
+        return assembled(sites, self._tables)
 
-    def _plan_suits(self, atoms: Atoms) -> bool:
+    def _plan_suits(self, sites: Sites) -> bool:
         """Whether k vectors or mesh are fine enough for this cell and no finer than they should be."""
-        if self._plan_origin is None or not atoms.pbc.all():
+        if self._plan_origin is None or not sites.atoms.pbc.all():
             return False
-        stretches = self._plan_origin.stretches(atoms)
+        stretches = self._plan_origin.stretches(sites)
         return stretches is not None and bool(1 / LARGEST_STRETCH <= stretches[-1] <= stretches[0] <= LARGEST_STRETCH)
 
-    def _covers(self, atoms: Atoms) -> bool:
+    def _covers(self, sites: Sites) -> bool:
         """Whether no pair has come within a cutoff that the tables do not hold.
 
         A cell that is deformed by F and atoms that moved by u beside that leave |d F + u_b - u_a| of a distance |d|.
         """
         assert self._origin is not None and self._tables is not None
-        deformation = self._origin.deformation(atoms)
-        if deformation is None or (atoms.pbc.all() and not self._plan_suits(atoms)):
+        deformation = self._origin.deformation(sites)
+        if deformation is None or (sites.atoms.pbc.all() and not self._plan_suits(sites)):
             return False
-        same_cell = np.array_equal(self._origin.cell, atoms.cell.array)
+        same_cell = np.array_equal(self._origin.cell, sites.atoms.cell.array)
         smallest_stretch = 1.0 if same_cell else np.linalg.svd(deformation, compute_uv=False)[-1]
-        moved = self._origin.largest_move(atoms, deformation)
+        moved = self._origin.largest_move(sites, deformation)
         lost = self._tables.cutoff * (1 - smallest_stretch) + 2 * moved
         return bool(lost <= self.skin * smallest_stretch)
 
@@ -106,16 +139,20 @@ class Origin:
 
     positions: NDArray[np.float64]
     numbers: NDArray[np.int64]
+    widths: NDArray[np.float64]
     cell: NDArray[np.float64]
     pbc: NDArray[np.bool_]
 
     @classmethod
-    def of(cls, atoms: Atoms) -> "Origin":
-        return cls(atoms.positions.copy(), atoms.numbers.copy(), atoms.cell.array.copy(), atoms.pbc.copy())
+    def of(cls, sites: Sites) -> "Origin":
+        atoms = sites.atoms
+        return cls(sites.positions, atoms.numbers.copy(), sites.widths, atoms.cell.array.copy(), atoms.pbc.copy())
 
-    def deformation(self, atoms: Atoms) -> Floats | None:
+    def deformation(self, sites: Sites) -> Floats | None:
         """(3, 3), by which the cell differs; None if more does. Open directions have to keep their vectors."""
-        if not (np.array_equal(self.numbers, atoms.numbers) and np.array_equal(self.pbc, atoms.pbc)):
+        atoms = sites.atoms
+        same = ((self.numbers, atoms.numbers), (self.pbc, atoms.pbc), (self.widths, sites.widths))
+        if not all(np.array_equal(before, now) for before, now in same):
             return None
         if np.array_equal(self.cell, atoms.cell.array):
             return np.eye(3)
@@ -123,36 +160,39 @@ class Origin:
             return np.linalg.solve(self.cell, atoms.cell.array)
         return None
 
-    def stretches(self, atoms: Atoms) -> Floats | None:
+    def stretches(self, sites: Sites) -> Floats | None:
         """(3,) by which the cell is longer along its principal directions, largest first; None if more differs."""
-        deformation = self.deformation(atoms)
+        deformation = self.deformation(sites)
         return None if deformation is None else np.linalg.svd(deformation, compute_uv=False).astype(np.float64)
 
-    def largest_move(self, atoms: Atoms, deformation: Floats) -> float:
-        """Å, of an atom beside the deformation; NaN if a position is"""
-        moves = atoms.positions - self.positions @ deformation
+    def largest_move(self, sites: Sites, deformation: Floats) -> float:
+        """Å, of an atom or external charge beside the deformation; NaN if a position is"""
+        moves = sites.positions - self.positions @ deformation
         return float(np.sqrt(np.einsum("ax,ax->a", moves, moves).max()))
 
 
-def tables_of(atoms: Atoms, settings: GeometrySettings, plan: EwaldPlan | None, skin: float) -> Tables:
+def tables_of(sites: Sites, settings: GeometrySettings, plan: EwaldPlan | None, skin: float) -> Tables:
     """Neighbours and Ewald terms, both reaching further than needed by the skin."""
+    atoms = sites.atoms
     pairs = pairs_of(atoms, settings.cutoff + skin)
     refuse_coincident(atoms, pairs)
     table = padded_table(pairs, len(atoms))
     if plan is None:
-        return Tables(table, without_ewald(), settings.cutoff)
-    return Tables(table, ewald_terms(atoms, plan, skin), max(settings.cutoff, plan.cutoff))
+        terms = without_ewald()
+        return Tables(table, terms, terms.pairs, settings.cutoff)
+    return Tables(table, *ewald_terms(sites, plan, skin), max(settings.cutoff, plan.cutoff))
 
 
 def pairs_of(atoms: Atoms, cutoff: float) -> Pairs:
     return neighbor_pairs(atoms.positions, atoms.cell.array, atoms.pbc, cutoff)
 
 
-def ewald_plan(atoms: Atoms, settings: GeometrySettings) -> EwaldPlan | None:
-    """For a structure with charges that is a crystal or a slab.
+def ewald_plan(sites: Sites, settings: GeometrySettings) -> EwaldPlan | None:
+    """For a structure with charges that is a crystal or a slab; it suits external charges too.
 
     raises  ValueError for charges and periodicity in one direction
     """
+    atoms = sites.atoms
     if settings.largest_width == 0 or not atoms.pbc.any():
         return None
     if atoms.pbc.sum() == 1:
@@ -160,14 +200,21 @@ def ewald_plan(atoms: Atoms, settings: GeometrySettings) -> EwaldPlan | None:
             f"{place(atoms)}: pbc is {atoms.pbc.tolist()}, expected none, two or three periodic directions, since "
             'charges in wires are not supported; set pbc="T T T" with enough vacuum, or use energy="none".'
         )
-    asked = SumSettings(settings.largest_width, settings.accuracy, settings.method, settings.mesh_accuracy)
-    return plan_sums(atoms.cell.array, atoms.pbc, atoms.positions, asked)
+    widest = float(np.max(sites.widths, initial=settings.largest_width))
+    asked = SumSettings(widest, settings.accuracy, settings.method, settings.mesh_accuracy)
+    return plan_sums(atoms.cell.array, atoms.pbc, sites.positions, asked)
 
 
-def ewald_terms(atoms: Atoms, plan: EwaldPlan, skin: float) -> EwaldTerms:
-    pairs = each_once(pairs_of(atoms, plan.cutoff + skin))
+def ewald_terms(sites: Sites, plan: EwaldPlan, skin: float) -> tuple[EwaldTerms, Pairs]:
+    """Of the atoms, and the pairs of atoms and external charges."""
+    atoms, n_atoms = sites.atoms, len(sites.atoms)
+    pairs = each_once(neighbor_pairs(sites.positions, atoms.cell.array, atoms.pbc, plan.cutoff + skin))
+    within, across = split_pairs(pairs.center, pairs.neighbor, n_atoms)
+    own = Pairs(pairs.center[within], pairs.neighbor[within], pairs.shift[within])
+    external = Pairs(pairs.center[across], pairs.neighbor[across] - n_atoms, pairs.shift[across])
     split, height = torch.tensor([[plan.split], [plan.height]], dtype=torch.float64)
-    return EwaldTerms(pairs, torch.from_numpy(plan.triplets).unsqueeze(0), split, height, torch.tensor([plan.mesh]))
+    mesh = torch.tensor([plan.mesh])
+    return EwaldTerms(own, torch.from_numpy(plan.triplets).unsqueeze(0), split, height, mesh), external
 
 
 def without_ewald() -> EwaldTerms:
@@ -190,23 +237,24 @@ def refuse_coincident(atoms: Atoms, pairs: Pairs) -> None:
         )
 
 
-def assembled(atoms: Atoms, settings: GeometrySettings, total_charge: float, tables: Tables) -> AtomicBatch:
+def assembled(sites: Sites, tables: Tables) -> AtomicBatch:
     """Tensors that share no memory with the atoms."""
-    positions = torch.tensor(atoms.positions, dtype=torch.float64)
-    cell = torch.tensor(atoms.cell.array * atoms.pbc[:, None], dtype=torch.float64)
-    pbc = torch.tensor(atoms.pbc, dtype=torch.bool)
+    atoms, around = sites.atoms, tables.external
     return AtomicBatch(
-        positions=positions,
+        positions=torch.tensor(atoms.positions, dtype=torch.float64),
         numbers=torch.tensor(atoms.numbers, dtype=torch.int64),
         masses=torch.tensor(atoms.get_masses(), dtype=torch.float64),
         structure=torch.zeros(len(atoms), dtype=torch.int64),
-        cells=cell.unsqueeze(0),
-        pbc=pbc.unsqueeze(0),
-        total_charge=torch.tensor([total_charge], dtype=torch.float64),
+        cells=periodic_cell(atoms).unsqueeze(0),
+        pbc=torch.tensor(atoms.pbc, dtype=torch.bool).unsqueeze(0),
+        total_charge=torch.tensor([sites.total_charge], dtype=torch.float64),
         start=torch.zeros(len(atoms), dtype=torch.float64),
-        imposed=imposed_on(atoms, Boundary(positions, cell, pbc, total_charge))
-        if settings.largest_width > 0
-        else nothing_imposed(len(atoms)),
+        imposed=sites.imposed.with_pairs(around.center, around.neighbor, around.shift),
         neighbors=tables.neighbors,
         ewald=tables.ewald,
     )
+
+
+def periodic_cell(atoms: Atoms) -> torch.Tensor:
+    """(3, 3)  Å, zeros in open directions"""
+    return torch.tensor(atoms.cell.array * atoms.pbc[:, None], dtype=torch.float64)
