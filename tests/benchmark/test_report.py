@@ -5,8 +5,8 @@ from dataclasses import asdict, replace
 
 import pytest
 
-from comparison.report import grouped, markdown, spread
-from comparison.runs import Finished, Run, finished
+from cace_qeq.benchmark.report import grouped, markdown, spread
+from cace_qeq.benchmark.runs import Finished, Run, finished
 
 RUN = Run("acac", "cace_qeq S", 1, 300.0)
 
@@ -50,6 +50,13 @@ def test_results_are_read_back(tmp_path):
     (found,) = finished(tmp_path)
     assert found.run == RUN
     assert found.errors["forces_rmse_mev_per_angstrom"] == 10.0
+
+
+@pytest.mark.parametrize("content", ["{", '{"items": {}}', '{"run": {"set": "acac"}, "result": {}}'])
+def test_other_files_are_named(tmp_path, content):
+    (tmp_path / "other.json").write_text(content)
+    with pytest.raises(ValueError, match=r"other\.json is no result"):
+        list(finished(tmp_path))
 
 
 @pytest.mark.parametrize(

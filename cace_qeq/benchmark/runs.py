@@ -21,6 +21,8 @@ class Run:
     frames   how many of the training frames, 0 for all
     cutoff   Å
     batch    frames of a step
+
+    raises  ValueError for a code that is not compared
     """
 
     set: str
@@ -31,6 +33,11 @@ class Run:
     cutoff: float = 5.0
     batch: int = 5
 
+    def __post_init__(self) -> None:
+        if self.engine not in LEARNING_RATES:
+            codes = ", ".join(LEARNING_RATES)
+            raise ValueError(f"model {self.subject!r}: {self.engine!r} is none of the codes {codes}.")
+
     @property
     def engine(self) -> str:
         return self.subject.partition(" ")[0]
@@ -40,6 +47,12 @@ class Run:
         """Of the result file."""
         frames = f"_{self.frames}frames" if self.frames else ""
         return f"{self.set}_{self.subject.replace(' ', '-')}_{self.seconds:g}s{frames}_seed{self.seed}"
+
+    @property
+    def title(self) -> str:
+        """For people."""
+        frames = f", {self.frames} frames" if self.frames else ""
+        return f"{self.set}, {self.subject}{frames}, seed {self.seed}"
 
     def plan(self, files: dict[str, list[str]], symbols: list[str], state: Path) -> dict[str, Any]:
         """A fitting.FitPlan in plain values.
@@ -79,8 +92,15 @@ class Finished:
 
 
 def finished(folder: Path) -> Iterator[Finished]:
-    """All results of a folder, in the order of their names."""
+    """All results of a folder, in the order of their names.
+
+    raises  ValueError for a file that is no result
+    """
     fields = Run.__dataclass_fields__
     for path in sorted(folder.glob("*.json")):
-        content = json.loads(path.read_text())
-        yield Finished(Run(**{key: value for key, value in content["run"].items() if key in fields}), content["result"])
+        try:
+            content = json.loads(path.read_text())
+            run = Run(**{key: value for key, value in content["run"].items() if key in fields})
+            yield Finished(run, content["result"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"{path} is no result of a comparison ({error!r}); move it elsewhere.") from None
