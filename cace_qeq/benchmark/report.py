@@ -25,10 +25,10 @@ Group = tuple[str, int, float, str]
 
 
 def grouped(results: Iterable[Finished]) -> dict[Group, list[Finished]]:
-    """Runs that differ by the seed alone: set, training frames, seconds, model."""
+    """Runs that differ by the seed alone: set, training frames, seconds, label of the model."""
     groups: dict[Group, list[Finished]] = defaultdict(list)
     for found in results:
-        key = (found.run.set, found.result["frames"], found.run.seconds, found.run.subject)
+        key = (found.run.set, found.result["frames"], found.run.seconds, found.run.label)
         groups[key].append(found)
     return dict(sorted(groups.items()))
 

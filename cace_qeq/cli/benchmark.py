@@ -10,6 +10,8 @@ from rich.table import Table
 from rich.text import Text
 
 from cace_qeq.benchmark import (
+    BATCH,
+    CUTOFF,
     HEAD,
     OWN,
     RELEASES,
@@ -86,8 +88,8 @@ def run(
     seconds: Seconds = 300.0,
     seeds: Seeds = "1",
     frames: Frames = "0",
-    cutoff: Cutoff = 5.0,
-    batch: Batch = 5,
+    cutoff: Cutoff = CUTOFF,
+    batch: Batch = BATCH,
     peer_python: PeerPython = None,
     data: Data = Path(),
     out: Out = Path("benchmark_run"),

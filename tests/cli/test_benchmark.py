@@ -18,7 +18,7 @@ NAME = "ag3_cace_qeq-XS_0.5s_8frames_seed2"
 def trained(tmp_path_factory):
     out = tmp_path_factory.mktemp("out")
     arguments = ["benchmark", "run", "ag3", "--models", "cace_qeq XXL,cace_qeq XS", "--seconds", "0.5"]
-    arguments += ["--frames", "8", "--seeds", "2", "--batch", "4", "--out", str(out)]
+    arguments += ["--frames", "8", "--seeds", "2", "--out", str(out)]
     return SimpleNamespace(out=out, arguments=arguments, first=run(app, arguments))
 
 

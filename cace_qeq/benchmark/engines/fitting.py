@@ -189,8 +189,7 @@ class Fit:
         self.history.append({"seconds": self.spent, "steps": self.steps, **errors})
         if score(self.history[-1], self.plan) == min(score(row, self.plan) for row in self.history):
             self.best = [weight.clone() for weight in self.average]
-        Path(self.plan.state).parent.mkdir(parents=True, exist_ok=True)
-        torch.save(self.state(), self.plan.state)
+        self.save()
         self.tell(self.history[-1])
 
     def errors(self, batches: Batches) -> tuple[dict[str, float], float]:
@@ -223,6 +222,14 @@ class Fit:
     def restore(self, values: list[torch.Tensor]) -> None:
         for weight, value in zip(self.weights, values, strict=True):
             weight.copy_(value)
+
+    def save(self) -> None:
+        """The file appears whole or not at all."""
+        path = Path(self.plan.state)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = path.with_name(f".{path.name}")
+        torch.save(self.state(), unfinished)
+        unfinished.replace(path)
 
     def state(self) -> dict[str, Any]:
         return {
