@@ -27,11 +27,11 @@ from matplotlib.figure import Figure
 from rich.console import Console
 
 from cace_qeq import CACEQEq, load_model, predict
+from cace_qeq.benchmark import dataset
 from cace_qeq.structures import collate, read_frames, to_batch
 from cace_qeq.training import TrainConfig, load_config
 from cace_qeq.units import COULOMB
-from datasets import DATA, dataset
-from record import write_result
+from record import DATA, write_result
 from variants.changes import Change, Values, changed, same, seeded, without_charges
 from variants.outcomes import trained
 

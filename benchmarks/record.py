@@ -1,44 +1,20 @@
-"""What every benchmark result says about where it was measured."""
+"""Where a checkout keeps its results and finds the downloaded sets."""
 
 import json
-import math
-import platform
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from cace_qeq.files import write_atomically
-from cace_qeq.training.provenance import commit, installed_versions
+from cace_qeq.benchmark import record
+from cace_qeq.training.provenance import commit
 
 RESULTS = Path(__file__).parent / "results"
-
-
-def machine() -> dict[str, Any]:
-    """Processor, threads, versions and commit."""
-    return {
-        "processor": processor(),
-        "threads": torch.get_num_threads(),
-        "python": platform.python_version(),
-        "versions": installed_versions(),
-        "commit": commit(),
-    }
-
-
-def processor() -> str:
-    """The name that Linux gives, elsewhere what Python knows."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor()
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
+DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
 def write_result(name: str, content: dict[str, Any]) -> Path:
     """results/NAME.json, replaced whole."""
     path = RESULTS / f"{name}.json"
-    text = json.dumps(without_nan({**content, "machine": machine()}), indent=2, allow_nan=False)
-    write_atomically(path, f"{text}\n".encode())
+    record.write_result(path, content)
     return path
 
 
@@ -49,10 +25,3 @@ def read_result(name: str) -> dict[str, Any] | None:
         return None
     found: dict[str, Any] = json.loads(path.read_text())
     return found if found["machine"]["commit"] == commit() else None
-
-
-def without_nan(content: Any) -> Any:
-    """null instead of NaN, which JSON does not know."""
-    if isinstance(content, dict):
-        return {key: without_nan(value) for key, value in content.items()}
-    return None if isinstance(content, float) and math.isnan(content) else content

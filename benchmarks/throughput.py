@@ -17,13 +17,13 @@ import torch
 import typer
 from rich.console import Console
 
+from cace_qeq.benchmark.workers import DEFAULT, Allocator, interpreters_of, tuned_allocator
 from record import read_result, write_result
 from speed.memory import measure_memory
 from speed.outcome import Record, judged
 from speed.plan import EXTRA_ITEMS, ITEMS, MEMORY_ITEMS, Item, MemoryItem
 from speed.session import Session
 from speed.tables import goals_table, times_table
-from speed.workers import DEFAULT, Allocator, interpreters_of, tuned_allocator
 
 USUAL = ",".join(item.name for item in (*ITEMS, *MEMORY_ITEMS))
 ALL = {item.name: item for item in (*ITEMS, *MEMORY_ITEMS, *EXTRA_ITEMS)}

@@ -2,10 +2,10 @@
 
 from typing import Any
 
+from cace_qeq.benchmark.workers import Allocator, WorkerError
 from speed.outcome import slope
 from speed.plan import LARGEST_SIDE, Item, MemoryItem, water
 from speed.session import Session, job_of
-from speed.workers import Allocator, WorkerError
 
 ALLOWED = 12e6  # kB, for the largest box; it is not tried if the slope says that it needs more
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from ase import Atoms
 
+from cace_qeq.benchmark.workers import OWN
 from speed.structures import ethanol, water_box
-from speed.workers import OWN
 
 EQUIVALENT = f"{OWN} equivalent"
 PRESETS = tuple(f"{OWN} {name}" for name in ("XS", "S", "M", "L", "L4"))

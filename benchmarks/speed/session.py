@@ -9,9 +9,9 @@ from typing import Any
 import ase.io
 from ase import Atoms
 
+from cace_qeq.benchmark.workers import DEFAULT, Allocator, Interpreter, Worker, WorkerError
 from speed.outcome import Record, milliseconds
 from speed.plan import CUTOFF, Item
-from speed.workers import DEFAULT, Allocator, Interpreter, Worker, WorkerError
 
 BURST = 0.15  # s, what a subject does per turn if its calls are shorter
 WARM = 0.3  # s, calls shorter than this are preceded by one that is not counted in each turn

@@ -4,8 +4,8 @@ from typing import Any
 
 from rich.table import Table
 
+from cace_qeq.benchmark.workers import Allocator
 from speed.outcome import Record, judged
-from speed.workers import Allocator
 
 VERDICTS = {True: "yes", False: "no", None: "–"}
 

@@ -1,11 +1,14 @@
 """The commands of `cace-qeq`, and how their errors look."""
 
 import sys
+from collections.abc import Sequence
+from typing import Any
 
 import typer
 from rich.console import Console
 from rich.text import Text
 
+from cace_qeq.cli.benchmark import app as benchmark
 from cace_qeq.cli.committee import committee
 from cace_qeq.cli.convert import convert
 from cace_qeq.cli.doctor import doctor
@@ -32,12 +35,17 @@ app.command()(relax)
 app.command()(spectrum)
 app.command()(doctor)
 app.command()(quickstart)
+app.add_typer(benchmark, name="benchmark")
 
 
-def main() -> None:
-    """Run a command; what is wrong with its input is one message, not a traceback."""
+def main(arguments: Sequence[str] | None = None, defaults: dict[str, Any] | None = None) -> None:
+    """Run a command; what is wrong with its input is one message, not a traceback.
+
+    arguments  those of the process by default
+    defaults   of options by the names of their commands, where they differ, e.g. {"md": {"interval": 5}}
+    """
     try:
-        app()
+        app(arguments, default_map=defaults)
     except (ValueError, OSError, FloatingPointError) as error:
         message = Text(f"error: {error}", style="red")  # as Text, since paths and lists may look like markup
         Console(stderr=True).print(message, soft_wrap=True)

@@ -20,5 +20,5 @@ def test_wrong_input_is_one_message(monkeypatch, capsys, tmp_path):
 
 def test_the_module_is_the_command():
     shown = subprocess.run([sys.executable, "-m", "cace_qeq", "--help"], capture_output=True, text=True, check=True)
-    for command in ("train", "evaluate", "md", "relax"):
+    for command in ("train", "evaluate", "md", "relax", "benchmark"):
         assert command in shown.stdout

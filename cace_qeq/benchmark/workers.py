@@ -1,4 +1,4 @@
-"""Processes that time models, each with an interpreter and a memory allocator of its own."""
+"""Processes that time and train models, each with an interpreter and a memory allocator of its own."""
 
 import ctypes.util
 import json
@@ -12,9 +12,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[2]
-ENGINES = ROOT / "benchmarks" / "engines"
-OWN = "cace_qeq"
+ENGINES = Path(__file__).resolve().parent / "engines"
+ROOT = ENGINES.parents[2]
+OWN, PEERS = "cace_qeq", ("nequip", "mace", "cace")
 THREADS = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
 # glibc hands every large block back to the system and takes it anew, page faults included; these settings keep it.
 GLIBC = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(64 << 30), "MALLOC_TOP_PAD_": str(64 << 20)}
@@ -51,13 +51,18 @@ def tuned_allocator() -> Allocator:
 def interpreters_of(peers: str, pythons: list[str], cace: Path | None) -> dict[str, Interpreter]:
     """By engine: this package here, peers where they are said to be, otherwise here too.
 
+    pythons  PEER=PATH
+    cace     a checkout of CACE, if that is wanted too
+
     raises  ValueError for a peer that is not known
     """
-    given = dict(text.split("=", 1) for text in pythons)
+    given = {name: path for name, _, path in (text.partition("=") for text in pythons)}
     names = [*filter(None, peers.split(",")), *(["cace"] if cace else [])]
-    unknown = (set(names) | set(given)) - {"nequip", "mace", "cace"}
+    unknown = (set(names) | set(given)) - set(PEERS)
     if unknown:
-        raise ValueError(f"there is no peer {sorted(unknown)[0]!r}; choose of nequip, mace, and --cace PATH.")
+        raise ValueError(f"there is no peer {sorted(unknown)[0]!r}; choose of {', '.join(PEERS)}.")
+    if not all(given.values()):
+        raise ValueError(f"--peer-python {pythons[-1]}: expected PEER=PATH, e.g. nequip=peers/nequip/bin/python.")
     found = {OWN: Interpreter(sys.executable, {"PYTHONPATH": str(ROOT)})}
     for name in names:
         environment = {"PYTHONPATH": str(cace.resolve())} if name == "cace" and cace else {}
@@ -70,7 +75,7 @@ class WorkerError(RuntimeError):
 
 
 class Worker:
-    """One process; ends with the `with` block.
+    """One process; ends with the `with` block, at once if that fails.
 
     tell  is told what the process says while it works
     """
@@ -80,7 +85,7 @@ class Worker:
         engine: str,
         interpreter: Interpreter,
         allocator: Allocator,
-        tell: Callable[[str], None] = lambda text: None,
+        tell: Callable[[dict[str, float]], None] = lambda row: None,
     ):
         self.engine, self.tell = engine, tell
         self.process = subprocess.Popen(
@@ -122,6 +127,8 @@ class Worker:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         assert self.process.stdin
+        if error is not None:
+            self.process.terminate()
         with suppress(BrokenPipeError):  # of a process that is gone
             self.process.stdin.close()
         self.process.wait()

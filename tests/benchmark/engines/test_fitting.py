@@ -9,9 +9,9 @@ import torch
 from ase import Atoms
 from ase.io import write
 
-from fitting import FINAL, Fit, FitPlan, rate_factor
-from job import Job
-from targets import Predicted, Scale, Target, read, reference_energies, target
+from cace_qeq.benchmark.engines.fitting import FINAL, Fit, FitPlan, rate_factor
+from cace_qeq.benchmark.engines.job import Job
+from cace_qeq.benchmark.engines.targets import Predicted, Scale, Target, read, reference_energies, target
 
 STIFFNESS = 3.0
 
@@ -71,18 +71,26 @@ def plan(tmp_path: Path) -> FitPlan:
 
 def test_springs_are_found_again_within_the_budget(plan):
     learner = Springs()
-    result = Fit(learner, plan, lambda text: None).run()
+    told = list[dict[str, float]]()
+    result = Fit(learner, plan, told.append).run()
     assert learner.model.stiffness.item() == pytest.approx(STIFFNESS, rel=0.02)
     assert result["errors"]["forces_rmse_mev_per_angstrom"] < 20
     assert 0.6 <= result["training_seconds"] < 0.7
     assert [row["seconds"] for row in result["history"]] == sorted(row["seconds"] for row in result["history"])
     assert (result["frames"], result["parameters"]) == (23, 2)
+    assert [row for row in told if "steps" in row] == result["history"]
+    assert [row["seconds"] for row in told] == sorted(row["seconds"] for row in told)
+
+
+def test_a_training_that_diverges_says_so(plan):
+    with pytest.raises(FloatingPointError, match="not finite"):
+        Fit(Springs(), replace(plan, learning_rate=1e308), lambda row: None).run()
 
 
 def test_a_broken_training_goes_on_where_it_was_saved(plan):
-    before = Fit(Springs(), replace(plan, seconds=0.3), lambda text: None)
+    before = Fit(Springs(), replace(plan, seconds=0.3), lambda row: None)
     before.run()
-    again = Fit(Springs(), plan, lambda text: None)
+    again = Fit(Springs(), plan, lambda row: None)
     again.resume()
     assert again.history == before.history
     assert again.spent == again.history[-1]["seconds"]
@@ -91,14 +99,14 @@ def test_a_broken_training_goes_on_where_it_was_saved(plan):
 
 
 def test_every_epoch_shows_every_frame_once(plan):
-    fit = Fit(Springs(), plan, lambda text: None)
+    fit = Fit(Springs(), plan, lambda row: None)
     per_epoch = 23 // 5
     epochs = [[i for step in range(per_epoch) for i in fit.indices(per_epoch * e + step)] for e in range(2)]
     for epoch in epochs:
         assert len(epoch) == len(set(epoch)) == 20  # the last three wait for another order
     assert epochs[0] != epochs[1]
-    assert Fit(Springs(), plan, lambda text: None).indices(3) == fit.indices(3)
-    assert Fit(Springs(), replace(plan, seed=2), lambda text: None).indices(3) != fit.indices(3)
+    assert Fit(Springs(), plan, lambda row: None).indices(3) == fit.indices(3)
+    assert Fit(Springs(), replace(plan, seed=2), lambda row: None).indices(3) != fit.indices(3)
 
 
 def test_the_learning_rate_rises_and_falls():

@@ -15,9 +15,9 @@ from cace.modules.forces import Forces
 from cace.representations import Cace
 from cace.tools import torch_geometric
 
-from job import Job
-from serving import Step
-from targets import Predicted, Scale, Target
+from .job import Job
+from .serving import Step
+from .targets import Predicted, Scale, Target
 
 ENERGY, FORCES = "CACE_energy", "CACE_forces"
 

@@ -11,9 +11,9 @@ from mace.calculators import MACECalculator
 from mace.modules.models import o3  # by way of mace, which makes torch load the constants of e3nn
 from mace.tools import AtomicNumberTable, torch_geometric
 
-from job import Job
-from serving import Step
-from targets import Predicted, Scale, Target
+from .job import Job
+from .serving import Step
+from .targets import Predicted, Scale, Target
 
 WATER = Scale()
 INTERACTION = modules.interaction_classes["RealAgnosticResidualInteractionBlock"]

@@ -8,7 +8,7 @@ an `Engine`.
     {"do": "forget", "name": ...}                  ->  {}
     {"do": "peak"}                                 ->  {"kilobytes": 412000}
     {"do": "versions"}                             ->  {"torch": "2.13.0", ...}
-    {"do": "fit", "plan": {...}}                   ->  {"told": "..."}, ..., and the result of `fitting.Fit`
+    {"do": "fit", "plan": {...}}                   ->  {"told": {"seconds": 12.5}}, ..., and the result of `fitting.Fit`
 
 Jobs are described in `job`, trainings in `fitting`.
 """
@@ -29,8 +29,8 @@ from ase import Atoms, units
 from ase.md.velocitydistribution import MaxwellBoltzmannDistribution
 from ase.md.verlet import VelocityVerlet
 
-from fitting import Fit, FitPlan, Learner
-from job import Job
+from .fitting import Fit, FitPlan, Learner, Tell
+from .job import Job
 
 Step = Callable[[], Any]
 PACKAGES = ("torch", "numpy", "ase", "vesin", "matscipy", "e3nn", "nequip", "mace-torch", "cace")
@@ -103,7 +103,7 @@ WORK: dict[str, Callable[[Engine, list[Atoms]], Step]] = {
 class Server:
     """The steps prepared so far, by name."""
 
-    def __init__(self, engine: Callable[[], Engine], tell: Callable[[str], None]):
+    def __init__(self, engine: Callable[[], Engine], tell: Tell):
         self.engine, self.tell = engine, tell
         self.steps: dict[str, Step] = {}
 
@@ -175,7 +175,7 @@ def serve(engine: Callable[[], Engine], requests: TextIO, answers: TextIO) -> No
     def say(answer: dict[str, Any]) -> None:
         print(json.dumps(answer), file=answers, flush=True)
 
-    server = Server(engine, lambda text: say({"told": text}))
+    server = Server(engine, lambda row: say({"told": row}))
     for line in requests:
         try:
             say(server.answer(json.loads(line)))

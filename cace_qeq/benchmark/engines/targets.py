@@ -81,7 +81,8 @@ def target(atoms: Atoms, references: dict[int, float]) -> Target:
         np.reshape(full_stress(atoms), (1, 3, 3)),
         np.reshape(atoms.info.get("REF_dipole", np.full(3, np.nan)), (1, 3)),
     )
-    return Target(*(torch.tensor(value, dtype=torch.float64) for value in values), torch.tensor([len(atoms)]))
+    energy, forces, charges, stress, dipole = (torch.tensor(value, dtype=torch.float64) for value in values)
+    return Target(energy, forces, charges, stress, dipole, torch.tensor([len(atoms)]))
 
 
 def full_stress(atoms: Atoms) -> np.ndarray:

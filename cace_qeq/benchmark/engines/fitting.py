@@ -20,13 +20,17 @@ import torch
 from ase import Atoms
 from ase.neighborlist import neighbor_list
 
-from job import Job
-from targets import ErrorSums, Predicted, Scale, Target, joined, loss, nested, read, reference_energies, target
+from .job import Job
+from .targets import ErrorSums, Predicted, Scale, Target, joined, loss, nested, read, reference_energies, target
 
+ENERGY, FORCES = "energy_rmse_mev_per_atom", "forces_rmse_mev_per_angstrom"
 CHECKS = 20  # validations, evenly over the budget
 SECOND_PHASE = 0.7  # of the budget; from there on energies weigh more
 WARM_UP, FINAL = 0.02, 0.01  # of the budget; of the learning rate
 AVERAGE, CLIP = 0.99, 10.0
+TOLD = 0.5  # s, of training between two words of how far it is
+
+Tell = Callable[[dict[str, float]], None]
 
 
 class Learner(Protocol):
@@ -93,9 +97,12 @@ class Batches:
 
 
 class Fit:
-    """A training that can be broken off and taken up again."""
+    """A training that can be broken off and taken up again.
 
-    def __init__(self, learner: Learner, plan: FitPlan, tell: Callable[[str], None]):
+    tell  is told the seconds done, and after every validation its errors too
+    """
+
+    def __init__(self, learner: Learner, plan: FitPlan, tell: Tell):
         self.learner, self.plan, self.tell = learner, plan, tell
         torch.manual_seed(plan.seed)
         train = nested(read(plan.train), plan.frames)
@@ -119,12 +126,16 @@ class Fit:
         """Train until the budget is spent; errors, times and memory."""
         self.resume()
         self.gradient(self.indices(0), 1.0)  # whatever is compiled or allocated once
+        told = 0.0
         while self.spent < self.plan.seconds:
             started = time.process_time()
             self.step()
             self.spent += time.process_time() - started
             if self.spent >= self.plan.seconds * (len(self.history) + 1) / CHECKS:
                 self.check()
+            if self.spent >= told + TOLD:
+                told = self.spent
+                self.tell({"seconds": told})
         self.restore(self.best)
         held_out = self.labelled(read(self.plan.held_out))
         errors, seconds_per_atom = self.errors(held_out)
@@ -167,15 +178,19 @@ class Fit:
         loss(self.learner.predicted(batch), label, self.scale, weights).backward()
 
     def check(self) -> None:
-        """Validate the average, keep it if it is the best, and save."""
+        """Validate the average, keep it if it is the best, and save.
+
+        raises  FloatingPointError for predictions that are not finite
+        """
         with self.averaged():
             errors, _ = self.errors(self.valid)
+        if not {ENERGY, FORCES} <= errors.keys():
+            raise FloatingPointError(f"after {self.spent:.0f} s of training, predictions are not finite.")
         self.history.append({"seconds": self.spent, "steps": self.steps, **errors})
         if score(self.history[-1], self.plan) == min(score(row, self.plan) for row in self.history):
             self.best = [weight.clone() for weight in self.average]
-        Path(self.plan.state).parent.mkdir(parents=True, exist_ok=True)
-        torch.save(self.state(), self.plan.state)
-        self.tell(f"{self.spent:.0f} s, forces {errors['forces_rmse_mev_per_angstrom']:.1f} meV/Å")
+        self.save()
+        self.tell(self.history[-1])
 
     def errors(self, batches: Batches) -> tuple[dict[str, float], float]:
         """Errors, and CPU seconds per atom of energies and forces in batches of the training's size."""
@@ -208,6 +223,14 @@ class Fit:
         for weight, value in zip(self.weights, values, strict=True):
             weight.copy_(value)
 
+    def save(self) -> None:
+        """The file appears whole or not at all."""
+        path = Path(self.plan.state)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = path.with_name(f".{path.name}")
+        torch.save(self.state(), unfinished)
+        unfinished.replace(path)
+
     def state(self) -> dict[str, Any]:
         return {
             "weights": [weight.detach() for weight in self.weights],
@@ -229,8 +252,7 @@ class Fit:
 
 def score(row: dict[str, float], plan: FitPlan) -> float:
     """What the best model is chosen by: the loss of the second phase on the validation frames."""
-    energy, forces = row["energy_rmse_mev_per_atom"], row["forces_rmse_mev_per_angstrom"]
-    return plan.energy_weights[1] * energy**2 + forces**2
+    return plan.energy_weights[1] * row[ENERGY] ** 2 + row[FORCES] ** 2
 
 
 def rate_factor(done: float) -> float:

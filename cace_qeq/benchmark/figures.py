@@ -4,15 +4,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from statistics import mean
 
-import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogFormatter
 
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt  # noqa: E402
-from matplotlib.axes import Axes  # noqa: E402
-from matplotlib.ticker import LogFormatter  # noqa: E402
-
-from comparison.report import Group, grouped  # noqa: E402
-from comparison.runs import Finished  # noqa: E402
+from cace_qeq.benchmark.report import Group, grouped
+from cace_qeq.benchmark.runs import Finished
+from cace_qeq.plots import save
 
 FORCES = "forces_rmse_mev_per_angstrom"
 LABEL = "force RMSE (meV/Å)"
@@ -20,14 +18,14 @@ LABEL = "force RMSE (meV/Å)"
 
 def draw(results: Sequence[Finished], folder: Path) -> list[Path]:
     """For each set that was run."""
-    folder.mkdir(parents=True, exist_ok=True)
     return [draw_set(name, results, folder) for name in sorted({found.run.set for found in results})]
 
 
 def draw_set(name: str, results: Sequence[Finished], folder: Path) -> Path:
     groups = {key: members for key, members in grouped(results).items() if key[0] == name}
     colors = {subject: f"C{index}" for index, subject in enumerate(sorted({key[3] for key in groups}))}
-    figure, axes = plt.subplots(1, 3, figsize=(12, 3.8), layout="constrained")
+    figure = Figure(figsize=(12, 3.8), layout="constrained")
+    axes = figure.subplots(1, 3)
     draw_histories(axes[0], groups, colors)
     draw_pareto(axes[1], groups, colors)
     draw_learning_curves(axes[2], groups, colors)
@@ -39,8 +37,7 @@ def draw_set(name: str, results: Sequence[Finished], folder: Path) -> Path:
     axes[0].legend(fontsize="small")
     figure.suptitle(name)
     path = folder / f"{name}.png"
-    figure.savefig(path, dpi=150)
-    plt.close(figure)
+    save(figure, path)
     return path
 
 

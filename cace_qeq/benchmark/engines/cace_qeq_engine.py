@@ -7,8 +7,10 @@ from ase import Atoms
 from ase.data import atomic_numbers
 from lightning_fabric import Fabric
 
-from cace_qeq import CACEQEq, CACEQEqCalculator, ModelConfig, predict
-from cace_qeq.prediction import differentiable_predict
+from cace_qeq.calculator import CACEQEqCalculator
+from cace_qeq.config import ModelConfig
+from cace_qeq.model import CACEQEq
+from cace_qeq.prediction import differentiable_predict, predict
 from cace_qeq.structures import AtomicBatch, Labels, collate, to_batch
 from cace_qeq.training.baseline import refit_reference_energies
 from cace_qeq.training.config import Weights
@@ -16,9 +18,10 @@ from cace_qeq.training.data import Example, filled_batches
 from cace_qeq.training.element_charges import fit_element_charges
 from cace_qeq.training.loss import Loss
 from cace_qeq.training.step import SharedGradient
-from job import Job
-from serving import Step
-from targets import Predicted, Scale, Target
+
+from .job import Job
+from .serving import Step
+from .targets import Predicted, Scale, Target
 
 # CACE's path invariants, one message round of scalars, 6 x (4 + 16) sums over neighbours for every monomial where CACE
 # has 12 x 9, and about as many parameters as its water model (69 thousand).

@@ -4,12 +4,12 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from statistics import mean, stdev
 
-from comparison.runs import Finished
+from cace_qeq.benchmark.runs import Finished
 
 HEAD = (
-    "| set | frames | model | parameters | energy (meV) | energy (meV/atom) | forces (meV/Å) | charges (me) "
-    "| stress (meV/Å³) | dipole (me Å) | training (CPU s) | inference (µs/atom) | peak memory (MB) | seeds |"
-)
+    "set", "frames", "model", "parameters", "energy (meV)", "energy (meV/atom)", "forces (meV/Å)", "charges (me)",
+    "stress (meV/Å³)", "dipole (me Å)", "training (CPU s)", "inference (µs/atom)", "peak memory (MB)", "seeds",
+)  # fmt: skip
 ERRORS = (
     "total_energy_rmse_mev",
     "energy_rmse_mev_per_atom",
@@ -19,40 +19,45 @@ ERRORS = (
     "dipole_rmse_me_angstrom",
 )
 
+UNKNOWN = "–"
+
 Group = tuple[str, int, float, str]
 
 
 def grouped(results: Iterable[Finished]) -> dict[Group, list[Finished]]:
-    """Runs that differ by the seed alone: set, training frames, seconds, model."""
+    """Runs that differ by the seed alone: set, training frames, seconds, label of the model."""
     groups: dict[Group, list[Finished]] = defaultdict(list)
     for found in results:
-        key = (found.run.set, found.result["frames"], found.run.seconds, found.run.subject)
+        key = (found.run.set, found.result["frames"], found.run.seconds, found.run.label)
         groups[key].append(found)
     return dict(sorted(groups.items()))
 
 
+def table(results: Iterable[Finished]) -> list[list[str]]:
+    """Cells under HEAD, one row for each group of seeds; root mean square errors on held-out frames."""
+    return [row(key, members) for key, members in grouped(results).items()]
+
+
 def markdown(results: Iterable[Finished]) -> str:
-    """One row for each group of seeds; root mean square errors on held-out frames."""
-    rows = [row(key, members) for key, members in grouped(results).items()]
-    rule = "|" + "---|" * (HEAD.count("|") - 1)
-    return "\n".join([HEAD, rule, *rows]) + "\n"
+    """The same as a file."""
+    lines = [HEAD, ["---"] * len(HEAD), *table(results)]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
-def row(key: Group, members: Sequence[Finished]) -> str:
+def row(key: Group, members: Sequence[Finished]) -> list[str]:
     name, frames, seconds, subject = key
     first = members[0].result
     errors = [spread([found.errors[error] for found in members if error in found.errors]) for error in ERRORS]
     inference = mean(1e6 * found.result["seconds_per_atom"] for found in members)
     memory = max(found.result["peak_memory_mb"] for found in members)
-    cells = [
+    return [
         name, str(frames), subject, str(first["parameters"]), *errors, f"{seconds:g}", f"{inference:.3g}",
         f"{memory:.0f}", str(len(members)),
     ]  # fmt: skip
-    return f"| {' | '.join(cells)} |"
 
 
 def spread(values: Sequence[float]) -> str:
     """Mean ± standard deviation."""
     if not values:
-        return "–"
+        return UNKNOWN
     return f"{mean(values):.3g}" + (f" ± {stdev(values):.2g}" if len(values) > 1 else "")

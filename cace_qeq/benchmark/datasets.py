@@ -1,25 +1,18 @@
 """The sets that models are compared on: where they come from, how they are split, and whether a copy is the one.
 
-    python benchmarks/datasets.py --data DIR
-
-says which are there. Labels are in eV, Å and e, under REF_energy, REF_forces, REF_charges and total_charge, in
-DIR/FOLDER/FILE. The sets that ship with the project lie in data/ and are covered by its commit.
+Labels are in eV, Å and e, under REF_energy, REF_forces, REF_charges and total_charge. Downloaded sets lie in
+DATA/FOLDER/FILE, where the user says what DATA is; the package ships the others.
 """
 
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
 
-import typer
-from rich.console import Console
-from rich.table import Table
+from cace_qeq.datasets import dataset as shipped
 
 UNITS = "eV, Å, e"
 N2P2 = "github.com/CompPhysVienna/n2p2, examples/nnp-train"
 KO_2021 = "doi.org/10.24435/materialscloud:f3-yh"
-OWN = Path(__file__).resolve().parents[1] / "data"
-DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
 @dataclass(frozen=True)
@@ -27,7 +20,7 @@ class File:
     """Frames of a set.
 
     part    train, valid or test
-    sha256  of the file; None for files under version control here
+    sha256  of the file; None for files that the package ships
     """
 
     part: str
@@ -54,7 +47,7 @@ class DataSet:
     own: bool = False
 
     def home(self, data: Path) -> Path:
-        return (OWN if self.own else data) / self.folder
+        return shipped(self.folder) if self.own else data / self.folder
 
     def paths(self, part: str, data: Path) -> tuple[Path, ...]:
         """Checked files of a part; none if the set has no such part.
@@ -77,8 +70,9 @@ class DataSet:
 def check(dataset: DataSet, file: File, path: Path) -> None:
     if not path.is_file():
         raise FileNotFoundError(
-            f"{dataset.name}: there is no {path}; it comes from {dataset.source}, converted to extended xyz "
-            f"({UNITS}; RuNNer's input.data by `cace-qeq convert`) and split: {dataset.split}."
+            f"{dataset.name}: there is no {path}; give the folder of the downloaded sets (--data), or download it "
+            f"from {dataset.source}, convert it to extended xyz ({UNITS}; RuNNer's input.data by `cace-qeq convert`) "
+            f"and split it: {dataset.split}."
         )
     if file.sha256 is not None and hashlib.sha256(path.read_bytes()).hexdigest() != file.sha256:
         raise ValueError(
@@ -244,17 +238,3 @@ def state(found: DataSet, data: Path) -> str:
     except ValueError:
         return "another file"
     return "there"
-
-
-def main(data: Annotated[Path, typer.Option(help="Folder of the downloaded sets.")] = DATA) -> None:
-    """List the sets."""
-    table = Table(title=f"Sets ({UNITS})")
-    for column in ("name", "licence", "level", "source", "split", "state"):
-        table.add_column(column, overflow="fold")
-    for found in SETS:
-        table.add_row(found.name, found.licence, found.level, found.source, found.split, state(found, data))
-    Console().print(table)
-
-
-if __name__ == "__main__":
-    typer.run(main)

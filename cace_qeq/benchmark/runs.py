@@ -10,6 +10,7 @@ from typing import Any
 LEARNING_RATES = {"cace_qeq": 0.005, "nequip": 0.01, "mace": 0.01}
 ENERGY_WEIGHTS = (10.0, 100.0)
 CHARGE_WEIGHT = 5.0
+CUTOFF, BATCH = 5.0, 5
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,8 @@ class Run:
     frames   how many of the training frames, 0 for all
     cutoff   Å
     batch    frames of a step
+
+    raises  ValueError for a code that is not compared
     """
 
     set: str
@@ -28,18 +31,37 @@ class Run:
     seed: int
     seconds: float
     frames: int = 0
-    cutoff: float = 5.0
-    batch: int = 5
+    cutoff: float = CUTOFF
+    batch: int = BATCH
+
+    def __post_init__(self) -> None:
+        if self.engine not in LEARNING_RATES:
+            codes = ", ".join(LEARNING_RATES)
+            raise ValueError(f"model {self.subject!r}: {self.engine!r} is none of the codes {codes}.")
 
     @property
     def engine(self) -> str:
         return self.subject.partition(" ")[0]
 
     @property
+    def label(self) -> str:
+        """The subject, and what is not as usual."""
+        changes = [f"cutoff {self.cutoff:g} Å"] if self.cutoff != CUTOFF else []
+        changes += [f"batch {self.batch}"] if self.batch != BATCH else []
+        return ", ".join([self.subject, *changes])
+
+    @property
     def name(self) -> str:
         """Of the result file."""
+        label = self.label.replace(" Å", "").replace(", ", "_").replace(" ", "-")
         frames = f"_{self.frames}frames" if self.frames else ""
-        return f"{self.set}_{self.subject.replace(' ', '-')}_{self.seconds:g}s{frames}_seed{self.seed}"
+        return f"{self.set}_{label}_{self.seconds:g}s{frames}_seed{self.seed}"
+
+    @property
+    def title(self) -> str:
+        """For people."""
+        frames = f", {self.frames} frames" if self.frames else ""
+        return f"{self.set}, {self.label}{frames}, seed {self.seed}"
 
     def plan(self, files: dict[str, list[str]], symbols: list[str], state: Path) -> dict[str, Any]:
         """A fitting.FitPlan in plain values.
@@ -79,8 +101,15 @@ class Finished:
 
 
 def finished(folder: Path) -> Iterator[Finished]:
-    """All results of a folder, in the order of their names."""
+    """All results of a folder, in the order of their names.
+
+    raises  ValueError for a file that is no result
+    """
     fields = Run.__dataclass_fields__
     for path in sorted(folder.glob("*.json")):
-        content = json.loads(path.read_text())
-        yield Finished(Run(**{key: value for key, value in content["run"].items() if key in fields}), content["result"])
+        try:
+            content = json.loads(path.read_text())
+            run = Run(**{key: value for key, value in content["run"].items() if key in fields})
+            yield Finished(run, content["result"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"{path} is no result of a comparison ({error!r}); move it elsewhere.") from None

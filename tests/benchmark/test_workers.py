@@ -1,13 +1,14 @@
 """Processes that time this package: what they answer, and what is said of those that cannot."""
 
+import signal
 import sys
 from pathlib import Path
 
 import pytest
 from ase.io import write
 
+from cace_qeq.benchmark.workers import DEFAULT, Interpreter, Worker, WorkerError, interpreters_of
 from speed.structures import ethanol, water_box
-from speed.workers import DEFAULT, Interpreter, Worker, WorkerError, interpreters_of
 
 
 @pytest.fixture(scope="module")
@@ -49,6 +50,12 @@ def test_an_error_is_answered_and_the_process_stays(worker, tmp_path):
 def test_a_process_that_is_gone_is_no_riddle():
     with Worker("cace_qeq", Interpreter("/bin/false", {}), DEFAULT) as gone, pytest.raises(WorkerError, match="code 1"):
         gone.ask("versions")
+
+
+def test_a_failure_ends_the_process_at_once():
+    with pytest.raises(ZeroDivisionError), Worker("cace_qeq", Interpreter(sys.executable, {}), DEFAULT) as busy:
+        raise ZeroDivisionError
+    assert busy.process.returncode == -signal.SIGTERM
 
 
 def test_interpreters_are_those_given():

@@ -7,7 +7,17 @@ import pytest
 import torch
 from ase import Atoms
 
-from targets import ErrorSums, Predicted, Scale, Target, joined, loss, nested, reference_energies, target
+from cace_qeq.benchmark.engines.targets import (
+    ErrorSums,
+    Predicted,
+    Scale,
+    Target,
+    joined,
+    loss,
+    nested,
+    reference_energies,
+    target,
+)
 
 ENERGIES = {1: -13.5, 8: -2040.0}
 

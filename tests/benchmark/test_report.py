@@ -5,8 +5,8 @@ from dataclasses import asdict, replace
 
 import pytest
 
-from comparison.report import grouped, markdown, spread
-from comparison.runs import Finished, Run, finished
+from cace_qeq.benchmark.report import grouped, markdown, spread
+from cace_qeq.benchmark.runs import Finished, Run, finished
 
 RUN = Run("acac", "cace_qeq S", 1, 300.0)
 
@@ -19,8 +19,10 @@ def result(forces: float, **changes: float) -> dict:
 
 def test_names_tell_runs_apart():
     runs = [RUN, replace(RUN, seed=2), replace(RUN, frames=45), replace(RUN, subject="nequip S"), replace(RUN, set="b")]
+    runs += [replace(RUN, cutoff=4.0), replace(RUN, batch=10), replace(RUN, seconds=30.0)]
     assert len({run.name for run in runs}) == len(runs)
-    assert " " not in RUN.name
+    assert RUN.name == "acac_cace_qeq-S_300s_seed1"
+    assert replace(RUN, cutoff=4.0, batch=10).name == "acac_cace_qeq-S_cutoff-4_batch-10_300s_seed1"
 
 
 def test_mean_and_spread_over_seeds():
@@ -38,10 +40,11 @@ def test_seeds_share_a_row():
     assert len({line.count("|") for line in lines}) == 1
 
 
-def test_budgets_and_frames_are_kept_apart():
+def test_budgets_frames_and_settings_are_kept_apart():
     members = [Finished(RUN, result(10.0)), Finished(replace(RUN, seconds=30.0), result(30.0))]
     members.append(Finished(replace(RUN, frames=45), result(50.0, frames=45)))
-    assert len(grouped(members)) == 3
+    members += [Finished(replace(RUN, cutoff=4.0), result(20.0)), Finished(replace(RUN, batch=10), result(40.0))]
+    assert len(grouped(members)) == 5
 
 
 def test_results_are_read_back(tmp_path):
@@ -50,6 +53,13 @@ def test_results_are_read_back(tmp_path):
     (found,) = finished(tmp_path)
     assert found.run == RUN
     assert found.errors["forces_rmse_mev_per_angstrom"] == 10.0
+
+
+@pytest.mark.parametrize("content", ["{", '{"items": {}}', '{"run": {"set": "acac"}, "result": {}}'])
+def test_other_files_are_named(tmp_path, content):
+    (tmp_path / "other.json").write_text(content)
+    with pytest.raises(ValueError, match=r"other\.json is no result"):
+        list(finished(tmp_path))
 
 
 @pytest.mark.parametrize(

@@ -14,9 +14,9 @@ from nequip.scripts._compile_utils import AOTI_ASE_TARGET, COMPILE_TARGET_DICT
 from nequip.utils.aot import aot_export_model
 from nequip.utils.global_state import set_global_state
 
-from job import Job
-from serving import Step
-from targets import Predicted, Scale, Target
+from .job import Job
+from .serving import Step
+from .targets import Predicted, Scale, Target
 
 COMPILED = " compiled"
 WATER = Scale()
@@ -100,7 +100,10 @@ def exported(model: torch.nn.Module, data: dict[str, torch.Tensor], path: Path) 
     path  of the package, made once for all processes of a run: that takes a minute
     """
     target = COMPILE_TARGET_DICT[AOTI_ASE_TARGET]
-    sizes = {name: torch.export.dynamic_shapes.Dim(f"num_{name}", min=2, max=torch.inf) for name in ("node", "edge")}
+    sizes = {
+        name: torch.export.dynamic_shapes.Dim(f"num_{name}", min=2, max=torch.inf)  # type: ignore[arg-type]
+        for name in ("node", "edge")
+    }
     if not path.exists():
         aot_export_model(
             model, "cpu", target["input"], target["output"], target["data_settings"](data.copy()),

@@ -4,7 +4,8 @@ import hashlib
 
 import pytest
 
-from datasets import DATA, REGISTRY, SETS, DataSet, File, dataset, state
+from cace_qeq.benchmark.datasets import REGISTRY, SETS, DataSet, File, dataset, state
+from record import DATA
 
 CONTENT = b"frames"
 SHA = hashlib.sha256(CONTENT).hexdigest()

@@ -1,0 +1,67 @@
+"""Trainings of a comparison: each in the environment of its code, on the files of its set, into a result of its own."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from cace_qeq.benchmark.datasets import dataset
+from cace_qeq.benchmark.record import write_result
+from cace_qeq.benchmark.runs import Finished, Run
+from cace_qeq.benchmark.workers import DEFAULT, Interpreter, Worker
+from cace_qeq.structures import read_frames
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Where trainings find codes and frames, and what they leave.
+
+    interpreters  by code
+    data          folder of the downloaded sets
+    results       folder of one JSON for each training
+    states        folder of what a broken training goes on from
+    """
+
+    interpreters: dict[str, Interpreter]
+    data: Path
+    results: Path
+    states: Path
+
+    def result(self, one: Run) -> Path:
+        """The file of a training, there once it is finished."""
+        return self.results / f"{one.name}.json"
+
+    def files(self, name: str) -> dict[str, list[str]]:
+        """Checked paths of a set by "train", "valid" and "held_out".
+
+        raises  ValueError for an unknown set or changed files; FileNotFoundError naming their source
+        """
+        found = dataset(name)
+        parts = {"train": found.paths("train", self.data), "valid": found.paths("valid", self.data)}
+        parts["held_out"] = found.held_out(self.data)
+        return {part: list(map(str, paths)) for part, paths in parts.items()}
+
+    def train(self, one: Run, tell: Callable[[dict[str, float]], None]) -> Finished:
+        """Train, or go on with a broken training, evaluate and write the result.
+
+        tell    is told the CPU seconds done, and errors whenever they are known
+
+        raises  WorkerError for whatever stops the code
+        """
+        files = self.files(one.set)
+        plan = one.plan(files, symbols(files["train"]), self.states / f"{one.name}.pt")
+        with Worker(one.engine, self.interpreters[one.engine], DEFAULT, tell) as worker:
+            result, versions = worker.ask("fit", plan=plan), worker.ask("versions")
+        about = {
+            "run": one.values(),
+            "held_out": "valid" if files["held_out"] == files["valid"] else "test",
+            "threads_per_process": 1,
+        }
+        write_result(self.result(one), {**about, "result": result, "versions_of_code": versions})
+        return Finished(one, result)
+
+
+def symbols(paths: list[str]) -> list[str]:
+    """Of the elements, by atomic number."""
+    frames = [atoms for path in paths for atoms in read_frames(path)]
+    pairs = {pair for atoms in frames for pair in zip(atoms.numbers, atoms.get_chemical_symbols(), strict=True)}
+    return [symbol for _, symbol in sorted(pairs)]

@@ -1,0 +1,52 @@
+"""Several trainings in a row as seen on a terminal."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from cace_qeq.benchmark import Run
+
+FORCES = "forces_rmse_mev_per_angstrom"
+
+
+class Trainings:
+    """A bar over the CPU seconds of all trainings, and one over those of the present one with its last error."""
+
+    def __init__(self, runs: Sequence[Run], console: Console):
+        self.progress = Progress(
+            TextColumn("{task.description}"), BarColumn(),
+            TextColumn("{task.completed:.0f}/{task.total:.0f} CPU s"), TimeElapsedColumn(), TextColumn("left"),
+            TimeRemainingColumn(), TextColumn("{task.fields[note]}"), console=console, transient=True,
+        )  # fmt: skip
+        self.done = 0.0
+        self.all = self.progress.add_task(f"{len(runs)} trainings", total=sum(one.seconds for one in runs), note="")
+
+    def __enter__(self) -> "Trainings":
+        self.progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.progress.stop()
+
+    @contextmanager
+    def shown(self, one: Run) -> Iterator[Callable[[dict[str, float]], None]]:
+        """What takes the words of the training."""
+        task = self.progress.add_task(one.title, total=one.seconds, note="preparing")
+
+        def tell(row: dict[str, float]) -> None:
+            if FORCES in row:
+                self.progress.update(task, note=f"F {row[FORCES]:.4g} meV/Å")
+            self.progress.update(task, completed=row["seconds"])
+            self.progress.update(self.all, completed=self.done + row["seconds"])
+
+        try:
+            yield tell
+        finally:
+            self.progress.remove_task(task)
+            self.done += one.seconds
+            self.progress.update(self.all, completed=self.done)
