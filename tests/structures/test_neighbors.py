@@ -92,3 +92,33 @@ def test_lonely_atoms_have_rows_of_no_width():
     table = padded_table(pairs_of(zoo.far_dimer(), 4.0), 2)
     assert table.index.shape == table.mask.shape == (2, 0)
     assert table.shift.shape == (2, 0, 3)
+
+
+FAR = {"both open": [0.0, 2e4, 1e4], "one open": [4e5, 0.0, 0.0], "all open": [3e6, -2e6, 1e6]}
+
+
+@pytest.mark.parametrize("far", FAR.values(), ids=FAR)
+def test_fragments_far_apart_have_the_pairs_of_each(far):
+    near, atoms = zoo.ethanol(), zoo.ethanol()
+    moved = atoms.copy()
+    moved.positions += far
+    alone = bonds(pairs_of(near, 4.0))
+    n = len(near)
+    assert sorted(bonds(pairs_of(atoms + moved, 4.0))) == sorted(alone + [[a + n, b + n, *s] for a, b, *s in alone])
+
+
+def test_an_atom_far_above_a_slab_has_no_neighbours_but_its_images():
+    atoms = zoo.slab()
+    expected = sorted(bonds(pairs_of(atoms, 4.0)))
+    normal = np.linalg.svd(atoms.cell.array[atoms.pbc])[2][2]
+    atoms += Atoms("H", [atoms.positions[0] + 1e6 * normal])
+    last = len(atoms) - 1
+    found = bonds(pairs_of(atoms, 4.0))
+    assert sorted(bond for bond in found if last not in bond[:2]) == expected
+    assert all(bond[0] == bond[1] for bond in found if last in bond[:2])
+
+
+def test_a_structure_too_wide_and_flat_is_refused():
+    atoms = Atoms("H2", [[0, 0, 0], [1.0, 0, 0]], cell=[3e3, 3e3, 3.0], pbc=True)
+    with pytest.raises(ValueError, match="too wide and flat"):
+        pairs_of(atoms, 5.0)
