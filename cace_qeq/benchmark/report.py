@@ -25,12 +25,12 @@ Group = tuple[str, int, float, str]
 
 
 def grouped(results: Iterable[Finished]) -> dict[Group, list[Finished]]:
-    """Runs that differ by the seed alone: set, training frames, seconds, label of the model."""
-    groups: dict[Group, list[Finished]] = defaultdict(list)
+    """Runs that differ by the seed alone, one of each: set, training frames, seconds, label of the model."""
+    groups: dict[Group, dict[int, Finished]] = defaultdict(dict)
     for found in results:
         key = (found.run.set, found.result["frames"], found.run.seconds, found.run.label)
-        groups[key].append(found)
-    return dict(sorted(groups.items()))
+        groups[key].setdefault(found.run.seed, found)
+    return {key: list(groups[key].values()) for key in sorted(groups)}
 
 
 def table(results: Iterable[Finished]) -> list[list[str]]:

@@ -11,6 +11,7 @@ LEARNING_RATES = {"cace_qeq": 0.005, "nequip": 0.01, "mace": 0.01}
 ENERGY_WEIGHTS = (10.0, 100.0)
 CHARGE_WEIGHT = 5.0
 CUTOFF, BATCH = 5.0, 5
+RESULT = {"errors", "frames", "history", "parameters", "peak_memory_mb", "seconds_per_atom"}
 
 
 @dataclass(frozen=True)
@@ -110,6 +111,9 @@ def finished(folder: Path) -> Iterator[Finished]:
         try:
             content = json.loads(path.read_text())
             run = Run(**{key: value for key, value in content["run"].items() if key in fields})
-            yield Finished(run, content["result"])
+            result = content["result"]
+            if missing := RESULT - set(result):
+                raise KeyError(*sorted(missing))
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"{path} is no result of a comparison ({error!r}); move it elsewhere.") from None
+        yield Finished(run, result)

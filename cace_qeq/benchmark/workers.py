@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -58,11 +59,12 @@ def interpreters_of(peers: str, pythons: list[str], cace: Path | None) -> dict[s
     """
     given = {name: path for name, _, path in (text.partition("=") for text in pythons)}
     names = [*filter(None, peers.split(",")), *(["cace"] if cace else [])]
+    for text in pythons:
+        if not text.partition("=")[2]:
+            raise ValueError(f"--peer-python {text}: expected PEER=PATH, e.g. nequip=peers/nequip/bin/python.")
     unknown = (set(names) | set(given)) - set(PEERS)
     if unknown:
         raise ValueError(f"there is no peer {sorted(unknown)[0]!r}; choose of {', '.join(PEERS)}.")
-    if not all(given.values()):
-        raise ValueError(f"--peer-python {pythons[-1]}: expected PEER=PATH, e.g. nequip=peers/nequip/bin/python.")
     found = {OWN: Interpreter(sys.executable, {"PYTHONPATH": str(ROOT)})}
     for name in names:
         environment = {"PYTHONPATH": str(cace.resolve())} if name == "cace" and cace else {}
@@ -88,11 +90,12 @@ class Worker:
         tell: Callable[[dict[str, float]], None] = lambda row: None,
     ):
         self.engine, self.tell = engine, tell
+        self.complaints = tempfile.TemporaryFile("w+")  # noqa: SIM115  closed by __exit__
         self.process = subprocess.Popen(
             [interpreter.python, str(ENGINES), engine],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
+            stderr=self.complaints,
             text=True,
             env={**os.environ, **THREADS, **interpreter.environment, **allocator.environment},
         )
@@ -118,7 +121,10 @@ class Worker:
         return dict(json.loads(line)) if line else self.ended()
 
     def ended(self) -> dict[str, Any]:
-        return {"error": f"the process ended with code {self.process.wait()}; is the code installed in it?"}
+        code = self.process.wait()
+        self.complaints.seek(0)
+        last = self.complaints.read().strip().rpartition("\n")[2]
+        return {"error": f"the process ended with code {code}; {last or 'is the code installed in it?'}"}
 
     def __enter__(self) -> "Worker":
         return self
@@ -132,3 +138,4 @@ class Worker:
         with suppress(BrokenPipeError):  # of a process that is gone
             self.process.stdin.close()
         self.process.wait()
+        self.complaints.close()

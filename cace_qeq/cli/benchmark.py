@@ -53,7 +53,7 @@ Models = Annotated[str, typer.Option(help="Codes and sizes; commas between.")]
 Seconds = Annotated[float, typer.Option(help="CPU time of each training.", min=0.1)]
 Seeds = Annotated[str, typer.Option(help="Of weights and of the order of frames.")]
 Frames = Annotated[str, typer.Option(help="Numbers of training frames for learning curves; 0 for all.")]
-Cutoff = Annotated[float, typer.Option(help="Å, of every model.")]
+Cutoff = Annotated[float, typer.Option(help="Å, of every model.", min=0.1)]
 Batch = Annotated[int, typer.Option(help="Frames of a step.", min=1)]
 PeerPython = Annotated[list[str] | None, typer.Option(help="Interpreter of a peer, e.g. nequip=PATH.")]
 Data = Annotated[Path, typer.Option(help="Folder of the downloaded sets.")]
@@ -100,15 +100,17 @@ def run(
     Exit code 1 if a training failed.
     """
     variants = product(numbers(seeds, "--seeds"), sets, numbers(frames, "--frames"), models.split(","))
-    runs = [Run(name, model.strip(), seed, seconds, count, cutoff, batch) for seed, name, count, model in variants]
+    every = [Run(name, model.strip(), seed, seconds, count, cutoff, batch) for seed, name, count, model in variants]
+    runs = list(dict.fromkeys(every))
     peers = sorted({one.engine for one in runs} - {OWN})
     interpreters = interpreters_of(",".join(peers), peer_python or [], None)
     comparison = Comparison(interpreters, data, out, states or out / "states")
-    for name in sets:
+    missing = [one for one in runs if not comparison.result(one).exists()]
+    for name in sorted({one.set for one in missing}):
         comparison.files(name)
-    for peer in peers:
+    for peer in sorted({one.engine for one in missing} - {OWN}):
         check_environment(peer, interpreters[peer].python)
-    failures = train([one for one in runs if not comparison.result(one).exists()], comparison)
+    failures = train(missing, comparison)
     ending = f"{len(runs) - failures} of {len(runs)} trainings are finished: {out}"
     Console().print(ending, markup=False, soft_wrap=True, highlight=False)
     if failures:

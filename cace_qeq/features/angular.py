@@ -45,11 +45,13 @@ class AngularFunctions:
 
 
 @cache
+@torch.inference_mode(False)
 def angular_monomials(l_max: int, dtype: torch.dtype, device: torch.device) -> AngularFunctions:
     return AngularFunctions(l_max, None, monomial_derivatives(l_max).to(device, dtype))
 
 
 @cache
+@torch.inference_mode(False)
 def angular_harmonics(l_max: int, dtype: torch.dtype, device: torch.device) -> AngularFunctions:
     combinations = coefficient_tensor(l_max, torch.float64, torch.device("cpu"))
     derivatives = monomial_derivatives(l_max) @ combinations.T

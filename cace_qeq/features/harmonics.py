@@ -37,6 +37,7 @@ def harmonics(independent: Tensor, l_max: int) -> Tensor:
 
 
 @cache
+@torch.inference_mode(False)
 def coefficient_tensor(l_max: int, dtype: torch.dtype, device: torch.device) -> Tensor:
     """(harmonic, independent monomial)  `harmonic_coefficients` on the unit sphere."""
     return torch.from_numpy(harmonic_coefficients(l_max) @ restoration(l_max)).to(device, dtype)

@@ -47,6 +47,7 @@ class ProductProgram:
         return ProductProgram(len(program.moments), len(program.sums), tuple(stages), outputs)
 
     @cache  # noqa: B019  programs are few and live as long as the process
+    @torch.inference_mode(False)
     def to(self, dtype: torch.dtype, device: torch.device) -> ProductProgram:
         """The same for rows of another precision or on another device."""
         stages = tuple(

@@ -110,6 +110,7 @@ class SphereProducts:
         return [first, *(self.projection.T @ weight for weight in others)]
 
     @cache  # noqa: B019  tables are few and live as long as the process
+    @torch.inference_mode(False)
     def to(self, dtype: torch.dtype, device: torch.device) -> SphereProducts:
         """The same for columns of another precision or on another device."""
         return SphereProducts(self.order, self.evaluation.to(device, dtype), self.projection.to(device, dtype))
@@ -121,6 +122,7 @@ def required_degree(l_max: int, order: int, rank: int) -> int:
 
 
 @cache
+@torch.inference_mode(False)
 def sphere_products(l_max: int, order: int, rank: int, degree: int | None = None) -> SphereProducts:
     """The tables, float64.
 

@@ -75,6 +75,7 @@ class RadialFunctions:
 
 
 @cache
+@torch.inference_mode(False)
 def radial_functions(
     cutoff: float, n_radial: int, equal_slopes: bool, dtype: torch.dtype, device: torch.device
 ) -> RadialFunctions:

@@ -47,6 +47,12 @@ def test_budgets_frames_and_settings_are_kept_apart():
     assert len(grouped(members)) == 5
 
 
+def test_a_training_counts_once_however_its_frames_were_asked_for():
+    members = [Finished(RUN, result(10.0)), Finished(replace(RUN, frames=450), result(10.0))]
+    (group,) = grouped(members).values()
+    assert len(group) == 1
+
+
 def test_results_are_read_back(tmp_path):
     values = {**asdict(RUN), "learning_rate": 0.005}
     (tmp_path / "one.json").write_text(json.dumps({"run": values, "result": result(10.0)}))
@@ -55,7 +61,10 @@ def test_results_are_read_back(tmp_path):
     assert found.errors["forces_rmse_mev_per_angstrom"] == 10.0
 
 
-@pytest.mark.parametrize("content", ["{", '{"items": {}}', '{"run": {"set": "acac"}, "result": {}}'])
+UNFINISHED = json.dumps({"run": asdict(RUN), "result": {"errors": {}}})
+
+
+@pytest.mark.parametrize("content", ["{", '{"items": {}}', '{"run": {"set": "acac"}, "result": {}}', UNFINISHED])
 def test_other_files_are_named(tmp_path, content):
     (tmp_path / "other.json").write_text(content)
     with pytest.raises(ValueError, match=r"other\.json is no result"):

@@ -52,6 +52,15 @@ def test_a_process_that_is_gone_is_no_riddle():
         gone.ask("versions")
 
 
+def test_the_last_complaint_of_a_process_is_told(tmp_path):
+    interpreter = tmp_path / "python"
+    interpreter.write_text("#!/bin/sh\necho 'ImportError: libpeer.so is missing' >&2\nexit 1\n")
+    interpreter.chmod(0o755)
+    found = pytest.raises(WorkerError, match=r"code 1; ImportError: libpeer\.so is missing")
+    with Worker("cace_qeq", Interpreter(str(interpreter), {}), DEFAULT) as broken, found:
+        broken.ask("versions")
+
+
 def test_a_failure_ends_the_process_at_once():
     with pytest.raises(ZeroDivisionError), Worker("cace_qeq", Interpreter(sys.executable, {}), DEFAULT) as busy:
         raise ZeroDivisionError
@@ -62,5 +71,7 @@ def test_interpreters_are_those_given():
     found = interpreters_of("nequip,mace", ["nequip=/there/python"], None)
     assert found["nequip"].python == "/there/python"
     assert found["mace"].python == sys.executable
+    with pytest.raises(ValueError, match="--peer-python nequip: expected PEER=PATH"):
+        interpreters_of("nequip", ["nequip", "mace=/there/python"], None)
     with pytest.raises(ValueError, match="no peer 'nequipp'"):
         interpreters_of("nequipp", [], None)
