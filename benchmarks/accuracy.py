@@ -55,7 +55,6 @@ CASES = {
     "acac_S": Case(),
     "acac_L": Case(),
     "bpa3_L": Case(),
-    "rmd17_ethanol": Case(),
 }
 
 
