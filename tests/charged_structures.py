@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from cace_qeq.electrostatics import (
+    Bonds,
     ChargeGeometry,
     ChargeParameters,
     Equilibrium,
@@ -160,3 +161,10 @@ def at_total_charge(
     geometry: ChargeGeometry, parameters: ChargeParameters, total_charge: Tensor, background: str = "point"
 ) -> Equilibrium:
     return equilibrate(geometry, parameters, total_charge_alone(geometry, total_charge), background)
+
+
+def bonds_of(n_atoms, softness=0.1, seed=0):
+    """Between all pairs, of unequal softness, each bond once."""
+    pairs = torch.triu_indices(n_atoms, n_atoms, 1)
+    factors = torch.rand(pairs.shape[1], generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    return Bonds(pairs[0], pairs[1], softness * factors)

@@ -2,7 +2,6 @@
 
 import math
 from pathlib import Path
-from types import TracebackType
 from typing import Annotated, Literal
 
 import typer
@@ -17,6 +16,7 @@ from rich.progress import (
 )
 from rich.table import Table
 
+from cace_qeq.cli.progress import Live
 from cace_qeq.cli.structure import (
     ChargeOption,
     DeviceOption,
@@ -149,7 +149,7 @@ def velocities(atoms: Atoms, settings: DynamicsSettings) -> str:
     return f"with velocities drawn at {settings.temperature:g} K, seed {settings.seed}"
 
 
-class MovingBar:
+class MovingBar(Live):
     """A progress bar with the time left, and the last sample behind it."""
 
     def __init__(self, n_steps: int, console: Console):
@@ -158,15 +158,6 @@ class MovingBar:
             TimeRemainingColumn(), TextColumn("{task.description}"), console=console,
         )  # fmt: skip
         self.task = self.progress.add_task("", total=n_steps)
-
-    def __enter__(self) -> "MovingBar":
-        self.progress.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.progress.stop()
 
     def began(self, step: int) -> None:
         self.progress.reset(self.task, completed=step)

@@ -1,6 +1,7 @@
 """Training as seen on a terminal."""
 
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 from rich.console import Console
 from rich.progress import (
@@ -22,6 +23,21 @@ SHOWN = (
     ("charges_rmse_me", "q {:.3g} me"),
     ("dipole_rmse_e_angstrom", "μ {:.3g} e Å"),
 )
+
+
+class Live:
+    """Shows its `progress` while a `with` block lasts."""
+
+    progress: Progress
+
+    def __enter__(self) -> Self:
+        self.progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.progress.stop()
 
 
 class RichReporter:

@@ -2,17 +2,17 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from types import TracebackType
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from cace_qeq.benchmark import Run
+from cace_qeq.cli.progress import Live
 
 FORCES = "forces_rmse_mev_per_angstrom"
 
 
-class Trainings:
+class Trainings(Live):
     """A bar over the CPU seconds of all trainings, and one over those of the present one with its last error."""
 
     def __init__(self, runs: Sequence[Run], console: Console):
@@ -23,15 +23,6 @@ class Trainings:
         )  # fmt: skip
         self.done = 0.0
         self.all = self.progress.add_task(f"{len(runs)} trainings", total=sum(one.seconds for one in runs), note="")
-
-    def __enter__(self) -> "Trainings":
-        self.progress.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.progress.stop()
 
     @contextmanager
     def shown(self, one: Run) -> Iterator[Callable[[dict[str, float]], None]]:

@@ -24,19 +24,19 @@ def neighbor_pairs(positions: Floats, cell: Floats, pbc: Flags, cutoff: float) -
 
     Raises ValueError for a structure that is too wide and flat.
     """
-    near = without_gaps(positions, cell, pbc, cutoff)
-    refuse_too_flat(near, cell, pbc, cutoff)
+    directions = open_directions(cell, pbc)
+    near = without_gaps(positions, directions, cutoff)
+    refuse_too_flat(near, cell[pbc], directions, cutoff)
     search = NeighborList(cutoff=cutoff, full_list=True, sorted=True, n_threads=torch.get_num_threads())
     found = search.compute(near, cell, pbc, "ijS")
     return Pairs(*(torch.from_numpy(part.astype(np.int64)) for part in found))
 
 
-def without_gaps(positions: Floats, cell: Floats, pbc: Flags, cutoff: float) -> Floats:
+def without_gaps(positions: Floats, directions: Floats, cutoff: float) -> Floats:
     """Positions that have the same pairs, with gaps along open directions closed to a little more than the cutoff.
 
     vesin allots cells to empty space too: far fragments would take forever.
     """
-    directions = open_directions(cell, pbc)
     heights = positions @ directions.T
     order = heights.argsort(axis=0)
     gaps = np.diff(np.take_along_axis(heights, order, axis=0), axis=0)
@@ -54,12 +54,14 @@ def open_directions(cell: Floats, pbc: Flags) -> Floats:
     return np.linalg.svd(cell[pbc])[2][n_periodic:] if n_periodic else np.eye(3)
 
 
-def refuse_too_flat(positions: Floats, cell: Floats, pbc: Flags, cutoff: float) -> None:
+def refuse_too_flat(positions: Floats, vectors: Floats, directions: Floats, cutoff: float) -> None:
     """Raise ValueError where vesin, which brings the number of its cells down alike along all directions, would be
     left with none along one and end the process.
+
+    vectors  (periodic, 3)  Å, lattice vectors of periodic directions
     """
-    periodic = 1 / np.linalg.norm(np.linalg.pinv(cell[pbc]), axis=0) if pbc.any() else []
-    extents = [*periodic, *np.ptp(positions @ open_directions(cell, pbc).T, axis=0)]
+    periodic = 1 / np.linalg.norm(np.linalg.pinv(vectors), axis=0) if len(vectors) else []
+    extents = [*periodic, *np.ptp(positions @ directions.T, axis=0)]
     counts = np.maximum(np.array(extents) / cutoff, 1.0)
     if counts.prod() > MOST_CELLS and counts.min() < (counts.prod() / MOST_CELLS) ** (1 / 3):
         spread = " × ".join(f"{extent:.3g}" for extent in extents)

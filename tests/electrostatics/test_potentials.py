@@ -34,10 +34,10 @@ def the_last(structure):
     }
 
 
-@pytest.mark.parametrize("method", ["dense", "structure_factors", "mesh"])
+@pytest.mark.parametrize(("method", "error"), [("dense", 1e-12), ("structure_factors", 1e-12), ("mesh", 1e-9)])
 @EACH_BACKGROUND
 @EACH_BOUNDARY
-def test_external_charges_are_frozen_atoms(make, background, method):
+def test_external_charges_are_frozen_atoms(make, background, method, error):
     """Charges, energy and forces, as if they were atoms of fixed charge; the energy lacks their own."""
     structure = make(6, total_charge=0.9)
     places = structure.positions.clone().requires_grad_()
@@ -47,10 +47,10 @@ def test_external_charges_are_frozen_atoms(make, background, method):
     charges = torch.tensor(CHARGES, dtype=torch.float64)
     matrix = coulomb_matrix(geometry_of(structure), structure.width, background)[0] + torch.diag(structure.hardness)
     own = structure.electronegativity[4:] @ charges + charges @ matrix[4:, 4:] @ charges / 2
-    assert torch.allclose(found.charges, frozen.charges[:N_ATOMS], rtol=0, atol=1e-9)  # of the mesh
-    assert found.energy.item() == pytest.approx((frozen.energy - own).item(), abs=1e-9)
+    assert torch.allclose(found.charges, frozen.charges[:N_ATOMS], rtol=0, atol=error)
+    assert found.energy.item() == pytest.approx((frozen.energy - own).item(), abs=10 * error)
     expected, slopes = (torch.autograd.grad(one.energy, places)[0] for one in (frozen, found))
-    assert torch.allclose(slopes[:N_ATOMS], expected[:N_ATOMS], rtol=0, atol=1e-8)
+    assert torch.allclose(slopes[:N_ATOMS], expected[:N_ATOMS], rtol=0, atol=10 * error)
 
 
 @EACH_BACKGROUND
