@@ -15,6 +15,7 @@ from ase.stress import full_3x3_to_voigt_6_stress
 from numpy.typing import NDArray
 
 from cace_qeq.committee import Committee, load_potential, predict_committee
+from cace_qeq.compilation import compile_networks
 from cace_qeq.electrostatics import Solver
 from cace_qeq.model import CACEQEq
 from cace_qeq.prediction import Prediction, predict
@@ -40,11 +41,13 @@ Potential = TypeVar("Potential", bound=CACEQEq | Committee)
 class CACEQEqCalculator(Calculator):
     """Energies, forces, stress and charges of a CACEQEq model, or the means of a committee of them.
 
-    model   CACEQEq or Committee (a copy is taken), or the path of a file with either
-    device  that the model runs on
-    dtype   of the network: torch.float32, torch.float64, or as saved
-    skin    Å, added to the neighbour lists, which are kept until an atom has moved by half of it
-    solver  of the charges; conjugate gradients begin with the charges of the last structure
+    model     CACEQEq or Committee (a copy is taken), or the path of a file with either
+    device    that the model runs on
+    dtype     of the network: torch.float32, torch.float64, or as saved
+    skin      Å, added to the neighbour lists, which are kept until an atom has moved by half of it
+    solver    of the charges; conjugate gradients begin with the charges of the last structure
+    compiled  whether code is generated for the network at the first call (half a minute; needs a C++ compiler), with
+              which molecules take about half the time and more than a hundred atoms gain nothing
 
     The total charge is atoms.info["charge"] or ["total_charge"]; without either it is 0 if the model has
     never seen another, or whatever electrodes at fixed potential give. Fragments, electrodes, an electric field and
@@ -69,12 +72,15 @@ class CACEQEqCalculator(Calculator):
         dtype: torch.dtype | None = None,
         skin: float = 0.5,
         solver: Solver | None = None,
+        compiled: bool = False,
     ):
         super().__init__()
         potential = load_potential(model) if isinstance(model, str | Path) else model
         self.model = frozen_copy(potential, device, dtype)
         self.device = torch.device(device)
         self.model.solver = solver or self.model.solver
+        if compiled:
+            compile_networks(self.model)
         self.neighbors = NeighborCache(self.model.frozen_geometry, skin)
         self.last_charges = torch.zeros(0, dtype=torch.float64)
         self.conditions: dict[str, Any] = {}

@@ -20,7 +20,7 @@ FLOORS = [
     {"nn"},
     {"config", "charged"},
     {"model"},
-    {"prediction", "checkpoint", "response"},
+    {"prediction", "checkpoint", "response", "compilation"},
     {"committee"},
     {"training", "calculator", "interfaces", "simulation", "plots"},
     {"quickstart", "doctor", "benchmark"},

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from speed.plan import EQUIVALENT, MACE_64, MACE_128, NEQUIP, NEQUIP_COMPILED, S
+from speed.plan import EQUIVALENT, EQUIVALENT_COMPILED, MACE_64, MACE_128, NEQUIP, NEQUIP_COMPILED, S_COMPILED, S
 
 LARGE, SMALL = "forces_12288/atom", "forces_648/atom"
 
@@ -73,6 +73,8 @@ GOALS = (
     within("ASE call, lists anew, against the raw model, preset S", S, "ase_anew_192", 1.25, "forces_192"),
     against("ethanol, MD step through ASE, equivalent", "dynamics_ethanol", EQUIVALENT, 1 / 2, NEQUIP),
     against("ethanol, MD step through ASE, preset S", "dynamics_ethanol", S, 1 / 2, NEQUIP),
+    against("the same, equivalent, compiled", "dynamics_ethanol", EQUIVALENT_COMPILED, 1 / 2, NEQUIP),
+    against("the same, preset S, compiled", "dynamics_ethanol", S_COMPILED, 1 / 2, NEQUIP),
     within("time per atom, 12 288 against 648 atoms, equivalent", EQUIVALENT, LARGE, 1.3, SMALL),
     within("time per atom, 12 288 against 648 atoms, preset S", S, LARGE, 1.3, SMALL),
     Goal("peak memory slope, kB per atom, equivalent", ("memory", EQUIVALENT), 80.0),

@@ -11,6 +11,7 @@ from speed.structures import ethanol, water_box
 EQUIVALENT = f"{OWN} equivalent"
 PRESETS = tuple(f"{OWN} {name}" for name in ("XS", "S", "M", "L", "L4"))
 S = f"{OWN} S"
+EQUIVALENT_COMPILED, S_COMPILED = f"{EQUIVALENT} compiled", f"{S} compiled"
 NEQUIP, NEQUIP_COMPILED = "nequip S", "nequip S compiled"
 MACE_64, MACE_128, MACE_128_L1 = "mace 64x0e", "mace 128x0e", "mace 128x0e+128x1o"
 CACE = "cace water"
@@ -43,6 +44,8 @@ def molecule() -> list[Atoms]:
     return [ethanol()]
 
 
+ETHANOL = (EQUIVALENT, EQUIVALENT_COMPILED, S, S_COMPILED, NEQUIP, MACE_64)
+
 ITEMS = (
     Item("forces_192", water(4), (EQUIVALENT, *PRESETS, NEQUIP, NEQUIP_COMPILED, MACE_64, MACE_128, MACE_128_L1, CACE)),
     Item("forces_192_float64", water(4), (EQUIVALENT, *PRESETS, NEQUIP), dtype="float64"),
@@ -50,7 +53,7 @@ ITEMS = (
     Item("train_4x192", water(4, 4), (EQUIVALENT, S, NEQUIP), work="train"),
     Item("ase_192", water(4), (EQUIVALENT, S, NEQUIP), work="ase"),
     Item("ase_anew_192", water(4), (EQUIVALENT, S), work="ase_anew"),
-    Item("dynamics_ethanol", molecule, (EQUIVALENT, S, NEQUIP, MACE_64), work="dynamics", symbols=("H", "C", "O")),
+    Item("dynamics_ethanol", molecule, ETHANOL, work="dynamics", symbols=("H", "C", "O")),
     Item("forces_648", water(6), (EQUIVALENT, S)),
     Item("forces_12288", water(16), (EQUIVALENT, S)),
 )

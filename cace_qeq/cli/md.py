@@ -19,6 +19,7 @@ from rich.table import Table
 from cace_qeq.cli.progress import Live
 from cace_qeq.cli.structure import (
     ChargeOption,
+    CompileOption,
     DeviceOption,
     FrameOption,
     ModelArgument,
@@ -89,6 +90,7 @@ def md(
     resume: ResumeOption = False,
     device: DeviceOption = "cpu",
     dtype: PrecisionOption = "float64",
+    compiled: CompileOption = False,
 ) -> None:
     """Run molecular dynamics with a trained model; write frames with charges, forces and energies."""
     settings = DynamicsSettings(
@@ -103,7 +105,7 @@ def md(
         interval=interval,
         seed=seed,
     )
-    atoms = Start(model, structure, frame, charge, device, dtype).atoms()
+    atoms = Start(model, structure, frame, charge, device, dtype, compiled).atoms()
     console = Console()
     origin = f"resumed from {out}" if resume else velocities(atoms, settings)
     console.print(f"{heading(atoms, settings)}, {origin}.", highlight=False, soft_wrap=True)

@@ -8,6 +8,7 @@ from rich.console import Console
 
 from cace_qeq.cli.structure import (
     ChargeOption,
+    CompileOption,
     DeviceOption,
     FrameOption,
     ModelArgument,
@@ -41,6 +42,7 @@ def relax(
     frame: FrameOption = -1,
     device: DeviceOption = "cpu",
     dtype: PrecisionOption = "float64",
+    compiled: CompileOption = False,
 ) -> None:
     """Relax a structure, and with --cell its cell, to the nearest minimum of the energy.
 
@@ -53,7 +55,7 @@ def relax(
         cell="relaxed" if cell else "fixed",
         pressure=pressure,
     )
-    atoms = Start(model, structure, frame, charge, device, dtype).atoms()
+    atoms = Start(model, structure, frame, charge, device, dtype, compiled).atoms()
     console = Console()
     with console.status("relaxing") as status:
         result = relaxed(atoms, settings, out, lambda *state: status.update(progress_line(*state)))

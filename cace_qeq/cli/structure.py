@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 import torch
 import typer
+from rich.console import Console
 
 from cace_qeq.calculator import CACEQEqCalculator
 from cace_qeq.structures import Atoms, read_frames
@@ -22,6 +23,9 @@ ChargeOption = Annotated[
     float | None, typer.Option(help="Total charge in e; by default what STRUCTURE says.", show_default=False)
 ]
 DeviceOption = Annotated[str, typer.Option(help="That the model runs on: cpu, cuda, cuda:1 ...")]
+CompileOption = Annotated[
+    bool, typer.Option("--compile", help="Generate code for the network: worth it for long runs of molecules.")
+]
 PrecisionOption = Annotated[Precision, typer.Option("--dtype", help="Precision of the network.")]
 
 
@@ -38,6 +42,7 @@ class Start:
     charge: float | None
     device: str
     precision: Precision
+    compiled: bool
 
     def atoms(self) -> Atoms:
         """The structure with the model attached.
@@ -45,7 +50,11 @@ class Start:
         Raises ValueError for a frame that the file does not have.
         """
         atoms = structure_of(self.structure, self.frame, self.charge)
-        atoms.calc = CACEQEqCalculator(self.model, self.device, getattr(torch, self.precision))
+        precision = getattr(torch, self.precision)
+        atoms.calc = CACEQEqCalculator(self.model, self.device, precision, compiled=self.compiled)
+        if self.compiled:
+            with Console().status("generating code for the network"):
+                atoms.get_potential_energy()
         return atoms
 
 

@@ -2,7 +2,7 @@
 
 from cace_qeq.features.couplings import Couplings
 from cace_qeq.features.cutoff import polynomial_envelope
-from cace_qeq.features.densities import blocks_of, density, gathered, layout_of
+from cace_qeq.features.densities import Block, Layout, Occupied, blocks_of, density, gathered, last_slots
 from cace_qeq.features.harmonics import harmonic_degrees, harmonics, n_harmonics
 from cace_qeq.features.messages import received
 from cace_qeq.features.monomials import (
@@ -19,7 +19,10 @@ from cace_qeq.features.quadrature import SphereProducts, sphere_products
 from cace_qeq.features.radial import bessel_basis
 
 __all__ = [
+    "Block",
     "Couplings",
+    "Layout",
+    "Occupied",
     "PairFunctions",
     "SphereProducts",
     "bessel_basis",
@@ -31,7 +34,7 @@ __all__ = [
     "harmonics",
     "independent_exponents",
     "independent_monomials",
-    "layout_of",
+    "last_slots",
     "monomial_exponents",
     "monomials",
     "n_harmonics",

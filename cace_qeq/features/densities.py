@@ -11,11 +11,13 @@ memory holds nothing of size pair x radial x monomial.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import embedding
 
@@ -24,6 +26,10 @@ from cace_qeq.features.explicit import Derivative, with_derivatives
 
 BLOCK_BYTES = 2**21
 """Products of pair functions held at once on a CPU. Measured flat from 1 to 3 MB."""
+
+
+Occupied = NDArray[np.int16] | None
+"""Slots of each row of a table up to the last that is occupied, (atom,); None if all are read alike."""
 
 
 @dataclass(frozen=True)
@@ -65,23 +71,28 @@ class Layout:
         return [(radial, monomials) for (radial, _), (_, monomials) in zip(parts, reversed(parts), strict=True)]
 
 
-def layout_of(within: Tensor, n_radial: int, n_monomials: int, itemsize: int) -> Layout:
-    """Blocks that fit the cache on a CPU; elsewhere the whole table is one.
+def last_slots(within: Tensor) -> Occupied:
+    """How many slots of each row there are up to the last that is occupied; None on a GPU, which would have to wait.
 
     within  (atom, slot)  bool, whether the pair is closer than the cutoff
     """
-    return Layout(n_radial, blocks_of(within, n_radial * n_monomials * itemsize))
+    if within.device.type != "cpu":
+        return None
+    numbers = torch.arange(1, within.shape[1] + 1, dtype=torch.int16)
+    return (within * numbers).amax(1).numpy() if within.shape[1] else np.zeros(len(within), dtype=np.int16)
 
 
-def blocks_of(within: Tensor, bytes_per_slot: int) -> tuple[Block, ...]:
-    """As many rows in a block as fit into the cache with what is made of them."""
-    n_atoms, n_slots = within.shape
+def blocks_of(shape: Sequence[int], occupied: Occupied, bytes_per_slot: int) -> tuple[Block, ...]:
+    """As many rows in a block as fit into the cache with what is made of them; all rows if nothing is known of them.
+
+    shape  (atom, slot), of the table
+    """
+    n_atoms, n_slots = shape
     rows = max(1, BLOCK_BYTES // max(1, n_slots * bytes_per_slot))
-    if within.device.type != "cpu" or rows >= n_atoms:
+    if occupied is None or rows >= n_atoms:
         return (Block(0, n_atoms, n_slots),)
-    last = (within * torch.arange(1, n_slots + 1, dtype=torch.int16)).amax(1)
-    widths = [int(part.max()) for part in last.split(rows)]
-    return tuple(Block(n * rows, min((n + 1) * rows, n_atoms), width) for n, width in enumerate(widths))
+    starts = range(0, n_atoms, rows)
+    return tuple(Block(n, min(n + rows, n_atoms), int(occupied[n : n + rows].max())) for n in starts)
 
 
 def gathered(channels: Tensor, senders: Tensor) -> Tensor:

@@ -22,21 +22,23 @@ import torch
 from torch import Tensor
 from torch.nn.functional import embedding
 
-from cace_qeq.features.densities import Block, assembled, blocks_of
+from cace_qeq.features.densities import Block, Occupied, assembled, blocks_of
 from cace_qeq.features.explicit import Derivative, with_derivatives
 
 
-def received(table: Tensor, covariants: Tensor, senders: Tensor, n_radial: int) -> tuple[Tensor, Tensor]:
+def received(
+    table: Tensor, covariants: Tensor, senders: Tensor, n_radial: int, occupied: Occupied
+) -> tuple[Tensor, Tensor]:
     """Projected and summed covariants of the neighbours.
 
     table       (atom, radial + component, slot)  radial functions, zero in padding, and harmonic polynomials
     covariants  (atom, component, channel)        of every atom
     senders     (atom, slot)                      int64
+    occupied    slots beyond count neither in sums nor get anything
     returns     (atom, slot, channel)             Σ_m Y_m u of the neighbour in the slot
                 (atom, radial, component, channel)  Σ_k R_n u
     """
-    within = table.detach()[:, 0] != 0
-    blocks = blocks_of(within, 2 * covariants[0].numel() * covariants.element_size())
+    blocks = blocks_of(senders.shape, occupied, 2 * covariants[0].numel() * covariants.element_size())
     out = gradient(Form(senders, len(covariants), n_radial, blocks), 0, table, covariants)
     summed, projected = out.split([n_radial * covariants.shape[1], senders.shape[1]], dim=1)
     return projected, summed.unflatten(1, (n_radial, -1))

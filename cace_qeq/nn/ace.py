@@ -2,26 +2,29 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cached_property, partial, reduce
+from functools import cached_property, reduce
 from typing import Literal
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from cace_qeq.features import (
+    Block,
     Couplings,
+    Layout,
+    Occupied,
     PairFunctions,
     blocks_of,
     degrees,
     density,
     gathered,
     harmonic_degrees,
-    layout_of,
+    last_slots,
     n_harmonics,
     restoration,
 )
 from cace_qeq.features.angular import AngularFunctions, angular_harmonics, angular_monomials
-from cace_qeq.features.densities import Layout
 from cace_qeq.features.radial import radial_functions
 from cace_qeq.nn.mlp import mlp
 
@@ -50,19 +53,19 @@ class Environments:
 
     displacements  (atom, 3, slot)  Å  from receiver to neighbour, beyond the cutoff in padding
     senders        (atom, slot)     index of the neighbour
-    within         (atom, slot)     bool, whether it is closer than the cutoff
+    occupied       slots beyond hold no neighbour that is closer than the cutoff
     """
 
     displacements: Tensor
     senders: Tensor
-    within: Tensor
+    occupied: Occupied
     settings: ExpansionSettings
 
     @cached_property
     def layout(self) -> Layout:
         """How tables are read."""
-        n_angular = n_harmonics(self.settings.l_max)
-        return layout_of(self.within, self.settings.n_radial, n_angular, self.displacements.element_size())
+        n_products = self.settings.n_radial * n_harmonics(self.settings.l_max)
+        return Layout(self.settings.n_radial, self.blocks(n_products))
 
     @cached_property
     def monomials(self) -> Tensor:
@@ -80,8 +83,11 @@ class Environments:
         size, kind = self.settings, (self.displacements.dtype, self.displacements.device)
         radial = radial_functions(size.cutoff, size.n_radial, equal_slopes, *kind)
         rows = size.n_radial + n_harmonics(size.l_max)
-        blocks = blocks_of(self.within, 2 * rows * self.displacements.element_size())
-        return PairFunctions(radial, angular(size.l_max, *kind), blocks)(self.displacements)
+        return PairFunctions(radial, angular(size.l_max, *kind), self.blocks(2 * rows))(self.displacements)
+
+    def blocks(self, values_per_slot: int) -> tuple[Block, ...]:
+        """Rows to treat together if so much is made of each slot."""
+        return blocks_of(self.senders.shape, self.occupied, values_per_slot * self.displacements.element_size())
 
     def density(self, channels: Tensor) -> Tensor:
         """Of what the neighbours have, channels (atom, z) -> (atom, independent monomial, radial, z)."""
@@ -89,17 +95,19 @@ class Environments:
 
     def parts(self) -> list["Environments"]:
         """Of some atoms each, so that what is needed for a part can be forgotten before the next; one part on a GPU."""
-        rows = max(SMALLEST_PART, -(-len(self.senders) // MOST_PARTS))
-        if rows >= len(self.senders) or self.senders.device.type != "cpu":
+        n_atoms = len(self.senders)
+        rows = max(SMALLEST_PART, -(-n_atoms // MOST_PARTS))
+        if self.occupied is None or rows >= n_atoms:
             return [self]
-        tables = (table.split(rows) for table in (self.displacements, self.senders, self.within))
-        return list(map(partial(Environments, settings=self.settings), *tables))
+        occupied = np.split(self.occupied, range(rows, n_atoms, rows))
+        tables = zip(self.displacements.split(rows), self.senders.split(rows), occupied, strict=True)
+        return [Environments(*part, self.settings) for part in tables]
 
 
 def environments(displacements: Tensor, senders: Tensor, settings: ExpansionSettings) -> Environments:
     """Of all atoms, in the precision of the displacements, (atom, slot, 3)."""
     within = displacements.detach().square().sum(2) < settings.cutoff**2
-    return Environments(displacements.transpose(1, 2).contiguous(), senders, within, settings)
+    return Environments(displacements.transpose(1, 2).contiguous(), senders, last_slots(within), settings)
 
 
 class MomentMixing(nn.Module):

@@ -71,7 +71,7 @@ class CovariantMessage(nn.Module):
         """(atom, component, channel) -> projected (atom, slot, channel), summed (component, atom, radial · channel)"""
         n_radial = around.settings.n_radial
         functions = around.harmonics[:, : n_radial + self.n_components]
-        projected, summed = received(functions, by_atom, around.senders, n_radial)
+        projected, summed = received(functions, by_atom, around.senders, n_radial, around.occupied)
         return projected, summed.permute(2, 0, 1, 3).flatten(2)
 
     def forward(self, parts: list[Environments], powers: Tensor, species: Tensor) -> Tensor:

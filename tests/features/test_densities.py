@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from all_derivatives import derivatives, random
-from cace_qeq.features.densities import Block, Layout, blocks_of, density, gathered, layout_of
+from cace_qeq.features.densities import Block, Layout, blocks_of, density, gathered, last_slots
 
 N_ATOMS, N_SLOTS, N_RADIAL, N_MONOMIALS = 5, 4, 3, 10
 LAYOUT = Layout(N_RADIAL, (Block(0, 2, 4), Block(2, 5, 4)))
@@ -61,12 +61,12 @@ def test_gathering_and_its_derivatives():
 def test_blocks_hold_every_row_and_no_more_than_fits(monkeypatch):
     monkeypatch.setattr("cace_qeq.features.densities.BLOCK_BYTES", 2 * 6 * 8)
     within = torch.arange(6) < torch.tensor([3, 6, 0, 0, 2]).unsqueeze(1)
-    assert blocks_of(within, 8) == (Block(0, 2, 6), Block(2, 4, 0), Block(4, 5, 2))
+    assert blocks_of(within.shape, last_slots(within), 8) == (Block(0, 2, 6), Block(2, 4, 0), Block(4, 5, 2))
 
 
 @pytest.mark.parametrize("shape", [(3, 0), (0, 0)])
 def test_without_neighbours(shape):
-    layout = layout_of(torch.zeros(shape, dtype=torch.bool), N_RADIAL, N_MONOMIALS, 8)
+    layout = Layout(N_RADIAL, blocks_of(shape, last_slots(torch.zeros(shape, dtype=torch.bool)), 8))
     table = torch.zeros(shape[0], 13, shape[1], dtype=torch.float64, requires_grad=True)
     result = density(torch.zeros(*shape, 2, dtype=torch.float64), layout, table)
     assert result.shape == (shape[0], N_MONOMIALS, N_RADIAL, 2) and not result.any()

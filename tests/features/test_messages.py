@@ -1,5 +1,6 @@
 """Received covariants and their derivatives to third order against one einsum each that autograd differentiates."""
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -36,7 +37,7 @@ def table_of(n_components: int) -> Tensor:
 def test_derivatives_equal_those_of_autograd(n_components):
     table, covariants = table_of(n_components), random(N_ATOMS, n_components, N_CHANNELS, seed=3)
     for found, expected in zip(
-        derivatives(lambda t, u: together(received(t, u, senders(), N_RADIAL)), table, covariants),
+        derivatives(lambda t, u: together(received(t, u, senders(), N_RADIAL, None)), table, covariants),
         derivatives(lambda t, u: together(plain(t, u)), table, covariants),
         strict=True,
     ):
@@ -46,9 +47,9 @@ def test_derivatives_equal_those_of_autograd(n_components):
 
 def test_blocks_leave_out_padding_alone(monkeypatch):
     table, covariants = table_of(4), random(N_ATOMS, 4, N_CHANNELS, seed=4)
-    projected, summed = received(table, covariants, senders(), N_RADIAL)
+    projected, summed = received(table, covariants, senders(), N_RADIAL, None)
     monkeypatch.setattr("cace_qeq.features.densities.BLOCK_BYTES", 2 * N_SLOTS * 2 * 4 * N_CHANNELS * 8)
-    in_blocks = received(table, covariants, senders(), N_RADIAL)
+    in_blocks = received(table, covariants, senders(), N_RADIAL, np.array([4, 4, 3, 3, 3], dtype=np.int16))
     torch.testing.assert_close(in_blocks[1], summed)
     torch.testing.assert_close(in_blocks[0][:2], projected[:2])
     assert not in_blocks[0][2:, 3].any()
@@ -57,7 +58,7 @@ def test_blocks_leave_out_padding_alone(monkeypatch):
 def test_without_neighbours():
     table = torch.zeros(3, N_RADIAL + 4, 0, dtype=torch.float64, requires_grad=True)
     covariants = random(3, 4, N_CHANNELS, seed=5)
-    parts = received(table, covariants, torch.zeros(3, 0, dtype=torch.int64), N_RADIAL)
+    parts = received(table, covariants, torch.zeros(3, 0, dtype=torch.int64), N_RADIAL, None)
     assert parts[0].shape == (3, 0, N_CHANNELS) and not parts[1].any()
     (gradient,) = torch.autograd.grad(together(parts).sum(), covariants)
     assert not gradient.any()

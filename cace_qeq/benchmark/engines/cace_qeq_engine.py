@@ -1,4 +1,4 @@
-"""This package: its presets without charges, and "equivalent", the function of CACE's water model."""
+"""This package: its presets without charges, and "equivalent", the function of CACE's water model; "compiled" too."""
 
 from typing import Any
 
@@ -8,6 +8,7 @@ from ase.data import atomic_numbers
 from lightning_fabric import Fabric
 
 from cace_qeq.calculator import CACEQEqCalculator
+from cace_qeq.compilation import compile_networks
 from cace_qeq.config import ModelConfig
 from cace_qeq.model import CACEQEq
 from cace_qeq.prediction import differentiable_predict, predict
@@ -36,6 +37,7 @@ EQUIVALENT = {
     "couplings": "paths",
     "hidden": (96, 32),
 }
+COMPILED = " compiled"
 SKIN = 0.5  # Å, the calculator's default
 CALIBRATION_ATOMS = 1000
 
@@ -43,11 +45,15 @@ CALIBRATION_ATOMS = 1000
 class CACEQEqEngine:
     def load(self, job: Job) -> int:
         species = tuple(sorted(atomic_numbers[symbol] for symbol in job.symbols))
-        self.model = CACEQEq(config(job.model, species, job.cutoff)).to(getattr(torch, job.dtype))
+        name = job.model.removesuffix(COMPILED)
+        self.compiled = name != job.model
+        self.model = CACEQEq(config(name, species, job.cutoff)).to(getattr(torch, job.dtype))
         return sum(parameter.numel() for parameter in self.model.parameters())
 
     def forces(self, frames: list[Atoms]) -> Step:
         model = self.model.eval().requires_grad_(False)
+        if self.compiled:
+            compile_networks(model)
         batch = self.batch(frames)
         return lambda: predict(model, batch)
 
@@ -86,7 +92,7 @@ class CACEQEqEngine:
         return Predicted(found.energy, found.forces, found.charges, found.stress, found.dipole)
 
     def calculator(self, keep_neighbors: bool) -> Any:
-        return CACEQEqCalculator(self.model, skin=SKIN if keep_neighbors else 0.0)
+        return CACEQEqCalculator(self.model, skin=SKIN if keep_neighbors else 0.0, compiled=self.compiled)
 
     def batch(self, frames: list[Atoms]) -> AtomicBatch:
         return collate([self.sample(atoms) for atoms in frames])

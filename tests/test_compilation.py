@@ -1,0 +1,78 @@
+"""Networks as generated code: the same answers, for as many atoms and neighbours as there are."""
+
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from ase import Atoms
+
+import zoo
+from cace_qeq.calculator import CACEQEqCalculator
+from cace_qeq.committee import Committee
+from cace_qeq.compilation import CompiledRepresentation
+from small_models import cluster, crystal, untrained_model
+
+pytestmark = pytest.mark.skipif(shutil.which("g++") is None, reason="needs a C++ compiler")
+
+TINY = {"channels": 2, "n_radial": 2, "l_max": 1, "body_order": 2, "hidden": (2,)}
+
+
+def answers(atoms: Atoms, model, **options) -> Atoms:
+    asked = atoms.copy()
+    asked.calc = CACEQEqCalculator(model, **options)
+    return asked
+
+
+@pytest.mark.parametrize(
+    "atoms, changes",
+    [
+        (zoo.ethanol(), {"energy": "equilibrated", "layers": 2, "message_rank": 1, "message_channels": 2}),
+        (crystal(), {"energy": "coulomb", "charge_feedback": "embedding"}),
+    ],
+    ids=["molecule", "crystal"],
+)
+def test_generated_code_answers_as_the_network_does(atoms, changes):
+    model = untrained_model(atoms, **{**TINY, **changes})
+    plain, compiled = answers(atoms, model), answers(atoms, model, compiled=True)
+    assert compiled.get_potential_energy() == pytest.approx(plain.get_potential_energy(), abs=1e-11)
+    assert np.abs(plain.get_forces()).max() > 1e-3
+    np.testing.assert_allclose(compiled.get_forces(), plain.get_forces(), rtol=1e-9, atol=1e-11)
+    np.testing.assert_allclose(compiled.get_charges(), plain.get_charges(), rtol=1e-9, atol=1e-11)
+    if atoms.pbc.all():
+        np.testing.assert_allclose(compiled.get_stress(), plain.get_stress(), rtol=1e-9, atol=1e-12)
+
+
+def test_code_is_made_anew_for_more_neighbours_and_for_other_numbers_of_atoms():
+    """Atoms come closer, one leaves, and each answer is that of the network."""
+    atoms, model = cluster(), untrained_model(cluster(), energy="none", **TINY)
+    compiled = CACEQEqCalculator(Committee([model, model]), skin=0.0, compiled=True)
+    seen = []
+    for structure in (spread(atoms, 3.0), atoms, spread(atoms, 3.0), atoms[:5]):
+        structure.calc = compiled
+        expected = answers(structure, model).get_forces()
+        np.testing.assert_allclose(structure.get_forces(), expected, rtol=1e-9, atol=1e-12)
+        seen.append(dict(compiled.model.members[0].representation.generated))
+    assert seen[0].keys() == seen[1].keys() == seen[2].keys() == {len(atoms)}
+    assert seen[3].keys() == {len(atoms), 5}
+    assert seen[1] == seen[2]  # code for more neighbours serves fewer
+
+
+def spread(atoms: Atoms, factor: float) -> Atoms:
+    far = atoms.copy()
+    far.positions *= factor
+    return far
+
+
+def test_code_that_says_something_else_is_refused(monkeypatch):
+    model = untrained_model(cluster(), energy="none", **TINY)
+    monkeypatch.setattr(torch, "compile", lambda code, **_: lambda *tensors: 1.001 * code(*tensors))
+    with pytest.raises(RuntimeError, match="differs from the network by 1.0e-03"):
+        answers(cluster(), model, compiled=True).get_forces()
+
+
+def test_parameters_and_features_are_those_of_the_network():
+    model = untrained_model(cluster(), energy="none", **TINY)
+    compiled = CompiledRepresentation(model.representation)
+    assert compiled.n_features == model.representation.n_features
+    assert {id(one) for one in compiled.parameters()} == {id(one) for one in model.representation.parameters()}
