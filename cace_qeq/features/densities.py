@@ -15,9 +15,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import embedding
 
@@ -28,7 +26,7 @@ BLOCK_BYTES = 2**21
 """Products of pair functions held at once on a CPU. Measured flat from 1 to 3 MB."""
 
 
-Occupied = NDArray[np.int16] | None
+Occupied = Tensor | None
 """Slots of each row of a table up to the last that is occupied, (atom,); None if all are read alike."""
 
 
@@ -79,7 +77,7 @@ def last_slots(within: Tensor) -> Occupied:
     if within.device.type != "cpu":
         return None
     numbers = torch.arange(1, within.shape[1] + 1, dtype=torch.int16)
-    return (within * numbers).amax(1).numpy() if within.shape[1] else np.zeros(len(within), dtype=np.int16)
+    return (within * numbers).amax(1) if within.shape[1] else numbers.new_zeros(len(within))
 
 
 def blocks_of(shape: Sequence[int], occupied: Occupied, bytes_per_slot: int) -> tuple[Block, ...]:

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from functools import cached_property, reduce
 from typing import Literal
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -99,7 +98,7 @@ class Environments:
         rows = max(SMALLEST_PART, -(-n_atoms // MOST_PARTS))
         if self.occupied is None or rows >= n_atoms:
             return [self]
-        occupied = np.split(self.occupied, range(rows, n_atoms, rows))
+        occupied = self.occupied.split(rows)
         tables = zip(self.displacements.split(rows), self.senders.split(rows), occupied, strict=True)
         return [Environments(*part, self.settings) for part in tables]
 
