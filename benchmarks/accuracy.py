@@ -55,6 +55,8 @@ CASES = {
     "acac_S": Case(),
     "acac_L": Case(),
     "bpa3_L": Case(),
+    "rmd17_ethanol": Case(),
+    "rmd17_aspirin": Case(),
 }
 
 
