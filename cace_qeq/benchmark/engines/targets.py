@@ -136,13 +136,14 @@ class ErrorSums:
 
 
 def loss(predicted: Predicted, label: Target, scale: Scale, weights: tuple[float, float]) -> Tensor:
-    """Mean squares of errors in units of the force scale s: of forces, of energies per atom (s · 1 Å), of charges (e).
+    """Mean squares of errors in units of the force scale s: forces, energies per atom (s · 1 Å), labelled charges (e).
 
     weights  of energies and of charges
     """
     energy = ((predicted.energy - label.energy) / label.n_atoms / scale.forces).square().mean()
     total = weights[0] * energy + ((predicted.forces - label.forces) / scale.forces).square().mean()
-    if not weights[1]:
+    labelled = label.charges.isfinite()
+    if not weights[1] or not labelled.any():
         return total
     assert predicted.charges is not None, "only a model that predicts charges is trained on them"
-    return total + weights[1] * (predicted.charges - label.charges).square().mean()
+    return total + weights[1] * (predicted.charges - label.charges)[labelled].square().mean()

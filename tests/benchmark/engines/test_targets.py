@@ -86,6 +86,14 @@ def test_loss_by_hand():
     assert value.item() == pytest.approx(10 * (4 / 2 / 2) ** 2 / 2 + (3 / 2) ** 2 / 18 + 5 * 0.1**2)
 
 
-def test_charges_count_only_with_weight():
-    wrong = label(0.0, 2)
-    assert loss(Predicted(wrong.energy, wrong.forces, wrong.charges), wrong, Scale(), (1.0, 0.0)).item() == 0.0
+def test_charges_count_only_with_weight_and_label():
+    labelled, missing = label(0.0, 2, charges=0.1), label(0.0, 2)
+    charges = torch.full((4,), 0.3, dtype=torch.float64, requires_grad=True)
+    both = joined([labelled, missing])
+    found = Predicted(both.energy, both.forces, charges)
+    assert loss(found, both, Scale(), (1.0, 0.0)).item() == 0.0
+    counted = loss(found, both, Scale(), (1.0, 5.0))
+    assert counted.item() == pytest.approx(5 * 0.2**2)
+    counted.backward()
+    assert charges.grad[:2].all() and not charges.grad[2:].any()
+    assert loss(Predicted(missing.energy, missing.forces, charges[:2]), missing, Scale(), (1.0, 5.0)).item() == 0.0
