@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 Method = Literal["auto", "dense", "structure_factors", "mesh"]
 
 # atoms of a structure whose matrix "auto" writes down; energies and forces of 81, 192, 375, 648 atoms of water took
-# 5.1, 13, 42, 106 ms by the matrix, 6.6, 12, 33, 75 ms by structure factors and 7.9, 11, 15, 20 ms on a mesh
-LARGEST_DENSE = 150
+# 3.9, 8.2, 24, 99 ms by the matrix, 6.2, 11, 29, 80 ms by structure factors and 7.3, 11, 15, 24 ms on a mesh
+LARGEST_DENSE = 220
 
 NO_MESH = (0, 0, 0, 0)
 

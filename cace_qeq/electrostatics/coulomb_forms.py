@@ -12,6 +12,7 @@ from cace_qeq.electrostatics.kernels import (
     Background,
     background_interaction,
     reciprocal_amplitude,
+    refuse_unknown,
     screened_gaussian_coulomb,
     self_interaction,
     split_self_interaction,
@@ -23,7 +24,11 @@ from cace_qeq.units import COULOMB
 
 
 def charge_form(geometry: ChargeGeometry, parameters: ChargeParameters, background: Background) -> Sum:
-    """K of one structure: a mesh where the geometry has one, structure factors or all pairs where it has none."""
+    """K of one structure: a mesh where the geometry has one, structure factors or all pairs where it has none.
+
+    Raises ValueError for a background of another name.
+    """
+    refuse_unknown(background)
     width = parameters.width
     own = parameters.hardness + self_interaction(width)
     if not geometry.periodic[0]:
@@ -45,11 +50,11 @@ def lattice_forms(geometry: ChargeGeometry, width: Tensor, background: Backgroun
 
 def real_space(geometry: ChargeGeometry, width: Tensor) -> Pairwise:
     first, second = geometry.center, geometry.neighbor
-    images = geometry.shift.to(width.dtype) @ geometry.cells[0]
-    displacement = geometry.positions.index_select(0, second) - geometry.positions.index_select(0, first) + images
+    positions, images = geometry.positions.T.contiguous(), geometry.cells[0].T @ geometry.shift.T.to(width.dtype)
+    displacement = positions.index_select(1, second) - positions.index_select(1, first) + images  # (3, pair) is faster
     variance = width.square()
     interaction = screened_gaussian_coulomb(
-        displacement.square().sum(-1),
+        displacement.square().sum(0),
         variance.index_select(0, first) + variance.index_select(0, second),
         geometry.split[0],
     )

@@ -36,6 +36,11 @@ class AllPairs:
             return self._matrix @ charges
         return torch.cat([self._rows(rows)[0] @ charges for rows in self._blocks()])
 
+    @torch.no_grad()
+    def add_to(self, matrix: Tensor) -> None:
+        for rows in self._blocks():
+            matrix[rows].add_(self._rows(rows)[0])
+
     def gradients(self, left: Tensor, right: Tensor) -> tuple[Tensor, ...]:
         parts = [self._slopes(rows, left, right) for rows in self._blocks()]
         by_positions, by_variance = (torch.cat(part) for part in zip(*parts, strict=True))

@@ -1,7 +1,7 @@
-"""Bilinear forms x.A y whose matrix is never written down, and their sum.
+"""Bilinear forms x.A y, and their sum.
 
-A form holds the tensors that it depends on, with their gradients. The solver multiplies by constants, fast; derivatives
-of any order come from `gradients`, which are ordinary tensor operations.
+A form holds the tensors that it depends on, with their gradients. Solvers see constants: products with A, or A itself
+where it is small. Derivatives of any order come from `gradients`, which are ordinary tensor operations without A.
 """
 
 from collections.abc import Sequence
@@ -21,6 +21,9 @@ class Form(Protocol):
 
     def product(self, charges: Tensor) -> Tensor:
         """A x, a constant.  (atom,) -> (atom,)"""
+
+    def add_to(self, matrix: Tensor) -> None:
+        """Add A, a constant, to a matrix, (atom, atom)."""
 
     def gradients(self, left: Tensor, right: Tensor) -> tuple[Tensor, ...]:
         """∂(x.A y)/∂parameters, differentiable; `left` may be `right` itself."""
@@ -42,6 +45,10 @@ class Sum:
             first += other
         return first
 
+    def add_to(self, matrix: Tensor) -> None:
+        for form in self.forms:
+            form.add_to(matrix)
+
     def gradients(self, left: Tensor, right: Tensor) -> tuple[Tensor, ...]:
         return tuple(gradient for form in self.forms for gradient in form.gradients(left, right))
 
@@ -60,6 +67,10 @@ class Diagonal:
     def product(self, charges: Tensor) -> Tensor:
         return self.values * charges
 
+    @torch.no_grad()
+    def add_to(self, matrix: Tensor) -> None:
+        matrix.diagonal().add_(self.values)
+
     def gradients(self, left: Tensor, right: Tensor) -> tuple[Tensor, ...]:
         return (left * right,)
 
@@ -77,6 +88,10 @@ class Uniform:
     @torch.no_grad()
     def product(self, charges: Tensor) -> Tensor:
         return self.values * charges.sum() + torch.dot(self.values, charges)
+
+    @torch.no_grad()
+    def add_to(self, matrix: Tensor) -> None:
+        matrix.add_(self.values).add_(self.values.unsqueeze(1))
 
     def gradients(self, left: Tensor, right: Tensor) -> tuple[Tensor, ...]:
         return (left * right.sum() + right * left.sum(),)
@@ -105,6 +120,12 @@ class Pairwise:
         result.scatter_add_(0, self.first, charges.index_select(0, self.second).mul_(self.values))
         return result.scatter_add_(0, self.second, charges.index_select(0, self.first).mul_(self.values))
 
+    @torch.no_grad()
+    def add_to(self, matrix: Tensor) -> None:
+        flat, size = matrix.view(-1), len(matrix)
+        flat.scatter_add_(0, self.first * size + self.second, self.values)
+        flat.scatter_add_(0, self.second * size + self.first, self.values)
+
     def gradients(self, left: Tensor, right: Tensor) -> tuple[Tensor, ...]:
         ahead = left.index_select(0, self.first) * right.index_select(0, self.second)
         if left is right:
@@ -125,6 +146,10 @@ class Gram:
     @torch.no_grad()
     def product(self, charges: Tensor) -> Tensor:
         return self.factors @ (charges @ self.factors)
+
+    @torch.no_grad()
+    def add_to(self, matrix: Tensor) -> None:
+        matrix.addmm_(self.factors, self.factors.T)
 
     def gradients(self, left: Tensor, right: Tensor) -> tuple[Tensor, ...]:
         ahead = left.unsqueeze(1) * (right @ self.factors)

@@ -1,24 +1,25 @@
-"""Charges from products alone, and all their derivatives: the backward is one more solution."""
+"""Charges of one structure, and all their derivatives: the backward is one more solution."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from cace_qeq.electrostatics.conjugate_gradients import Convergence, System, conjugate_gradients
 from cace_qeq.electrostatics.forms import Sum
 
 Gradients = tuple[Tensor | None, ...]
+Solve = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor, Tensor]]
+"""b, c and a guess of x -> x, μ and K x that solve K x + Cᵀμ = b with C x = c; constants"""
 
 
 @dataclass(frozen=True)
 class Problem:
-    """K with its gradients, K as the solver sees it, and when to stop."""
+    """K with its gradients, and what solves the system with K as it is."""
 
     form: Sum
-    system: System
-    until: Convergence
+    solve: Solve
 
 
 def solve_implicitly(
@@ -32,7 +33,7 @@ def solve_implicitly(
     returns  (atom,), (row,), (atom,)  x, μ and the constant K x
 
     Gradients flow to b, c and all parameters of K, to any order.   (solvers, eq. S6)
-    Raises ConvergenceError.
+    Raises what the problem's solver raises.
     """
     solution, multiplier, product = _Solution.apply(problem, start, right, total, *problem.form.parameters)
     return solution, multiplier, product
@@ -51,12 +52,12 @@ class _Solution(torch.autograd.Function):
     def forward(
         ctx: Any, problem: Problem, start: Tensor, right: Tensor, total: Tensor, *parameters: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
-        found = conjugate_gradients(problem.system, right, total, start, problem.until)
+        solution, multiplier, product = problem.solve(right, total, start)
         ctx.problem = problem
         ctx.set_materialize_grads(False)  # forces of a stationary energy ask for no response
-        ctx.save_for_backward(found.solution, found.multiplier)
-        ctx.mark_non_differentiable(found.product)
-        return found.solution, found.multiplier, found.product
+        ctx.save_for_backward(solution, multiplier)
+        ctx.mark_non_differentiable(product)
+        return solution, multiplier, product
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Gradients:

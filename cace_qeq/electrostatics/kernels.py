@@ -1,7 +1,7 @@
 """Laws of Gaussian charges: one pair, one reciprocal vector, one charge with itself, the background."""
 
 import math
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
@@ -59,6 +59,12 @@ def split_self_interaction(split: Tensor) -> Tensor:
     returns  (...)  eV/e²
     """
     return COULOMB * math.sqrt(2 / math.pi) / split
+
+
+def refuse_unknown(background: str) -> None:
+    """Raises ValueError for a background of another name."""
+    if background not in get_args(Background):
+        raise ValueError(f"background is {background!r}, expected one of {get_args(Background)}")
 
 
 def background_interaction(

@@ -1,7 +1,7 @@
 """The Coulomb matrix of Gaussian charges, open, periodic, or of slabs."""
 
 import math
-from typing import Any, get_args
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,6 +12,7 @@ from cace_qeq.electrostatics.kernels import (
     background_interaction,
     gaussian_coulomb,
     reciprocal_amplitude,
+    refuse_unknown,
     screened_gaussian_coulomb,
     self_interaction,
     slab_interaction,
@@ -30,8 +31,7 @@ def coulomb_matrix(geometry: ChargeGeometry, width: Tensor, background: Backgrou
     Differentiable to any order with respect to positions, cells and widths.
     Raises ValueError for a background of another name.
     """
-    if background not in get_args(Background):
-        raise ValueError(f"background is {background!r}, expected one of {get_args(Background)}")
+    refuse_unknown(background)
     widths = geometry.padded(width, 1.0)
     matrix = torch.diag_embed(self_interaction(widths) * geometry.occupied)
     isolated, repeated, slabs = (

@@ -40,6 +40,11 @@ class MeshForm:
         """A x, a constant.  (atom,)"""
         return self._product(charges)
 
+    def add_to(self, matrix: Tensor) -> None:
+        """Column by column, which nobody does but to look at it: a mesh is for structures without a matrix."""
+        for column, unit in zip(matrix.unbind(1), torch.eye(len(matrix), dtype=matrix.dtype).unbind(), strict=True):
+            column.add_(self.product(unit))
+
     def gradients(self, left: Tensor, right: Tensor) -> tuple[Tensor, ...]:
         """∂(x.A y)/∂parameters, differentiable."""
         waves, other = self._waves(left), None if left is right else self._waves(right)

@@ -5,14 +5,15 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor
 
+from cace_qeq.electrostatics.by_forms import equilibrate_by_forms
 from cace_qeq.electrostatics.conjugate_gradients import Convergence
 from cace_qeq.electrostatics.constraints import Constraints
 from cace_qeq.electrostatics.geometry import ChargeGeometry
 from cace_qeq.electrostatics.kernels import Background
-from cace_qeq.electrostatics.matrix_free import equilibrate_matrix_free
 from cace_qeq.electrostatics.qeq import ChargeParameters, Equilibrium, equilibrate
 from cace_qeq.lattice import LARGEST_DENSE, Method
 
+LARGEST_PADDED = 100  # atoms of structures that are treated together; measured
 PER_ATOM = ("charges", "potential")  # of an Equilibrium; the rest is per structure
 
 
@@ -62,22 +63,26 @@ class Task:
 def find_charges(task: Task, background: Background, solver: Solver) -> Equilibrium:
     """As `equilibrate`, by the method of the solver.
 
+    Small structures are padded and treated together, where there are several of them.
+
     Raises ConvergenceError, and ValueError for a batch that was prepared for another method.
     """
     iterative = _iterative(task.geometry, solver.method)
-    if not iterative.any():
+    small = ~iterative & (task.geometry.sizes <= LARGEST_PADDED)
+    together = small if small.sum() > 1 else torch.zeros_like(small)
+    if together.all():
         return equilibrate(task.geometry, task.parameters, task.constraints, background)
-    groups = [row.view(1) for row in iterative.nonzero().flatten()]
-    found = [_matrix_free(task.of(row), background, solver.until) for row in groups]
-    if not iterative.all():
-        groups.append((~iterative).nonzero().flatten())
-        dense = task.of(groups[-1])
-        found.append(equilibrate(dense.geometry, dense.parameters, dense.constraints, background))
+    groups = [row.view(1) for row in (~together).nonzero().flatten()]
+    found = [_alone(task.of(row), background, solver.until if iterative[row] else None) for row in groups]
+    if together.any():
+        groups.append(together.nonzero().flatten())
+        padded = task.of(groups[-1])
+        found.append(equilibrate(padded.geometry, padded.parameters, padded.constraints, background))
     return _merged(task.geometry, groups, found)
 
 
-def _matrix_free(task: Task, background: Background, until: Convergence) -> Equilibrium:
-    return equilibrate_matrix_free(task.geometry, task.parameters, task.constraints, task.start, background, until)
+def _alone(task: Task, background: Background, until: Convergence | None) -> Equilibrium:
+    return equilibrate_by_forms(task.geometry, task.parameters, task.constraints, task.start, background, until)
 
 
 def _iterative(geometry: ChargeGeometry, method: Method) -> Tensor:

@@ -20,6 +20,15 @@ class Factorization:
     cholesky: Tensor
     constraints: Constraints
 
+    @torch.no_grad()
+    def solution(self, matrix: Tensor, right: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        """x and μ, without gradients; `solve_constrained` says of what."""
+        start = self.constraints.smallest(values)
+        residual = self.constraints.balanced(right - _product(matrix, start))
+        moved = torch.cholesky_solve(residual.unsqueeze(-1), self.cholesky).squeeze(-1)
+        solution = start + self.constraints.balanced(moved)
+        return solution, self.constraints.multipliers(right - _product(matrix, solution))
+
 
 def factorize(matrix: Tensor, constraints: Constraints) -> Factorization:
     """Factor symmetric matrices once; every solution and derivative uses the result.
@@ -68,12 +77,7 @@ class _ConstrainedSolution(torch.autograd.Function):
     def forward(
         ctx: Any, matrix: Tensor, right: Tensor, values: Tensor, factors: Factorization
     ) -> tuple[Tensor, Tensor]:
-        constraints = factors.constraints
-        start = constraints.smallest(values)
-        residual = constraints.balanced(right - _product(matrix, start))
-        moved = torch.cholesky_solve(residual.unsqueeze(-1), factors.cholesky).squeeze(-1)
-        solution = start + constraints.balanced(moved)
-        multiplier = constraints.multipliers(right - _product(matrix, solution))
+        solution, multiplier = factors.solution(matrix, right, values)
         ctx.factors = factors
         ctx.save_for_backward(matrix, solution, multiplier)
         return solution, multiplier

@@ -42,6 +42,14 @@ def test_the_product_is_linear_and_symmetric(case):
     assert torch.allclose(form.product(charges), dense @ charges, atol=1e-12)
 
 
+def test_the_form_is_added_to_a_matrix(case):
+    make, parameters = case
+    form, start = make(*parameters), random(N, N, seed=4)
+    written = start.clone()
+    form.add_to(written)
+    assert torch.allclose(written - start, matrix(form), rtol=0, atol=1e-13)
+
+
 def test_gradients_are_those_of_the_bilinear_form(case):
     make, parameters = case
     left, right, step = random(N, seed=1), random(N, seed=2), 1e-4

@@ -19,10 +19,11 @@ def batch(geometries) -> Task:
     return Task(geometry, parameters, total_charge_alone(geometry, total_charge), torch.zeros_like(parameters.width))
 
 
-@pytest.mark.parametrize("largest", [0, 3, 100])
-def test_a_batch_of_different_methods_equals_its_structures(largest, monkeypatch):
-    """All iterative, some of them, and only those with a mesh."""
+@pytest.mark.parametrize(("largest", "padded"), [(0, 100), (3, 100), (100, 100), (100, 4), (100, 0)])
+def test_a_batch_of_different_methods_equals_its_structures(largest, padded, monkeypatch):
+    """All iterative, some of them, and only those with a mesh; others together, some of them, or each alone."""
     monkeypatch.setattr(solver, "LARGEST_DENSE", largest)
+    monkeypatch.setattr(solver, "LARGEST_PADDED", padded)
     geometries = [geometry_of(s) for s in STRUCTURES[:4]] + [meshed(s) for s in STRUCTURES[4:]]
     found = find_charges(batch(geometries), "point", Solver(tolerance=1e-12))
     for name in vars(found):

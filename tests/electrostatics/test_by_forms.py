@@ -1,15 +1,18 @@
-"""Conjugate gradients against the dense solution: every result, every derivative, every boundary."""
+"""One structure by forms against padded matrices: every result, every derivative, every boundary, every method."""
 
 from dataclasses import replace
 
 import pytest
 import torch
 
-from cace_qeq.electrostatics import ChargeParameters, Solver, Task, find_charges, total_charge_alone
+from cace_qeq.electrostatics import ChargeParameters, Equilibrium, Solver, Task, find_charges, total_charge_alone
+from cace_qeq.electrostatics.coulomb_forms import charge_form
+from cace_qeq.electrostatics.matrix import coulomb_matrix
+from cace_qeq.electrostatics.qeq import equilibrate
 from charged_structures import crystal, equilibrium_of, molecule, slab, strained, variables_of
 from iterative_structures import iterated, prepared, task_of
 
-METHODS = ["structure_factors", "mesh"]
+METHODS = ["dense", "structure_factors", "mesh"]
 BACKGROUNDS = ["point", "gaussian"]
 ZOO = {
     "dimer": molecule(2),
@@ -27,7 +30,11 @@ def structure(request):
     return ZOO[request.param]
 
 
-def derivatives(structure, method, solver, background="point"):
+def padded(task: Task) -> Equilibrium:
+    return equilibrate(task.geometry, task.parameters, task.constraints)
+
+
+def derivatives(structure, method, solve):
     """Energy, forces, virial, and gradients of a function of charges, energies and forces, as training has them."""
     task = task_of(structure, method)
     positions = structure.positions.clone().requires_grad_()
@@ -35,7 +42,7 @@ def derivatives(structure, method, solver, background="point"):
     parameters = [value.clone().requires_grad_() for value in vars(structure.parameters).values()]
     geometry = strained(replace(task.geometry, positions=positions), strain)
     moved = Task(geometry, ChargeParameters(*parameters), task.constraints, task.start)
-    found = find_charges(moved, background, solver)
+    found = solve(moved)
     forces, virial = torch.autograd.grad(found.energy.sum(), [positions, strain], create_graph=True)
     weights = torch.linspace(-1, 1, forces.numel(), dtype=torch.float64).view_as(forces)
     loss = (forces * weights).sum() + found.charges.square().sum() + 0.3 * found.coulomb_energy.sum()
@@ -44,18 +51,30 @@ def derivatives(structure, method, solver, background="point"):
 
 @pytest.mark.parametrize("background", BACKGROUNDS)
 @pytest.mark.parametrize("method", METHODS)
-def test_results_are_those_of_the_dense_solution(structure, method, background):
+def test_results_are_those_of_padded_matrices(structure, method, background):
     found, expected = iterated(structure, method, background), equilibrium_of(structure, background=background)
     for name, value in vars(expected).items():
         assert torch.allclose(getattr(found, name), value, rtol=0, atol=1e-9), name
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_derivatives_are_those_of_the_dense_solution(structure, method):
+def test_derivatives_are_those_of_padded_matrices(structure, method):
     """First and second; each derivative multiplies an error of the mesh, 1e-11 here, by up to 50/Å."""
-    found = derivatives(structure, method, Solver(method, tolerance=1e-11))
-    for one, other in zip(found, derivatives(structure, "dense", Solver("dense")), strict=True):
-        assert torch.allclose(one, other, rtol=1e-8, atol=2e-7)
+    solver = Solver(method, tolerance=1e-11)
+    found = derivatives(structure, method, lambda task: find_charges(task, "point", solver))
+    error = 1e-10 if method == "dense" else 2e-7
+    for one, other in zip(found, derivatives(structure, "dense", padded), strict=True):
+        assert torch.allclose(one, other, rtol=1e-8, atol=error)
+
+
+@pytest.mark.parametrize("background", BACKGROUNDS)
+@pytest.mark.parametrize(("method", "error"), [("dense", 1e-12), ("mesh", 1e-9)])
+def test_the_form_written_down_is_the_matrix(structure, method, error, background):
+    geometry, parameters = prepared(structure, method), structure.parameters
+    expected = coulomb_matrix(prepared(structure, "dense"), parameters.width, background)[0]
+    written = torch.zeros_like(expected)
+    charge_form(geometry, parameters, background).add_to(written)
+    assert torch.allclose(written, expected + parameters.hardness.diag(), rtol=0, atol=error)
 
 
 @pytest.mark.parametrize("method", METHODS)

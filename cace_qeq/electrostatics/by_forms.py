@@ -1,38 +1,42 @@
-"""Charge equilibration without a matrix, one structure at a time."""
+"""Charge equilibration of one structure, by a factorisation or from products alone; derivatives need no matrix."""
 
 import torch
 from torch import Tensor
 
-from cace_qeq.electrostatics.conjugate_gradients import Constraint, Convergence, System
+from cace_qeq.electrostatics.conjugate_gradients import Constraint, Convergence, System, conjugate_gradients
 from cace_qeq.electrostatics.constraints import Constraints
 from cace_qeq.electrostatics.coulomb_forms import charge_form
 from cace_qeq.electrostatics.forms import Sum
 from cace_qeq.electrostatics.geometry import ChargeGeometry
-from cace_qeq.electrostatics.implicit import Problem, solve_implicitly, stationary_energy
+from cace_qeq.electrostatics.implicit import Problem, Solve, solve_implicitly, stationary_energy
 from cace_qeq.electrostatics.kernels import Background, self_interaction
 from cace_qeq.electrostatics.preconditioner import long_waves, surrounding_cell
 from cace_qeq.electrostatics.qeq import ChargeParameters, Equilibrium
+from cace_qeq.electrostatics.solvers import factorize
 
 
-def equilibrate_matrix_free(
+def equilibrate_by_forms(
     geometry: ChargeGeometry,
     parameters: ChargeParameters,
     constraints: Constraints,
     start: Tensor,
     background: Background,
-    until: Convergence,
+    until: Convergence | None,
 ) -> Equilibrium:
-    """As `equilibrate`, from products with K alone; one structure.
+    """As `equilibrate`, of one structure.
 
     start  (atom,)  e, charges to begin with
-    until           when they are converged
+    until           when conjugate gradients are converged; None for a factorisation
 
-    Raises ConvergenceError.
+    Raises ConvergenceError, and ValueError where K is not positive definite for changes that the constraints allow.
     """
     form = charge_form(geometry, parameters, background)
     active = constraints.active[0]
     rows, values = constraints.rows[0, active], constraints.values[0, active]
-    problem = Problem(form, _system(geometry, parameters, form, rows), until)
+    if until is None:
+        problem = Problem(form, _factored(form, rows))
+    else:
+        problem = Problem(form, _iterated(_system(geometry, parameters, form, rows), until))
     right = -parameters.electronegativity
     found = solve_implicitly(problem, right, values, start)
     charges, multipliers, _ = found
@@ -42,6 +46,26 @@ def equilibrate_matrix_free(
     all_multipliers = torch.zeros_like(constraints.values[0]).index_copy(0, active.nonzero().flatten(), multipliers)
     coulomb_energy = torch.dot(charges, potential) / 2
     return Equilibrium(charges, all_multipliers.view(1, -1), energy.view(1), potential, coulomb_energy.view(1))
+
+
+def _factored(form: Sum, rows: Tensor) -> Solve:
+    matrix = rows.new_zeros(1, rows.shape[1], rows.shape[1])
+    form.add_to(matrix[0])
+    factors = factorize(matrix, Constraints(rows.unsqueeze(0), rows.new_zeros(1, len(rows))))
+
+    def solve(right: Tensor, total: Tensor, start: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        solution, multiplier = factors.solution(matrix, right.unsqueeze(0), total.unsqueeze(0))
+        return solution[0], multiplier[0], matrix[0] @ solution[0]
+
+    return solve
+
+
+def _iterated(system: System, until: Convergence) -> Solve:
+    def solve(right: Tensor, total: Tensor, start: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        found = conjugate_gradients(system, right, total, start, until)
+        return found.solution, found.multiplier, found.product
+
+    return solve
 
 
 def _system(geometry: ChargeGeometry, parameters: ChargeParameters, form: Sum, rows: Tensor) -> System:
