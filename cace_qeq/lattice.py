@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 Method = Literal["auto", "dense", "structure_factors", "mesh"]
 
 # atoms of a structure whose matrix "auto" writes down; energies and forces of 81, 192, 375, 648 atoms of water took
-# 3.9, 8.2, 24, 99 ms by the matrix, 6.2, 11, 29, 80 ms by structure factors and 7.3, 11, 15, 24 ms on a mesh
-LARGEST_DENSE = 220
+# 3.8, 8.8, 24, 65 ms by the matrix, 6.2, 12, 29, 80 ms by structure factors and 7.3, 11, 15, 21 ms on a mesh, all with
+# errors of 1e-6; with the accuracy that models ask of a matrix, 1e-10, that of 192 atoms took 16 ms
+LARGEST_DENSE = 150
 
 NO_MESH = (0, 0, 0, 0)
 
