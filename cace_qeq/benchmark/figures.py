@@ -1,4 +1,4 @@
-"""Figures of the comparison, one file for each set: error against training time, inference cost and frames."""
+"""Figures of the comparison, one file for each set: error against training time and inference cost, and frames."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,12 +24,13 @@ def draw(results: Sequence[Finished], folder: Path) -> list[Path]:
 def draw_set(name: str, results: Sequence[Finished], folder: Path) -> Path:
     groups = {key: members for key, members in grouped(results).items() if key[0] == name}
     colors = {subject: f"C{index}" for index, subject in enumerate(sorted({key[3] for key in groups}))}
-    figure = Figure(figsize=(12, 3.8), layout="constrained")
-    axes = figure.subplots(1, 3)
-    draw_histories(axes[0], groups, colors)
-    draw_pareto(axes[1], groups, colors)
-    draw_learning_curves(axes[2], groups, colors)
-    for axis in axes:
+    panels = [draw_histories, draw_pareto]
+    if len({key[1] for key in groups}) > 1:
+        panels.append(draw_learning_curves)
+    figure = Figure(figsize=(4 * len(panels), 3.8), layout="constrained")
+    axes = figure.subplots(1, len(panels))
+    for axis, panel in zip(axes, panels, strict=True):
+        panel(axis, groups, colors)
         axis.set(xscale="log", yscale="log", ylabel=LABEL)
         for scale in (axis.xaxis, axis.yaxis):  # plain numbers, few of them
             scale.set_major_formatter(LogFormatter())
