@@ -16,7 +16,6 @@ from cace_qeq.nn.ace import CartesianACE, Environments
 from cace_qeq.nn.equivariant import EquivariantACE
 
 SLOTS = 8  # by which tables of neighbours grow
-OPTIONS = {"pattern_matcher": False}  # of torch 2.13, which got gradients wrong that were recorded with their function
 TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-11}  # of features and gradients, relative to the largest
 
 Features = Callable[[Tensor, Tensor, Tensor], Tensor]
@@ -63,7 +62,10 @@ class CompiledRepresentation(nn.Module):
         example = (tables[0].detach(), tables[1], species)
         with torch.no_grad():
             operations = make_fx(lambda *tensors: self.plain(*tensors))(*example)  # it miscounts bound methods
-        generated: Features = torch.compile(operations, fullgraph=True, dynamic=False, options=OPTIONS)
+        # the pattern matcher of torch 2.13 gets some gradients wrong that were recorded with their function
+        generated: Features = torch.compile(
+            operations, fullgraph=True, dynamic=False, options={"pattern_matcher": False}
+        )
         self.check(generated, *example)
         return generated
 

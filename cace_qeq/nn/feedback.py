@@ -37,20 +37,28 @@ class ReadoutFeedback(NoFeedback):
 
 
 class EmbeddingFeedback(ReadoutFeedback):
-    """The same, and one more round of the expansion whose senders know their charges."""
+    """The same, and one more round of the expansion whose senders know their charges.
+
+    As in other later rounds, elements have a density of their own: moments of messages alone make training diverge.
+    """
 
     def __init__(self, settings: ExpansionSettings, n_features: int, message_channels: int):
         super().__init__(n_features)
+        self.elements = nn.Parameter(torch.randn(settings.n_species, settings.species_channels))
         self.message = mlp(n_features + 1, [2 * message_channels], message_channels)
-        self.layer = ACELayer(settings, (message_channels,))
+        self.layer = ACELayer(settings, (settings.species_channels, message_channels))
         self.n_features += self.layer.n_features
 
     def forward(self, around: Environments, features: Tensor, charges: Tensor, species: Tensor) -> Tensor:
         charged = super().forward(around, features, charges, species)
-        return torch.cat([charged, self.layer([around.density(self.message(charged))], species)], dim=1)
+        return torch.cat([charged, self.layer(self.densities(around, charged, species), species)], dim=1)
 
     @torch.no_grad()
     def calibrate(self, around: Environments, features: Tensor, charges: Tensor, species: Tensor) -> None:
         """Standardise the round's features on these environments."""
         charged = super().forward(around, features, charges, species)
-        self.layer.calibrate([around.density(self.message(charged))], species)
+        self.layer.calibrate(self.densities(around, charged, species), species)
+
+    def densities(self, around: Environments, charged: Tensor, species: Tensor) -> list[Tensor]:
+        """Of the senders' elements, and of what they make of their features and charges."""
+        return [around.density(self.elements.index_select(0, species)), around.density(self.message(charged))]
