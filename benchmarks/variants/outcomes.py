@@ -18,9 +18,14 @@ SHOWN = {
 
 
 def trained(config: TrainConfig) -> dict[str, Any]:
-    """Errors on the test frames (validation frames where a set has no others), time and size."""
+    """Errors on the test frames (validation frames where a set has no others), time and size.
+
+    Raises KeyboardInterrupt where the training was broken off: what is unfinished is no result.
+    """
     folder = config.training.output
     outcome = fit(config, "resume" if folder.exists() else "new", RichReporter())
+    if outcome.reason == "interrupted":
+        raise KeyboardInterrupt
     model = load_model(outcome.folder.model)
     keys = LabelKeys(**config.data.keys.model_dump())
     errors = evaluate(model, batches_of_files(list(held_out(config)), model, keys, None)).metrics

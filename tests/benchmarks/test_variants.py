@@ -1,5 +1,7 @@
 """Configurations change in one respect, and only there; results become tables and curves."""
 
+import os
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +12,9 @@ from ase.io import read, write
 from ablations import VARIANTS, chosen
 from cace_qeq.training import TrainConfig, load_config, parse_config
 from cace_qeq.training.prepare import model_config_of
+from cace_qeq.training.reporting import Silent
+from small_runs import small_config, trimers
+from variants import outcomes
 from variants.changes import changed, epochs_times, same, seeded, without_charge_labels, without_charges
 from variants.curves import curves
 from variants.outcomes import spread, table
@@ -119,3 +124,20 @@ def test_curves_are_means_over_seeds():
     assert curves(rows, "forces_rmse_mev_per_angstrom") == {"with": [(8, 40.0), (80, 12.0)]}
     assert curves(rows, "charges_rmse_me") == {}
     assert np.isfinite(curves(rows, "energy_rmse_mev_per_atom")["with"]).all()
+
+
+class CtrlC(Silent):
+    """Presses it in the second epoch."""
+
+    def epoch_began(self, epoch, n_epochs, n_steps):
+        if epoch == 2:
+            os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_a_training_that_was_broken_off_is_no_result_and_goes_on(tmp_path, monkeypatch):
+    config = small_config(trimers(tmp_path))
+    monkeypatch.setattr(outcomes, "RichReporter", CtrlC)
+    with pytest.raises(KeyboardInterrupt):
+        outcomes.trained(config)
+    monkeypatch.setattr(outcomes, "RichReporter", Silent)
+    assert outcomes.trained(config)["epochs"] == config.training.epochs
