@@ -39,11 +39,10 @@ class CompiledRepresentation(nn.Module):
     def forward(self, around: Environments, species: Tensor) -> Tensor:
         """species (atom,) -> (atom, feature)"""
         n_atoms, n_slots = around.senders.shape
-        width, features = self.generated.get(n_atoms, (0, self.plain))
-        if width < n_slots or not width:
+        if n_atoms not in self.generated or self.generated[n_atoms][0] < n_slots:
             width = SLOTS * max(1, -(-n_slots // SLOTS))
-            features = self.generate(self.padded(around, width), species)
-            self.generated[n_atoms] = width, features
+            self.generated[n_atoms] = width, self.generate(self.padded(around, width), species)
+        width, features = self.generated[n_atoms]
         return features(*self.padded(around, width), species)
 
     def plain(self, displacements: Tensor, senders: Tensor, species: Tensor) -> Tensor:

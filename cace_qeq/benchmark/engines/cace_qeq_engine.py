@@ -47,6 +47,8 @@ class CACEQEqEngine:
         species = tuple(sorted(atomic_numbers[symbol] for symbol in job.symbols))
         name = job.model.removesuffix(COMPILED)
         self.compiled = name != job.model
+        if self.compiled and job.work in ("train", "fit"):
+            raise ValueError(f"{job.model}: compiled networks are for evaluation alone; leave out \"compiled\".")
         self.model = CACEQEq(config(name, species, job.cutoff)).to(getattr(torch, job.dtype))
         return sum(parameter.numel() for parameter in self.model.parameters())
 

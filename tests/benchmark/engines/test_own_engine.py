@@ -1,0 +1,22 @@
+"""What this package's own engine makes of names of models."""
+
+import pytest
+
+from cace_qeq.benchmark.engines.cace_qeq_engine import CACEQEqEngine
+from cace_qeq.benchmark.engines.job import Job
+
+
+def job(model: str, work: str) -> Job:
+    return Job(model=model, dtype="float32", cutoff=4.0, symbols=("H", "O"), frames="", work=work)
+
+
+@pytest.mark.parametrize("model", ["XS", "XS compiled"])
+def test_compiled_is_no_other_model(model):
+    engine = CACEQEqEngine()
+    assert engine.load(job(model, "dynamics")) == engine.load(job("XS", "dynamics"))
+
+
+@pytest.mark.parametrize("work", ["train", "fit"])
+def test_compiled_networks_are_not_trained(work):
+    with pytest.raises(ValueError, match="XS compiled: compiled networks are for evaluation alone"):
+        CACEQEqEngine().load(job("XS compiled", work))
