@@ -103,8 +103,9 @@ class TrainingConfig(Settings):
 
     output                   folder of the run
     dtype                    of the network; geometry, sums and electrostatics stay in float64
-    processes                data-parallel; they share each batch, so that results do not depend on them
+    processes                data-parallel; they share each batch, so that gradients do not depend on them
     batch_atoms              atoms per optimiser step, of all processes together
+    optimizer                soap: Adam along axes that are learned from the gradients; adamw: along the parameters
     loss                     squared, or huber: linear beyond huber_delta (in the units of the loss)
     consistency              weakly supervised terms, in all stages
     stages                   one after the other; without any, one stage of `epochs` with `weights`
@@ -128,6 +129,7 @@ class TrainingConfig(Settings):
     threads: int | None = Field(None, gt=0)
     epochs: int = Field(100, gt=0)
     batch_atoms: int = Field(250, gt=0)
+    optimizer: Literal["soap", "adamw"] = "soap"
     learning_rate: Positive = 5e-3
     weight_decay: Weight = 0.0
     weights: Weights = Field(default_factory=lambda: Weights(energy=10.0, forces=1.0))

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from cace_qeq.checkpoint import read, section, write
 
-FORMAT = "cace_qeq training state 2"
+FORMAT = "cace_qeq training state 3"
+TENSOR, STRIDES = "tensor", "strides"  # keys of what stands for a tensor among plain values
 
 
 @dataclass
@@ -43,10 +44,11 @@ class Progress:
 def save_state(
     path: Path, modules: Mapping[str, nn.Module], optimizer: torch.optim.Optimizer, progress: Progress
 ) -> None:
-    """Write parameters and buffers of the modules, the optimiser's moments, and the progress."""
+    """Write parameters and buffers of the modules, what the optimiser remembers, and the progress."""
     tensors = {f"{name}/{key}": value for name, m in modules.items() for key, value in m.state_dict().items()}
-    tensors |= {f"optimizer/{key}": value for key, value in flattened(optimizer).items()}
-    write(path, {"format": FORMAT, "progress": json.dumps(asdict(progress))}, tensors)
+    remembered = optimizer.state_dict()
+    plain = {key: without_tensors(value, f"optimizer/{key}", tensors) for key, value in remembered.items()}
+    write(path, {"format": FORMAT, "progress": json.dumps(asdict(progress)), "optimizer": json.dumps(plain)}, tensors)
 
 
 def load_state(path: Path, modules: Mapping[str, nn.Module], optimizer: torch.optim.Optimizer) -> Progress:
@@ -59,20 +61,34 @@ def load_state(path: Path, modules: Mapping[str, nn.Module], optimizer: torch.op
         raise ValueError(f"{path} is not a {FORMAT}; start again with --overwrite.")
     for name, module in modules.items():
         module.load_state_dict(section(tensors, name))
-    restore(optimizer, section(tensors, "optimizer"))
+    plain = json.loads(metadata["optimizer"])
+    state = {int(index): with_tensors(values, tensors) for index, values in plain["state"].items()}
+    optimizer.load_state_dict({"state": state, "param_groups": plain["param_groups"]})
     return Progress(**json.loads(metadata["progress"]))
 
 
-def flattened(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """`parameter/quantity` of everything that the optimiser remembers, e.g. `3/exp_avg`."""
-    state = optimizer.state_dict()["state"]
-    return {f"{index}/{name}": value for index, values in state.items() for name, value in values.items()}
+def without_tensors(value: Any, name: str, tensors: dict[str, Tensor]) -> Any:
+    """A nested value with the name of each tensor in its place; the tensors are added to the others.
+
+    Strides are kept as well: products of matrices round differently in another order of memory.
+    """
+    if isinstance(value, Tensor):
+        tensors[name] = value
+        return {TENSOR: name, STRIDES: value.stride()}
+    if isinstance(value, Mapping):
+        return {key: without_tensors(part, f"{name}/{key}", tensors) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [without_tensors(part, f"{name}/{index}", tensors) for index, part in enumerate(value)]
+    return value
 
 
-def restore(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
-    """The reverse of `flattened`; learning rates and other settings stay those of the optimiser."""
-    state: dict[int, dict[str, Tensor]] = {}
-    for key, value in tensors.items():
-        index, name = key.split("/")
-        state.setdefault(int(index), {})[name] = value
-    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+def with_tensors(value: Any, tensors: Mapping[str, Tensor]) -> Any:
+    """The reverse of `without_tensors`; a tuple has become a list."""
+    if isinstance(value, list):
+        return [with_tensors(part, tensors) for part in value]
+    if not isinstance(value, dict):
+        return value
+    if TENSOR not in value:
+        return {key: with_tensors(part, tensors) for key, part in value.items()}
+    tensor = tensors[value[TENSOR]]
+    return tensor.new_empty_strided(tensor.shape, value[STRIDES]).copy_(tensor)

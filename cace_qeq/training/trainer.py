@@ -1,13 +1,11 @@
 """The loop: epochs of steps, validation, and what is kept of them."""
 
 import time
-from collections.abc import Iterable
 from itertools import accumulate
 from typing import Any
 
 import torch
 from lightning_fabric import Fabric
-from torch.nn import Parameter
 
 from cace_qeq.checkpoint import save_model
 from cace_qeq.prediction import predict
@@ -20,6 +18,7 @@ from cace_qeq.training.interrupt import StopRequest
 from cace_qeq.training.logs import TensorBoardLog, write_csv
 from cace_qeq.training.loss import Loss, compare
 from cace_qeq.training.metrics import Metrics, Tally
+from cace_qeq.training.optimizer import optimizer_of
 from cace_qeq.training.prepare import Prepared
 from cace_qeq.training.reporting import Reporter
 from cace_qeq.training.schedule import learning_rate_factor
@@ -36,10 +35,13 @@ class Trainer:
         self.model = prepared.model.to(fabric.device).train()
         self.average = MovingAverage(self.model, config.ema_decay)
         self.gradient = SharedGradient(fabric, self.model, prepared.scale)
-        self.optimizer = torch.optim.AdamW(parameter_groups(self.gradient.parameters, config.weight_decay))
+        self.optimizer = self.new_optimizer()
         self.progress = Progress()
         self.board = TensorBoardLog(self.folder.tensorboard)
         self.stage_ends = list(accumulate(stage.epochs for stage in config.all_stages))
+
+    def new_optimizer(self) -> torch.optim.Optimizer:
+        return optimizer_of(self.config, self.gradient.parameters)
 
     @property
     def stage(self) -> Stage:
@@ -93,7 +95,7 @@ class Trainer:
     def enter_stage(self) -> None:
         """A new stage has weights of its own, so that its best model is looked for anew.
 
-        The optimiser forgets: its step sizes fit gradients of the old weights. Kept, they threw a model of
+        The optimiser is a new one: its step sizes fit gradients of the old weights. The old one threw a model of
         dipeptides from 73 to 118 meV/Å when the energy weight rose thirtyfold.
         """
         stage = next(index for index, end in enumerate(self.stage_ends) if self.progress.epoch < end)
@@ -101,7 +103,7 @@ class Trainer:
             energies_enter = self.stage.weights.energy == 0 < self.config.all_stages[stage].weights.energy
             self.progress.stage, self.progress.best = stage, float("inf")
             self.progress.stale, self.progress.slowdown = 0, 1.0
-            self.optimizer.state.clear()
+            self.optimizer = self.new_optimizer()
             if self.config.reference_energies == "least_squares" and energies_enter:
                 refit_reference_energies(self.model, self.data.train)
                 self.average.model.set_reference_energies(self.model.reference_energies)  # one zero for both
@@ -186,12 +188,3 @@ class Trainer:
         if self.fabric.world_size == 1:
             return wish
         return bool(summed(self.fabric, torch.tensor(float(wish), device=self.fabric.device)))
-
-
-def parameter_groups(parameters: Iterable[Parameter], weight_decay: float) -> list[dict[str, Any]]:
-    """Matrices decay; offsets, hardnesses and other vectors do not."""
-    parameters = list(parameters)
-    return [
-        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": weight_decay},
-        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
-    ]

@@ -3,13 +3,15 @@ import torch
 from torch import nn
 
 from cace_qeq.files import write_atomically
+from cace_qeq.training.config import TrainingConfig
+from cace_qeq.training.optimizer import optimizer_of
 from cace_qeq.training.state import Progress, load_state, save_state
 
 
 def network(seed):
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        return nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3), nn.Linear(3, 1))
+        return nn.Sequential(nn.Linear(2, 30), nn.BatchNorm1d(30), nn.Linear(30, 1))
 
 
 def trained(module, optimizer, steps):
@@ -20,10 +22,12 @@ def trained(module, optimizer, steps):
         optimizer.step()
 
 
-def test_a_restored_state_continues_bit_for_bit(tmp_path):
+@pytest.mark.parametrize("name", ["soap", "adamw"])
+def test_a_restored_state_continues_bit_for_bit(tmp_path, name):
     module, other = network(0), network(1)
-    optimizer, other_optimizer = (torch.optim.AdamW(m.parameters(), lr=0.1) for m in (module, other))
-    trained(module, optimizer, 5)
+    config = TrainingConfig(output=tmp_path, optimizer=name)
+    optimizer, other_optimizer = (optimizer_of(config, m.parameters()) for m in (module, other))
+    trained(module, optimizer, 15)  # soap has turned its axes once
     history = [{"epoch": 1, "stage": "joint", "train_loss": 0.1 + 0.2}]
     saved = Progress(epoch=3, best=0.1, history=history)
     save_state(tmp_path / "run.safetensors", {"model": module}, optimizer, saved)

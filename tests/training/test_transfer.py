@@ -94,7 +94,7 @@ def folder(tmp_path_factory):
 
 
 def gilded(folder, output, **training):
-    settings = {"start_from": str(folder / "silver" / "model.safetensors"), "epochs": 4, **training}
+    settings = {"start_from": str(folder / "silver" / "model.safetensors"), "epochs": 10, **training}
     config = small_config(folder, output, **settings)
     return config.model_copy(update={"model": {}})
 

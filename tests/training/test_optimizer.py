@@ -1,0 +1,42 @@
+import pytest
+import torch
+from torch.nn import Parameter
+
+from cace_qeq.training.config import TrainingConfig
+from cace_qeq.training.optimizer import optimizer_of
+
+
+def steep_valley(axes):
+    """A quadratic form of a matrix, a thousand times steeper along one of its axes than along the next."""
+    steepness = torch.logspace(0, -3, len(axes), dtype=torch.float64)
+    return lambda matrix: (steepness * (axes.T @ matrix).square().sum(1)).sum()
+
+
+def loss_after(name, axes, steps=300):
+    function, matrix = steep_valley(axes), Parameter(torch.ones(6, 4, dtype=torch.float64))
+    optimizer = optimizer_of(TrainingConfig(output="unused", optimizer=name), [matrix])
+    for step in range(steps):
+        for group in optimizer.param_groups:
+            group["lr"] = 0.1 * (1 - step / steps)
+        optimizer.zero_grad()
+        function(matrix).backward()
+        optimizer.step()
+    return float(function(matrix.detach()))
+
+
+def test_soap_finds_the_axes_of_a_valley_that_adam_does_not_know():
+    torch.manual_seed(0)
+    axes = torch.linalg.qr(torch.randn(6, 6, dtype=torch.float64))[0]
+    assert loss_after("soap", axes) < 0.1 * loss_after("adamw", axes)
+
+
+@pytest.mark.parametrize("name", ["soap", "adamw"])
+def test_matrices_decay_and_vectors_do_not(name):
+    matrix, vector = Parameter(torch.ones(2, 2)), Parameter(torch.ones(2))
+    optimizer = optimizer_of(TrainingConfig(output="unused", optimizer=name, weight_decay=0.5), [matrix, vector])
+    for group in optimizer.param_groups:
+        group["lr"] = 0.1
+    for _ in range(2):  # soap's first step only looks at the gradient
+        (0.0 * (matrix.sum() + vector.sum())).backward()
+        optimizer.step()
+    assert (matrix < 1).all() and (vector == 1).all()
