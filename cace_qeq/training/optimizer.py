@@ -9,7 +9,7 @@ from torch.nn import Parameter
 
 from cace_qeq.training.config import TrainingConfig
 
-LARGEST_ROTATED = 300  # length of a matrix's side beyond which its axes are left as they are: QR grows with the cube
+LARGEST_ROTATED = 600  # length of a matrix's side beyond which its axes are left as they are: QR grows with the cube
 
 
 def optimizer_of(config: TrainingConfig, parameters: Iterable[Parameter]) -> torch.optim.Optimizer:
