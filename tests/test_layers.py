@@ -31,7 +31,7 @@ FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 
 DOORS = {
     "vesin": {"structures.neighbors"},
-    "pytorch_optimizer": {"training.optimizer"},
+    "pytorch_optimizer": {"training.optimizer", "benchmark.engines"},
     "opt_einsum": {"features.couplings"},
     "scipy": {"features.quadrature", "simulation.spectrum"},
     "ase": {"structures.convert", "calculator", "simulation", "benchmark.engines"},

@@ -8,13 +8,14 @@ from cace_qeq.benchmark.datasets import SETS, UNITS, DataSet, dataset, state
 from cace_qeq.benchmark.environments import RELEASES, check_environment, make_environment
 from cace_qeq.benchmark.figures import draw
 from cace_qeq.benchmark.report import HEAD, UNKNOWN, markdown, table
-from cace_qeq.benchmark.runs import BATCH, CUTOFF, Finished, Run, finished
+from cace_qeq.benchmark.runs import BATCH, CUTOFF, OPTIMIZERS, Finished, Run, finished
 from cace_qeq.benchmark.workers import OWN, WorkerError, interpreters_of
 
 __all__ = [
     "BATCH",
     "CUTOFF",
     "HEAD",
+    "OPTIMIZERS",
     "OWN",
     "RELEASES",
     "SETS",

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import torch
@@ -10,7 +11,7 @@ RELEASES = {"nequip": "nequip==0.19.1", "mace": "mace-torch==0.3.16"}
 
 
 def make_environment(peer: str, folder: Path) -> Path:
-    """The interpreter of an environment with the peer's package index release and the torch release that we have.
+    """The interpreter of an environment with the peer's package index release, our torch and our optimisers.
 
     folder  of all environments
 
@@ -20,8 +21,8 @@ def make_environment(peer: str, folder: Path) -> Path:
         raise ValueError(f"there is no peer {peer!r}; choose of {', '.join(RELEASES)}.")
     environment = (folder / peer).resolve()
     python = environment / "bin" / "python"
-    release = torch.__version__.partition("+")[0]
-    install = [str(python), "-m", "pip", "install", "--quiet", f"torch=={release}", RELEASES[peer]]
+    ours = [f"torch=={torch.__version__.partition('+')[0]}", f"pytorch_optimizer=={version('pytorch_optimizer')}"]
+    install = [str(python), "-m", "pip", "install", "--quiet", *ours, RELEASES[peer]]
     for command in ([sys.executable, "-m", "venv", str(environment)], install):
         done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode:

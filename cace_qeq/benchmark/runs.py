@@ -11,6 +11,7 @@ LEARNING_RATES = {"cace_qeq": 0.005, "nequip": 0.01, "mace": 0.01}
 ENERGY_WEIGHTS = (10.0, 100.0)
 CHARGE_WEIGHT = 5.0
 CUTOFF, BATCH = 5.0, 5
+OPTIMIZERS = ("adamw", "soap")
 RESULT = {"errors", "frames", "history", "parameters", "peak_memory_mb", "seconds_per_atom"}
 
 
@@ -18,13 +19,14 @@ RESULT = {"errors", "frames", "history", "parameters", "peak_memory_mb", "second
 class Run:
     """One model trained once.
 
-    subject  code and size, e.g. "nequip S"; "equilibrated" or "coulomb" behind our own gives them charges
-    seconds  CPU time of training
-    frames   how many of the training frames, 0 for all
-    cutoff   Å
-    batch    frames of a step
+    subject    code and size, e.g. "nequip S"; "equilibrated" or "coulomb" behind our own gives them charges
+    seconds    CPU time of training
+    frames     how many of the training frames, 0 for all
+    cutoff     Å
+    batch      frames of a step
+    optimizer  adamw, which the codes' own trainings come closest to, or soap, which ours uses
 
-    raises  ValueError for a code that is not compared
+    raises  ValueError for a code that is not compared, or another optimiser
     """
 
     set: str
@@ -34,11 +36,15 @@ class Run:
     frames: int = 0
     cutoff: float = CUTOFF
     batch: int = BATCH
+    optimizer: str = OPTIMIZERS[0]
 
     def __post_init__(self) -> None:
         if self.engine not in LEARNING_RATES:
             codes = ", ".join(LEARNING_RATES)
             raise ValueError(f"model {self.subject!r}: {self.engine!r} is none of the codes {codes}.")
+
+        if self.optimizer not in OPTIMIZERS:
+            raise ValueError(f"optimizer {self.optimizer!r} is none of {', '.join(OPTIMIZERS)}.")
 
     @property
     def engine(self) -> str:
@@ -49,6 +55,7 @@ class Run:
         """The subject, and what is not as usual."""
         changes = [f"cutoff {self.cutoff:g} Å"] if self.cutoff != CUTOFF else []
         changes += [f"batch {self.batch}"] if self.batch != BATCH else []
+        changes += [self.optimizer] if self.optimizer != OPTIMIZERS[0] else []
         return ", ".join([self.subject, *changes])
 
     @property
@@ -79,6 +86,7 @@ class Run:
             "seed": self.seed,
             "batch": self.batch,
             "frames": self.frames,
+            "optimizer": self.optimizer,
             "learning_rate": LEARNING_RATES[self.engine],
             "energy_weights": list(ENERGY_WEIGHTS),
             "charge_weight": CHARGE_WEIGHT if charged else 0.0,

@@ -13,6 +13,7 @@ from cace_qeq.benchmark import (
     BATCH,
     CUTOFF,
     HEAD,
+    OPTIMIZERS,
     OWN,
     RELEASES,
     SETS,
@@ -55,6 +56,7 @@ Seeds = Annotated[str, typer.Option(help="Of weights and of the order of frames.
 Frames = Annotated[str, typer.Option(help="Numbers of training frames for learning curves; 0 for all.")]
 Cutoff = Annotated[float, typer.Option(help="Å, of every model.", min=0.1)]
 Batch = Annotated[int, typer.Option(help="Frames of a step.", min=1)]
+Optimizer = Annotated[str, typer.Option(help=f"Of every model: {' or '.join(OPTIMIZERS)}.")]
 PeerPython = Annotated[list[str] | None, typer.Option(help="Interpreter of a peer, e.g. nequip=PATH.")]
 Data = Annotated[Path, typer.Option(help="Folder of the downloaded sets.")]
 Out = Annotated[Path, typer.Option(help="Folder of results, table and figures.")]
@@ -90,6 +92,7 @@ def run(
     frames: Frames = "0",
     cutoff: Cutoff = CUTOFF,
     batch: Batch = BATCH,
+    optimizer: Optimizer = OPTIMIZERS[0],
     peer_python: PeerPython = None,
     data: Data = Path(),
     out: Out = Path("benchmark_run"),
@@ -100,7 +103,10 @@ def run(
     Exit code 1 if a training failed.
     """
     variants = product(numbers(seeds, "--seeds"), sets, numbers(frames, "--frames"), models.split(","))
-    every = [Run(name, model.strip(), seed, seconds, count, cutoff, batch) for seed, name, count, model in variants]
+    every = [
+        Run(name, model.strip(), seed, seconds, count, cutoff, batch, optimizer)
+        for seed, name, count, model in variants
+    ]
     runs = list(dict.fromkeys(every))
     peers = sorted({one.engine for one in runs} - {OWN})
     interpreters = interpreters_of(",".join(peers), peer_python or [], None)

@@ -31,8 +31,8 @@ TRAINING: dict[str, Any] = {
     "learning_rate": 0.01,
     "validate_every": 2,
     "stages": [
-        {"name": "forces", "epochs": 14, "weights": {"energy": 10, "forces": 1, "charges": 100}},
-        {"name": "energies", "epochs": 7, "weights": {"energy": 100, "forces": 1, "charges": 100}},
+        {"name": "forces", "epochs": 10, "weights": {"energy": 10, "forces": 1, "charges": 100}},
+        {"name": "energies", "epochs": 4, "weights": {"energy": 100, "forces": 1, "charges": 100}},
     ],
 }
 """Charges enter at once and with weight: trained first and alone, they are forgotten when energies come in, and with

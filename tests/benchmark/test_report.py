@@ -20,6 +20,7 @@ def result(forces: float, **changes: float) -> dict:
 def test_names_tell_runs_apart():
     runs = [RUN, replace(RUN, seed=2), replace(RUN, frames=45), replace(RUN, subject="nequip S"), replace(RUN, set="b")]
     runs += [replace(RUN, cutoff=4.0), replace(RUN, batch=10), replace(RUN, seconds=30.0)]
+    runs.append(replace(RUN, optimizer="soap"))
     assert len({run.name for run in runs}) == len(runs)
     assert RUN.name == "acac_cace_qeq-S_300s_seed1"
     assert replace(RUN, cutoff=4.0, batch=10).name == "acac_cace_qeq-S_cutoff-4_batch-10_300s_seed1"

@@ -8,7 +8,7 @@ The schedule follows the CPU time that steps have taken; validation, neighbour l
 import math
 import resource
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +28,7 @@ CHECKS = 20  # validations, evenly over the budget
 SECOND_PHASE = 0.7  # of the budget; from there on energies weigh more
 WARM_UP, FINAL = 0.02, 0.01  # of the budget; of the learning rate
 AVERAGE, CLIP = 0.99, 10.0
+LARGEST_ROTATED = 600  # side of a matrix for which soap finds axes
 TOLD = 0.5  # s, of training between two words of how far it is
 
 Tell = Callable[[dict[str, float]], None]
@@ -59,6 +60,7 @@ class FitPlan:
     seconds        CPU time of all steps
     batch          frames of a step
     frames         how many training frames are used, 0 for all
+    optimizer      adamw or soap
     energy_weights in the two phases, beside 1 for forces
     state          file from which a broken run goes on
     """
@@ -71,6 +73,7 @@ class FitPlan:
     seed: int
     batch: int
     frames: int
+    optimizer: str
     learning_rate: float
     energy_weights: tuple[float, float]
     charge_weight: float
@@ -114,7 +117,7 @@ class Fit:
         self.valid = self.labelled(read(plan.valid))
         self.weights = [parameter for parameter in learner.model.parameters() if parameter.requires_grad]
         self.average = [weight.detach().clone() for weight in self.weights]
-        self.optimizer = torch.optim.AdamW(self.weights, lr=plan.learning_rate, weight_decay=0.0)
+        self.optimizer = optimizer_of(plan.optimizer, self.weights)
         self.best = [weight.clone() for weight in self.average]
         self.spent, self.steps, self.history = 0.0, 0, list[dict[str, float]]()
 
@@ -248,6 +251,15 @@ class Fit:
         self.average, self.best = state["average"], state["best"]
         self.optimizer.load_state_dict(state["optimizer"])
         self.spent, self.steps, self.history = state["progress"]
+
+
+def optimizer_of(name: str, weights: Sequence[torch.nn.Parameter]) -> torch.optim.Optimizer:
+    """As `cace-qeq train` makes it; only soap asks for a package beyond those of the codes."""
+    if name == "adamw":
+        return torch.optim.AdamW(weights, weight_decay=0.0)
+    from pytorch_optimizer import SOAP
+
+    return SOAP(weights, weight_decay=0.0, max_precondition_dim=LARGEST_ROTATED)
 
 
 def score(row: dict[str, float], plan: FitPlan) -> float:

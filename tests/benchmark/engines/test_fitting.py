@@ -9,6 +9,7 @@ import torch
 from ase import Atoms
 from ase.io import write
 
+from cace_qeq.benchmark import OPTIMIZERS
 from cace_qeq.benchmark.engines.fitting import FINAL, Fit, FitPlan, rate_factor
 from cace_qeq.benchmark.engines.job import Job
 from cace_qeq.benchmark.engines.targets import Predicted, Scale, Target, read, reference_energies, target
@@ -64,15 +65,16 @@ def plan(tmp_path: Path) -> FitPlan:
         write(paths[name][0], [dimer(length) for length in chosen], format="extxyz")
     job = Job("spring", "float64", 2.0, ("H",), str(tmp_path), "fit")
     return FitPlan(
-        job, **paths, seconds=0.6, seed=1, batch=5, frames=0, learning_rate=0.05, energy_weights=(1.0, 10.0),
-        charge_weight=0.0, state=str(tmp_path / "state.pt"),
+        job, **paths, seconds=0.6, seed=1, batch=5, frames=0, optimizer="adamw", learning_rate=0.05,
+        energy_weights=(1.0, 10.0), charge_weight=0.0, state=str(tmp_path / "state.pt"),
     )  # fmt: skip
 
 
-def test_springs_are_found_again_within_the_budget(plan):
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_springs_are_found_again_within_the_budget(plan, optimizer):
     learner = Springs()
     told = list[dict[str, float]]()
-    result = Fit(learner, plan, told.append).run()
+    result = Fit(learner, replace(plan, optimizer=optimizer), told.append).run()
     assert learner.model.stiffness.item() == pytest.approx(STIFFNESS, rel=0.02)
     assert result["errors"]["forces_rmse_mev_per_angstrom"] < 20
     assert 0.6 <= result["training_seconds"] < 0.7
@@ -87,7 +89,9 @@ def test_a_training_that_diverges_says_so(plan):
         Fit(Springs(), replace(plan, learning_rate=1e308), lambda row: None).run()
 
 
-def test_a_broken_training_goes_on_where_it_was_saved(plan):
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_a_broken_training_goes_on_where_it_was_saved(plan, optimizer):
+    plan = replace(plan, optimizer=optimizer)
     before = Fit(Springs(), replace(plan, seconds=0.3), lambda row: None)
     before.run()
     again = Fit(Springs(), plan, lambda row: None)
