@@ -8,16 +8,13 @@ are left out together with the stages that train nothing else. Hardness is alway
 `environment hardness`, per atom. The background counts in charged cells alone.
 """
 
-from itertools import product
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from cace_qeq.training import load_config
-from record import RESULTS, write_result
-from variants.changes import Change, changed, epochs_times, model, same, seeded, without_charge_labels, without_charges
-from variants.outcomes import table, trained
+from variants.changes import Change, model, same, without_charge_labels, without_charges
+from variants.comparison import compare
 
 VARIANTS: dict[str, Change] = {
     "as configured": same,
@@ -46,15 +43,8 @@ Epochs = Annotated[float, typer.Option(help="Epochs of all stages, as a multiple
 
 
 def main(config: Config, variants: Names = ",".join(VARIANTS), seeds: Seeds = "0", epochs: Epochs = 1.0) -> None:  # noqa: B008
-    """Train and compare; seeds outermost."""
-    base, rows = load_config(config), dict[str, list[dict[str, Any]]]()
-    for seed, name in product(map(int, seeds.split(",")), chosen(variants)):
-        folder = f"{name}_x{epochs:g}_seed{seed}"
-        settings = changed(base, folder, VARIANTS[name], epochs_times(epochs), seeded(seed))
-        rows.setdefault(name, []).append({"seed": seed, **trained(settings)})
-        write_result(f"ablations_{config.stem}", {"config": config.name, "epochs": epochs, "variants": rows})
-        (RESULTS / f"ablations_{config.stem}.md").write_text(table("variant", rows))
-    print(table("variant", rows))
+    """Train and compare."""
+    compare("ablations", config, {name: VARIANTS[name] for name in chosen(variants)}, seeds, epochs)
 
 
 def chosen(names: str) -> list[str]:

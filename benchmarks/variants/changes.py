@@ -16,10 +16,18 @@ def same(values: Values) -> Values:
 
 def model(**fields: Any) -> Change:
     """Other fields of the model."""
+    return section("model", fields)
 
+
+def training(**fields: Any) -> Change:
+    """Other fields of the training."""
+    return section("training", fields)
+
+
+def section(name: str, fields: Values) -> Change:
     def change(values: Values) -> Values:
         changed = copy.deepcopy(values)
-        changed["model"] |= fields
+        changed[name] |= fields
         return changed
 
     return change
@@ -67,12 +75,7 @@ def epochs_times(factor: float) -> Change:
 
 
 def seeded(seed: int) -> Change:
-    def change(values: Values) -> Values:
-        changed = copy.deepcopy(values)
-        changed["training"]["seed"] = seed
-        return changed
-
-    return change
+    return training(seed=seed)
 
 
 def changed(config: TrainConfig, name: str, *changes: Change) -> TrainConfig:

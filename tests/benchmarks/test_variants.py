@@ -13,6 +13,7 @@ from ablations import VARIANTS, chosen
 from cace_qeq.training import TrainConfig, load_config, parse_config
 from cace_qeq.training.prepare import model_config_of
 from cace_qeq.training.reporting import Silent
+from optimizers import variant
 from small_runs import small_config, trimers
 from variants import outcomes
 from variants.changes import changed, epochs_times, same, seeded, without_charge_labels, without_charges
@@ -35,6 +36,14 @@ def test_without_a_change_only_the_folder_is_another():
     settings = changed(CARBON, "a name", same)
     assert plain(settings) == plain(CARBON)
     assert settings.training.output == Path(f"{CARBON.training.output}_a_name")
+
+
+@pytest.mark.parametrize("name", ["adamw", "soap"])
+def test_optimizers_are_compared_at_the_same_rates(name):
+    title, change = variant(name, 0.012)
+    before, after = plain(CARBON)["training"], plain(changed(CARBON, "a", change))["training"]
+    assert title == f"{name}, 0.012"
+    assert after == {**before, "optimizer": name, "learning_rate": 0.012}
 
 
 @pytest.mark.parametrize("name", VARIANTS)
