@@ -11,6 +11,7 @@ from cace_qeq.electrostatics.constraints import Constraints
 from cace_qeq.electrostatics.geometry import ChargeGeometry
 from cace_qeq.electrostatics.kernels import Background
 from cace_qeq.electrostatics.qeq import ChargeParameters, Equilibrium, equilibrate
+from cace_qeq.electrostatics.solvers import MatrixError
 from cace_qeq.lattice import LARGEST_DENSE, Method
 
 LARGEST_PADDED = 100  # atoms of structures that are treated together; measured
@@ -65,24 +66,27 @@ def find_charges(task: Task, background: Background, solver: Solver) -> Equilibr
 
     Small structures are padded and treated together, where there are several of them.
 
-    Raises ConvergenceError, and ValueError for a batch that was prepared for another method.
+    Raises ConvergenceError, MatrixError, and ValueError for a batch that was prepared for another method.
     """
     iterative = _iterative(task.geometry, solver.method)
     small = ~iterative & (task.geometry.sizes <= LARGEST_PADDED)
     together = small if small.sum() > 1 else torch.zeros_like(small)
-    if together.all():
-        return equilibrate(task.geometry, task.parameters, task.constraints, background)
     groups = [row.view(1) for row in (~together).nonzero().flatten()]
-    found = [_alone(task.of(row), background, solver.until if iterative[row] else None) for row in groups]
     if together.any():
         groups.append(together.nonzero().flatten())
-        padded = task.of(groups[-1])
-        found.append(equilibrate(padded.geometry, padded.parameters, padded.constraints, background))
+    found = [_solved(task, rows, background, solver.until if iterative[rows[0]] else None) for rows in groups]
     return _merged(task.geometry, groups, found)
 
 
-def _alone(task: Task, background: Background, until: Convergence | None) -> Equilibrium:
-    return equilibrate_by_forms(task.geometry, task.parameters, task.constraints, task.start, background, until)
+def _solved(task: Task, rows: Tensor, background: Background, until: Convergence | None) -> Equilibrium:
+    """Of one structure, or of several that are treated together."""
+    part = task.of(rows)
+    try:
+        if len(rows) > 1:
+            return equilibrate(part.geometry, part.parameters, part.constraints, background)
+        return equilibrate_by_forms(part.geometry, part.parameters, part.constraints, part.start, background, until)
+    except MatrixError as error:
+        raise MatrixError(int(rows[error.structure]), error.fault) from None
 
 
 def _iterative(geometry: ChargeGeometry, method: Method) -> Tensor:

@@ -9,6 +9,23 @@ from torch import Tensor
 from cace_qeq.electrostatics.constraints import Constraints
 
 
+class MatrixError(ValueError):
+    """A matrix that no charges can be found from.
+
+    structure  its place in the batch
+    fault      what it is
+    """
+
+    def __init__(self, structure: int, fault: str):
+        super().__init__(
+            f"structure {structure} of the batch: the charge equilibration matrix {fault}, expected that of "
+            "Gaussian charges plus positive hardnesses. Causes: two atoms at one place, NaN positions or widths, "
+            "a hardness or width that is not positive, real-space pairs that miss the cutoff of the widest "
+            "Gaussian, or single precision. Check the structure and the charge parameters."
+        )
+        self.structure, self.fault = structure, fault
+
+
 @dataclass(frozen=True)
 class Factorization:
     """What solves [[K, Cᵀ], [C, 0]] [x; μ] = [b; c] for any b and c; constants, without gradients.
@@ -39,7 +56,7 @@ def factorize(matrix: Tensor, constraints: Constraints) -> Factorization:
     matrix       (structure, N, N)  K, the identity in padding
     constraints  with zeros in padding
 
-    Raises ValueError where a matrix is not positive definite for changes with C x = 0.
+    Raises MatrixError where one is not positive definite for changes with C x = 0.
     """
     fixed, basis = matrix.detach(), constraints.basis
     scale = torch.diagonal(fixed, dim1=1, dim2=2).abs().mean(-1).view(-1, 1, 1)
@@ -51,7 +68,9 @@ def factorize(matrix: Tensor, constraints: Constraints) -> Factorization:
     half = torch.bmm(basis.transpose(1, 2), along)
     cholesky, failure = torch.linalg.cholesky_ex(fixed + half + half.transpose(1, 2))
     if failure.any():
-        raise ValueError(_explanation(matrix, failure))
+        first = int(failure.nonzero()[0])
+        finite = bool(torch.isfinite(matrix[first]).all())
+        raise MatrixError(first, "is not positive definite" if finite else "holds values that are not finite")
     return Factorization(cholesky, constraints)
 
 
@@ -94,15 +113,3 @@ class _ConstrainedSolution(torch.autograd.Function):
 
 def _product(matrix: Tensor, vector: Tensor) -> Tensor:
     return torch.bmm(matrix, vector.unsqueeze(-1)).squeeze(-1)
-
-
-def _explanation(matrix: Tensor, failure: Tensor) -> str:
-    first = int(failure.nonzero()[0])
-    finite = bool(torch.isfinite(matrix[first]).all())
-    found = "is not positive definite" if finite else "holds values that are not finite"
-    return (
-        f"structure {first} of the batch: the charge equilibration matrix {found}, expected that of "
-        "Gaussian charges plus positive hardnesses. Causes: two atoms at one place, NaN positions or widths, "
-        "a hardness or width that is not positive, real-space pairs that miss the cutoff of the widest "
-        "Gaussian, or single precision. Check the structure and the charge parameters."
-    )

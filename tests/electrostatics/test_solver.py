@@ -42,6 +42,18 @@ def test_a_batch_made_for_another_method_is_refused(made, asked):
         find_charges(task_of(crystal(2), made), "point", Solver(asked))
 
 
+@pytest.mark.parametrize("padded", [100, 4, 0])
+def test_the_structure_without_charges_is_named(padded, monkeypatch):
+    """However the batch is taken apart."""
+    monkeypatch.setattr(solver, "LARGEST_PADDED", padded)
+    task = batch([geometry_of(s) for s in STRUCTURES])
+    hardness = task.parameters.hardness.clone()
+    hardness[task.geometry.structure == 3] = -100.0
+    sick = replace(task, parameters=replace(task.parameters, hardness=hardness))
+    with pytest.raises(ValueError, match="structure 3 of the batch: .* is not positive definite"):
+        find_charges(sick, "point", Solver("dense"))
+
+
 def test_the_guess_is_used():
     task = task_of(crystal(5), "structure_factors")
     found = find_charges(task, "point", Solver("structure_factors", tolerance=1e-9))
