@@ -10,7 +10,7 @@ from cace_qeq.training.config import TrainConfig, dump_config, load_config
 
 Start = Literal["new", "resume", "overwrite"]
 MAY_CHANGE = {"max_minutes", "threads", "device", "processes"}
-"""Training settings that a resumed run may change: they do not change its numbers, or only by rounding."""
+"""Training settings that a resumed run may change: they do not change its gradients, or only by rounding."""
 
 
 @dataclass(frozen=True)

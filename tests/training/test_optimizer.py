@@ -7,7 +7,7 @@ from cace_qeq.training.optimizer import optimizer_of
 
 
 def steep_valley(axes):
-    """A quadratic form of a matrix, a thousand times steeper along one of its axes than along the next."""
+    """A quadratic form of a matrix, a thousand times steeper along the first of its axes than along the last."""
     steepness = torch.logspace(0, -3, len(axes), dtype=torch.float64)
     return lambda matrix: (steepness * (axes.T @ matrix).square().sum(1)).sum()
 
