@@ -1,10 +1,11 @@
-"""The network as generated code: what operations cost to be called, which is most of the time of a molecule, is saved.
+"""The network recorded: what operations cost to be called, which is most of the time of a molecule, is saved.
 
-torch.fx records the operations of one evaluation, torch.compile turns them and their derivatives into C++ (on a GPU
-into Triton). Measured to pay for structures of up to about a hundred atoms on one core.
+On a processor torch.fx records the operations of one evaluation, and torch.compile turns them and their derivatives
+into C++. Measured to pay for structures of up to about a hundred atoms on one core. On a GPU they become CUDA graphs.
 """
 
 from collections.abc import Callable
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +17,8 @@ from cace_qeq.nn.ace import CartesianACE, Environments
 from cace_qeq.nn.equivariant import EquivariantACE
 
 SLOTS = 8  # by which tables of neighbours grow
+# the pattern matcher of torch 2.13 gets some gradients wrong that were recorded with their function
+INDUCTOR: dict[str, str | int | bool | Callable[..., Any]] = {"pattern_matcher": False}
 TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-11}  # of features and gradients, relative to the largest
 
 Features = Callable[[Tensor, Tensor, Tensor], Tensor]
@@ -40,7 +43,7 @@ class CompiledRepresentation(nn.Module):
         """species (atom,) -> (atom, feature)"""
         n_atoms, n_slots = around.senders.shape
         if n_atoms not in self.generated or self.generated[n_atoms][0] < n_slots:
-            width = SLOTS * max(1, -(-n_slots // SLOTS))
+            width = rounded_up(n_slots, SLOTS)
             self.generated[n_atoms] = width, self.generate(self.padded(around, width), species)
         width, features = self.generated[n_atoms]
         return features(*self.padded(around, width), species)
@@ -51,22 +54,24 @@ class CompiledRepresentation(nn.Module):
 
     def padded(self, around: Environments, width: int) -> tuple[Tensor, Tensor]:
         """Displacements and senders with slots up to a width, the new ones beyond the cutoff."""
-        missing = width - around.senders.shape[1]
-        if missing == 0:
-            return around.displacements, around.senders
-        far = 2 * self.settings.cutoff
-        return pad(around.displacements, (0, missing), value=far), pad(around.senders, (0, missing))
+        return with_slots(around.displacements, around.senders, width, 2 * self.settings.cutoff)
 
     def generate(self, tables: tuple[Tensor, Tensor], species: Tensor) -> Features:
         example = (tables[0].detach(), tables[1], species)
-        with torch.no_grad():
-            operations = make_fx(lambda *tensors: self.plain(*tensors))(*example)  # it miscounts bound methods
-        # the pattern matcher of torch 2.13 gets some gradients wrong that were recorded with their function
-        generated: Features = torch.compile(
-            operations, fullgraph=True, dynamic=False, options={"pattern_matcher": False}
-        )
+        generated = self.graphed(*example) if species.device.type == "cuda" else self.compiled(*example)
         self.check(generated, *example)
         return generated
+
+    def compiled(self, *example: Tensor) -> Features:
+        with torch.no_grad():
+            operations = make_fx(lambda *tensors: self.plain(*tensors))(*example)  # it miscounts bound methods
+        generated: Features = torch.compile(operations, fullgraph=True, dynamic=False, options=INDUCTOR)
+        return generated
+
+    @torch.enable_grad()
+    def graphed(self, displacements: Tensor, senders: Tensor, species: Tensor) -> Features:
+        example = (displacements.clone().requires_grad_(), senders, species)
+        return cast(Features, torch.cuda.make_graphed_callables(self.plain, example))
 
     @torch.enable_grad()
     def check(self, generated: Features, displacements: Tensor, senders: Tensor, species: Tensor) -> None:
@@ -81,6 +86,19 @@ class CompiledRepresentation(nn.Module):
                     f"the generated code differs from the network by {apart:.1e} of its largest value; "
                     "use the model without compiling it, and report this with the versions of torch and the compiler."
                 )
+
+
+def rounded_up(number: int, unit: int) -> int:
+    """A multiple of the unit, and at least one."""
+    return unit * max(1, -(-number // unit))
+
+
+def with_slots(displacements: Tensor, senders: Tensor, n_slots: int, far: float) -> tuple[Tensor, Tensor]:
+    """Tables (atom, 3, slot) and (atom, slot) with new slots up to a number, `far` away (Å)."""
+    missing = n_slots - senders.shape[1]
+    if missing == 0:
+        return displacements, senders
+    return pad(displacements, (0, missing), value=far), pad(senders, (0, missing))
 
 
 def value_and_gradient(

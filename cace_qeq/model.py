@@ -124,7 +124,7 @@ class CACEQEq(KeepsDoubleBuffers):
         around = self.environments(batch)
         features = self.representation(around, species)
         if self.charge_heads is None:
-            return self.without_charges(batch, features, species)
+            return without_charges(batch, self.short_range(batch, features, species))
         charged = self.charged(batch, features, species)
         charges = charged.equilibrium.charges
         features = self.feedback(around, features, charges, species)
@@ -143,10 +143,6 @@ class CACEQEq(KeepsDoubleBuffers):
             batch.displacements().to(self.dtype), batch.neighbors.index, self.representation.settings
         )
 
-    def without_charges(self, batch: AtomicBatch, features: Tensor, species: Tensor) -> Energies:
-        energy = self.short_range(batch, features, species)
-        zero, missing = torch.zeros_like(energy), torch.full_like(energy, torch.nan)
-        return Energies(energy, torch.zeros_like(batch.total_charge), zero, missing, missing, batch.structure)
 
     def charged(self, batch: AtomicBatch, features: Tensor, species: Tensor) -> Charged:
         """Charges that minimise E_qeq under the conditions of the batch; for models with charges."""
@@ -188,6 +184,12 @@ class CACEQEq(KeepsDoubleBuffers):
         features = self.representation(around, species)
         charged = self.charged(batch, features, species)
         self.feedback.calibrate(around, features, charged.equilibrium.charges, species)
+
+
+def without_charges(batch: AtomicBatch, short_range: Tensor) -> Energies:
+    """short_range (atom,)  eV"""
+    zero, missing = torch.zeros_like(short_range), torch.full_like(short_range, torch.nan)
+    return Energies(short_range, torch.zeros_like(batch.total_charge), zero, missing, missing, batch.structure)
 
 
 def representation(config: ModelConfig) -> CartesianACE | EquivariantACE:

@@ -48,5 +48,5 @@ def peak(session: Session, subject: str, side: int, allocator: Allocator) -> flo
     session.tell(f"memory, {3 * side**3} atoms: {subject}, {allocator.name}")
     path = session.written(item.name, item.frames())
     with session.fresh(engine, allocator) as worker:
-        worker.ask("prepare", name="memory", job=job_of(model, item, path))
+        worker.ask("prepare", name="memory", job=job_of(model, item, path, session.device))
         return float(worker.ask("peak")["kilobytes"])

@@ -38,14 +38,28 @@ class Record:
         subjects.setdefault(subject, {})[allocator] = found
 
 
-def milliseconds(answers: Sequence[dict[str, list[float]]]) -> dict[str, Any]:
-    """Medians over all calls of all turns: of CPU time, which is the value, and of time on the clock.
+def milliseconds(answers: Sequence[dict[str, list[float]]], device: str = "cpu") -> dict[str, Any]:
+    """Medians over all calls of all turns. The value is CPU time, on a GPU time on the clock.
 
     answers  to "run" requests, s
     """
     cpu = [1e3 * second for answer in answers for second in answer["cpu"]]
     wall = [1e3 * second for answer in answers for second in answer["wall"]]
+    if device != "cpu":
+        return {"value": median(wall), "cpu": median(cpu), "smallest": min(wall), "calls": len(wall)}
     return {"value": median(cpu), "wall": median(wall), "smallest": min(cpu), "calls": len(cpu)}
+
+
+def add_bandwidths(record: Record, copied: float) -> None:
+    """The share of the bandwidth of a copy that operations reach, where their traffic is known.
+
+    copied  bytes/s read and written
+    """
+    for item in record.items.values():
+        for by_allocator in item["subjects"].values():
+            for found in by_allocator.values():
+                if "bytes" in found:
+                    found["share_of_bandwidth"] = found["bytes"] / (1e-3 * found["value"]) / copied
 
 
 def slope(atoms: Sequence[int], kilobytes: Sequence[float]) -> tuple[float, float]:

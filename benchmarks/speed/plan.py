@@ -10,7 +10,7 @@ from speed.structures import ethanol, water_box
 
 EQUIVALENT = f"{OWN} equivalent"
 PRESETS = tuple(f"{OWN} {name}" for name in ("XS", "S", "M", "L", "L4"))
-S = f"{OWN} S"
+S, L = f"{OWN} S", f"{OWN} L"
 EQUIVALENT_COMPILED, S_COMPILED = f"{EQUIVALENT} compiled", f"{S} compiled"
 NEQUIP, NEQUIP_COMPILED = "nequip S", "nequip S compiled"
 MACE_64, MACE_128, MACE_128_L1 = "mace 64x0e", "mace 128x0e", "mace 128x0e+128x1o"
@@ -56,6 +56,18 @@ ITEMS = (
     Item("dynamics_ethanol", molecule, ETHANOL, work="dynamics", symbols=("H", "C", "O")),
     Item("forces_648", water(6), (EQUIVALENT, S)),
     Item("forces_12288", water(16), (EQUIVALENT, S)),
+)
+
+# On a GPU, where generated code means CUDA graphs.
+CUDA_ITEMS = (
+    Item("forces_192", water(4), (EQUIVALENT, EQUIVALENT_COMPILED, S, S_COMPILED, L, NEQUIP, MACE_64, MACE_128)),
+    Item("forces_192_float64", water(4), (EQUIVALENT, S, NEQUIP), dtype="float64"),
+    Item("forces_1536", water(8), (EQUIVALENT, EQUIVALENT_COMPILED, S, S_COMPILED, L, NEQUIP)),
+    Item("train_4x192", water(4, 4), (EQUIVALENT, EQUIVALENT_COMPILED, S, S_COMPILED, NEQUIP), work="train"),
+    Item("ase_192", water(4), (EQUIVALENT, S, NEQUIP), work="ase"),
+    Item("dynamics_ethanol", molecule, ETHANOL, work="dynamics", symbols=("H", "C", "O")),
+    Item("forces_648", water(6), (EQUIVALENT, S)),
+    Item("forces_12288", water(16), (EQUIVALENT, S, NEQUIP)),
 )
 
 # Minutes of compilation or of calls, and no goal: measured if named.

@@ -9,7 +9,7 @@ from typing import Any
 import ase.io
 from ase import Atoms
 
-from cace_qeq.benchmark.workers import DEFAULT, Allocator, Interpreter, Worker, WorkerError
+from cace_qeq.benchmark.workers import DEFAULT, OWN, Allocator, Interpreter, Worker, WorkerError
 from speed.outcome import Record, milliseconds
 from speed.plan import CUTOFF, Item
 
@@ -42,8 +42,10 @@ class Session:
         allocators: tuple[Allocator, ...],
         folder: Path,
         tell: Callable[[str], None],
+        device: str = "cpu",
     ):
         self.interpreters, self.allocators, self.folder, self.tell = interpreters, allocators, folder, tell
+        self.device = device
         self.workers: dict[tuple[str, str], Worker] = {}
         self.record = Record()
         self.stack = ExitStack()
@@ -87,9 +89,16 @@ class Session:
                     turn.worker.ask("run", name=item.name + turn.subject, times=1)
                 samples[turn.name].append(turn.worker.ask("run", name=item.name + turn.subject, times=turn.calls))
         for turn in turns:
+            found = {**milliseconds(samples[turn.name], self.device), **turn.about, **self.traffic(item, turn)}
             turn.worker.ask("forget", name=item.name + turn.subject)
-            found = {**milliseconds(samples[turn.name]), **turn.about}
             self.record.add(item.name, about, turn.subject, turn.allocator, found)
+
+    def traffic(self, item: Item, turn: Turn) -> dict[str, Any]:
+        """What the operations of our own networks read and write on a GPU; recorded ones cannot be looked into."""
+        engine, _, model = turn.subject.partition(" ")
+        if self.device == "cpu" or engine != OWN or item.work != "forces" or model.endswith("compiled"):
+            return {}
+        return turn.worker.ask("traffic", name=item.name + turn.subject)
 
     def ready(self, item: Item, path: Path) -> list[Turn]:
         """Every subject prepared in its workers; one that cannot is left out and named."""
@@ -98,13 +107,13 @@ class Session:
             for allocator in self.allocators:
                 self.tell(f"{item.name}: preparing {subject}, {allocator.name}")
                 worker = self.worker(engine, allocator)
-                job = job_of(model, item, path)
+                job = job_of(model, item, path, self.device)
                 try:
                     about = worker.ask("prepare", name=item.name + subject, job=job)
                 except WorkerError as error:
                     self.record.notes.append(f"{item.name}: {subject}, {allocator.name}: {error}")
                     continue
-                (once,) = worker.ask("run", name=item.name + subject, times=1)["cpu"]
+                (once,) = worker.ask("run", name=item.name + subject, times=1)["wall"]
                 calls = max(1, min(10, round(BURST / once)))
                 turns.append(Turn(subject, allocator.name, worker, about, calls, once < WARM))
         return turns
@@ -115,7 +124,7 @@ class Session:
         return path
 
 
-def job_of(model: str, item: Item, path: Path) -> dict[str, Any]:
+def job_of(model: str, item: Item, path: Path, device: str) -> dict[str, Any]:
     """A serving.Job in plain values."""
     return {
         "model": model,
@@ -124,4 +133,5 @@ def job_of(model: str, item: Item, path: Path) -> dict[str, Any]:
         "symbols": list(item.symbols),
         "frames": str(path),
         "work": item.work,
+        "device": device,
     }

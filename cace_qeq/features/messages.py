@@ -88,8 +88,8 @@ class Form:
             radial, harmonic = self.functions(block, table)
             summed, projected = self.rows(block, out, n_components)
             back = torch.bmm(radial.transpose(1, 2), summed).unflatten(2, (n_components, -1))
-            for function, component in zip(harmonic, back.unbind(2), strict=True):
-                component.addcmul_(function.unsqueeze(-1), projected)
+            for component, function in enumerate(harmonic):
+                back[:, :, component].addcmul_(function.unsqueeze(-1), projected)
             senders = self.senders[block.start : block.stop, : block.width]
             result.index_add_(0, senders.flatten(), back.flatten(2).flatten(0, 1))
         return result.unflatten(1, (n_components, -1))

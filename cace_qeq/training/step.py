@@ -8,12 +8,13 @@ from lightning_fabric import Fabric
 from torch import Tensor
 
 from cace_qeq.model import CACEQEq
-from cace_qeq.prediction import differentiable_energies, differentiable_predict
+from cace_qeq.prediction import Prediction, differentiable_energies, differentiable_predict
 from cace_qeq.records import moved
-from cace_qeq.structures import collate_labels
+from cace_qeq.structures import AtomicBatch, collate_labels
 from cace_qeq.training.consistency import ConsistencyLoss, random_steps
 from cace_qeq.training.data import Example, joined
 from cace_qeq.training.loss import Loss, compare, count_labels
+from cace_qeq.training.recorded import RecordedPotential
 
 
 class SharedGradient:
@@ -24,10 +25,13 @@ class SharedGradient:
     stage may leave parameters unused. The sum over processes of one vector does the same.
 
     force_scale  eV/Å  root mean square force of the training set
+    recorded     what predicts in place of the model, if anything does
     """
 
-    def __init__(self, fabric: Fabric, model: CACEQEq, force_scale: float):
-        self.fabric, self.model, self.force_scale = fabric, model, force_scale
+    def __init__(
+        self, fabric: Fabric, model: CACEQEq, force_scale: float, recorded: RecordedPotential | None = None
+    ):
+        self.fabric, self.model, self.force_scale, self.recorded = fabric, model, force_scale, recorded
         self.parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
 
     def __call__(self, examples: Sequence[Example], loss: Loss, seed: int = 0) -> tuple[Tensor, float]:
@@ -51,8 +55,7 @@ class SharedGradient:
             return torch.zeros((), dtype=torch.float64, device=device, requires_grad=True)
         counts = count_labels(collate_labels([example.labels for example in examples]))
         part = moved(joined(share), device)
-        derivatives = loss.weights.forces or loss.weights.stress or loss.consistency
-        prediction = (differentiable_predict if derivatives else differentiable_energies)(self.model, part.batch)
+        prediction = self.prediction(part.batch, loss)
         comparisons = compare(prediction, part.labels, part.batch, self.force_scale)
         total = loss.total(comparisons, counts)
         if loss.consistency is None:
@@ -60,6 +63,12 @@ class SharedGradient:
         steps = random_steps(examples, loss.consistency.displacement, seed)[mine]
         term = ConsistencyLoss(loss.consistency, loss, self.force_scale, int(counts[0]), len(examples))
         return total + term(self.model, part, prediction, torch.cat(steps, dim=1).to(device))
+
+    def prediction(self, batch: AtomicBatch, loss: Loss) -> Prediction:
+        """What the loss needs."""
+        if not (loss.weights.forces or loss.weights.stress or loss.consistency):
+            return differentiable_energies(self.model, batch)
+        return differentiable_predict(self.model, batch) if self.recorded is None else self.recorded.predict(batch)
 
     def assign(self, vector: Tensor) -> None:
         """Hand a gradient to the parameters, for the optimiser."""

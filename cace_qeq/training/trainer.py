@@ -20,6 +20,7 @@ from cace_qeq.training.loss import Loss, compare
 from cace_qeq.training.metrics import Metrics, Tally
 from cace_qeq.training.optimizer import optimizer_of
 from cace_qeq.training.prepare import Prepared
+from cace_qeq.training.recorded import RecordedPotential
 from cace_qeq.training.reporting import Reporter
 from cace_qeq.training.schedule import learning_rate_factor
 from cace_qeq.training.state import Progress, load_state, save_state
@@ -34,7 +35,8 @@ class Trainer:
         self.folder = RunFolder(config.output)
         self.model = prepared.model.to(fabric.device).train()
         self.average = MovingAverage(self.model, config.ema_decay)
-        self.gradient = SharedGradient(fabric, self.model, prepared.scale)
+        recorded = RecordedPotential(self.model) if config.compile else None
+        self.gradient = SharedGradient(fabric, self.model, prepared.scale, recorded)
         self.optimizer = self.new_optimizer()
         self.progress = Progress()
         self.board = TensorBoardLog(self.folder.tensorboard)

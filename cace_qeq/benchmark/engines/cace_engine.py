@@ -24,6 +24,8 @@ ENERGY, FORCES = "CACE_energy", "CACE_forces"
 
 class CACE:
     def load(self, job: Job) -> int:
+        if job.device != "cpu":
+            raise ValueError(f"CACE is timed on a processor alone, not on {job.device}.")
         torch.set_default_dtype(getattr(torch, job.dtype))
         self.cutoff = job.cutoff
         representation = Cace(

@@ -18,6 +18,7 @@ from cace_qeq.training.config import Weights
 from cace_qeq.training.data import Example, filled_batches
 from cace_qeq.training.element_charges import fit_element_charges
 from cace_qeq.training.loss import Loss
+from cace_qeq.training.recorded import RecordedPotential
 from cace_qeq.training.step import SharedGradient
 
 from .job import Job
@@ -47,9 +48,10 @@ class CACEQEqEngine:
         species = tuple(sorted(atomic_numbers[symbol] for symbol in job.symbols))
         name = job.model.removesuffix(COMPILED)
         self.compiled = name != job.model
-        if self.compiled and job.work in ("train", "fit"):
-            raise ValueError(f"{job.model}: compiled networks are for evaluation alone; leave out \"compiled\".")
-        self.model = CACEQEq(config(name, species, job.cutoff)).to(getattr(torch, job.dtype))
+        if self.compiled and job.work == "fit":
+            raise ValueError(f"{job.model}: comparisons train eagerly; leave out \"compiled\".")
+        self.device = job.device
+        self.model = CACEQEq(config(name, species, job.cutoff)).to(job.device, getattr(torch, job.dtype))
         return sum(parameter.numel() for parameter in self.model.parameters())
 
     def forces(self, frames: list[Atoms]) -> Step:
@@ -61,7 +63,9 @@ class CACEQEqEngine:
 
     def train(self, frames: list[Atoms]) -> Step:
         examples = [Example(batch, zero_labels(batch)) for batch in map(self.sample, frames)]
-        gradient = SharedGradient(Fabric(accelerator="cpu"), self.model.train(), force_scale=1.0)
+        fabric, model = Fabric(accelerator=self.device, devices=1), self.model.train()
+        recorded = RecordedPotential(model) if self.compiled else None
+        gradient = SharedGradient(fabric, model, force_scale=1.0, recorded=recorded)
         optimizer = torch.optim.AdamW(gradient.parameters)
         loss = Loss(Weights(energy=1.0, forces=1.0))
 
@@ -94,10 +98,11 @@ class CACEQEqEngine:
         return Predicted(found.energy, found.forces, found.charges, found.stress, found.dipole)
 
     def calculator(self, keep_neighbors: bool) -> Any:
-        return CACEQEqCalculator(self.model, skin=SKIN if keep_neighbors else 0.0, compiled=self.compiled)
+        skin = SKIN if keep_neighbors else 0.0
+        return CACEQEqCalculator(self.model, device=self.device, skin=skin, compiled=self.compiled)
 
     def batch(self, frames: list[Atoms]) -> AtomicBatch:
-        return collate([self.sample(atoms) for atoms in frames])
+        return collate([self.sample(atoms) for atoms in frames]).to(self.device)
 
 
 def config(name: str, species: tuple[int, ...], cutoff: float) -> ModelConfig:

@@ -14,6 +14,7 @@ class Job:
     symbols  elements the model knows
     frames   path of an extxyz file; for a training, a folder to write to
     work     one of serving.WORK, or "fit"
+    device   cpu or cuda, which trainings leave at cpu
     """
 
     model: str
@@ -22,6 +23,7 @@ class Job:
     symbols: tuple[str, ...]
     frames: str
     work: str
+    device: str = "cpu"
 
     @classmethod
     def of(cls, values: dict[str, Any]) -> "Job":

@@ -25,7 +25,7 @@ class MACE:
     def load(self, job: Job, scale: Scale = WATER) -> int:
         torch.set_default_dtype(getattr(torch, job.dtype))
         numbers = sorted(atomic_numbers[symbol] for symbol in job.symbols)
-        self.table, self.cutoff = AtomicNumberTable(numbers), job.cutoff
+        self.table, self.cutoff, self.device = AtomicNumberTable(numbers), job.cutoff, job.device
         self.model = modules.ScaleShiftMACE(
             r_max=job.cutoff, num_bessel=8, num_polynomial_cutoff=5, max_ell=3,
             interaction_cls=INTERACTION, interaction_cls_first=INTERACTION, num_interactions=2,
@@ -33,7 +33,7 @@ class MACE:
             gate=torch.nn.functional.silu, atomic_energies=np.zeros(len(numbers)), avg_num_neighbors=scale.neighbors,
             atomic_numbers=numbers, correlation=3, radial_MLP=[64, 64, 64],
             atomic_inter_scale=scale.forces, atomic_inter_shift=0.0,
-        )  # fmt: skip
+        ).to(job.device)  # fmt: skip
         return sum(parameter.numel() for parameter in self.model.parameters())
 
     def forces(self, frames: list[Atoms]) -> Step:
@@ -43,7 +43,7 @@ class MACE:
 
     def train(self, frames: list[Atoms]) -> Step:
         batch = self.batch(frames)
-        n_atoms = torch.tensor([len(atoms) for atoms in frames])
+        n_atoms = torch.tensor([len(atoms) for atoms in frames], device=self.device)
         optimizer = torch.optim.Adam(self.model.parameters(), lr=1e-3, amsgrad=True)
 
         def step() -> None:
@@ -56,7 +56,7 @@ class MACE:
 
     def calculator(self, keep_neighbors: bool) -> Any:
         precision = str(torch.get_default_dtype()).removeprefix("torch.")
-        return MACECalculator(models=self.model, device="cpu", default_dtype=precision)
+        return MACECalculator(models=self.model, device=self.device, default_dtype=precision)
 
     def begin(self, job: Job, scale: Scale, frames: list[Atoms], targets: list[Target]) -> None:
         self.load(job, scale)
@@ -74,7 +74,8 @@ class MACE:
         return Predicted(found["energy"], found["forces"], stress=found["stress"])
 
     def batch(self, frames: list[Atoms]) -> dict[str, torch.Tensor]:
-        return self.join([self.sample(atoms) for atoms in frames])
+        batch = self.join([self.sample(atoms) for atoms in frames])
+        return {name: value.to(self.device) if torch.is_tensor(value) else value for name, value in batch.items()}
 
 
 ENGINE = MACE

@@ -25,6 +25,7 @@ WATER = Scale()
 class NequIP:
     def load(self, job: Job, scale: Scale = WATER) -> int:
         set_global_state()
+        self.device = job.device
         self.compiled = job.model.endswith(COMPILED)
         self.package = Path(job.frames).parent / f"{'-'.join((job.model, job.dtype, *job.symbols))}.nequip.pt2"
         self.model = PresetNequIPGNNModel(
@@ -37,7 +38,7 @@ class NequIP:
             avg_num_neighbors=scale.neighbors,
             per_type_energy_scales=scale.forces,
             per_type_energy_shifts=0.0,
-        )
+        ).to(job.device)
         self.transforms = [
             ChemicalSpeciesToAtomTypeMapper(model_type_names=list(job.symbols)),
             NeighborListTransform(r_max=job.cutoff),
@@ -46,14 +47,17 @@ class NequIP:
 
     def forces(self, frames: list[Atoms]) -> Step:
         model = self.evaluated(frames)
-        data = self.prepared(frames)
+        data = AtomicDataDict.to_(self.prepared(frames), self.device)
         return lambda: model(data.copy())
 
     def evaluated(self, frames: list[Atoms]) -> Any:
-        return exported(self.model, self.prepared(frames), self.package) if self.compiled else self.model.eval()
+        if not self.compiled:
+            return self.model.eval()
+        return exported(self.model, AtomicDataDict.to_(self.prepared(frames), self.device), self.package, self.device)
 
     def train(self, frames: list[Atoms]) -> Step:
-        data = AtomicDataDict.batched_from_list([self.prepared([atoms]) for atoms in frames])
+        single = [self.prepared([atoms]) for atoms in frames]
+        data = AtomicDataDict.to_(AtomicDataDict.batched_from_list(single), self.device)
         n_atoms = data[AtomicDataDict.NUM_NODES_KEY].view(-1, 1)
         model = self.model.train()
         optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
@@ -84,7 +88,7 @@ class NequIP:
     def calculator(self, keep_neighbors: bool) -> Any:
         if self.compiled:
             raise ValueError("through ASE, NequIP is timed eagerly alone")
-        return NequIPCalculator(self.model.eval(), "cpu", transforms=self.transforms)
+        return NequIPCalculator(self.model.eval(), self.device, transforms=self.transforms)
 
     def prepared(self, frames: list[Atoms]) -> dict[str, torch.Tensor]:
         """One frame without the entries of a batch, as the calculator has it."""
@@ -94,7 +98,7 @@ class NequIP:
         return data
 
 
-def exported(model: torch.nn.Module, data: dict[str, torch.Tensor], path: Path) -> Any:
+def exported(model: torch.nn.Module, data: dict[str, torch.Tensor], path: Path, device: str) -> Any:
     """What `nequip-compile --mode aotinductor --target ase` makes of a model; it fits any number of atoms.
 
     path  of the package, made once for all processes of a run: that takes a minute
@@ -106,7 +110,7 @@ def exported(model: torch.nn.Module, data: dict[str, torch.Tensor], path: Path) 
     }
     if not path.exists():
         aot_export_model(
-            model, "cpu", target["input"], target["output"], target["data_settings"](data.copy()),
+            model, device, target["input"], target["output"], target["data_settings"](data.copy()),
             target["batch_map_settings"](sizes), str(path),
         )  # fmt: skip
     return DictInputOutputWrapper(torch._inductor.aoti_load_package(str(path)), target["input"], target["output"])

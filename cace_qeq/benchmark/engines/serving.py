@@ -6,7 +6,8 @@ an `Engine`.
     {"do": "prepare", "name": ..., "job": {...}}   ->  {"parameters": 69693, "seconds": 0.8}
     {"do": "run", "name": ..., "times": 3}         ->  {"cpu": [0.021, ...], "wall": [0.021, ...]}
     {"do": "forget", "name": ...}                  ->  {}
-    {"do": "peak"}                                 ->  {"kilobytes": 412000}
+    {"do": "peak"}                                 ->  {"kilobytes": 412000}, of the GPU where the job is there
+    {"do": "traffic", "name": ...}                 ->  {"bytes": 81000000}, what operations read and write
     {"do": "versions"}                             ->  {"torch": "2.13.0", ...}
     {"do": "fit", "plan": {...}}                   ->  {"told": {"seconds": 12.5}}, ..., and the result of `fitting.Fit`
 
@@ -28,6 +29,8 @@ import torch
 from ase import Atoms, units
 from ase.md.velocitydistribution import MaxwellBoltzmannDistribution
 from ase.md.verlet import VelocityVerlet
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from .fitting import Fit, FitPlan, Learner, Tell
 from .job import Job
@@ -100,6 +103,21 @@ WORK: dict[str, Callable[[Engine, list[Atoms]], Step]] = {
 }
 
 
+class Traffic(TorchDispatchMode):
+    """Counts what operations that touch memory read and write; views and allocations do not."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bytes = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        if not func.is_view and "empty" not in func.name():
+            tensors = [each for each in tree_leaves((args, kwargs, result)) if isinstance(each, torch.Tensor)]
+            self.bytes += sum(min(t.nbytes, t.untyped_storage().nbytes()) for t in tensors)  # expanded ones are small
+        return result
+
+
 class Server:
     """The steps prepared so far, by name."""
 
@@ -135,8 +153,16 @@ class Server:
         return {}
 
     def peak(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Largest resident size that the process has had."""
+        """Largest resident size that the process has had; on a GPU the largest size of its tensors there."""
+        if torch.cuda.is_initialized():
+            return {"kilobytes": torch.cuda.max_memory_allocated() / 1000}
         return {"kilobytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss}
+
+    def traffic(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Bytes of the tensors that the operations of a step read and write."""
+        with Traffic() as traffic:
+            self.steps[request["name"]]()
+        return {"bytes": traffic.bytes}
 
     def fit(self, request: dict[str, Any]) -> dict[str, Any]:
         return Fit(self.engine(), FitPlan.of(request["plan"]), self.tell).run()
@@ -151,6 +177,7 @@ REQUESTS = {
     "run": Server.run,
     "forget": Server.forget,
     "peak": Server.peak,
+    "traffic": Server.traffic,
     "versions": Server.versions,
     "fit": Server.fit,
 }
@@ -162,9 +189,12 @@ def bare(atoms: Atoms) -> Atoms:
 
 
 def seconds(step: Step) -> tuple[float, float]:
-    """CPU time of the process, the system's share included, and time on the clock."""
+    """CPU time of the process, the system's share included, and time on the clock until all work is done."""
+    finish = torch.cuda.synchronize if torch.cuda.is_initialized() else lambda: None
+    finish()
     cpu, wall = time.process_time(), time.perf_counter()
     step()
+    finish()
     return time.process_time() - cpu, time.perf_counter() - wall
 
 

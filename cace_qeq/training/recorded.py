@@ -1,0 +1,151 @@
+"""Training without Python between operations: the network and its slopes, recorded for each shape and run again.
+
+Steps on a few molecules are short operations, and calling them takes longer than they do. On a processor torch.compile
+makes C++ of them and of the gradient of the loss, on a GPU they become CUDA graphs.
+"""
+
+from collections.abc import Callable
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.fx.experimental.proxy_tensor import make_fx
+from torch.nn.functional import pad
+
+from cace_qeq.compilation import INDUCTOR, rounded_up, with_slots
+from cace_qeq.config import ModelConfig
+from cace_qeq.model import CACEQEq, without_charges
+from cace_qeq.nn.ace import Environments
+from cace_qeq.prediction import Prediction, Slopes, assembled
+from cace_qeq.structures import AtomicBatch
+
+ATOMS, SLOTS = 16, 8  # by which recorded shapes grow
+TOLERANCE = {torch.float32: 1e-3, torch.float64: 1e-10}  # of energies, slopes and gradients, relative to the largest
+
+Recorded = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
+"""displacements (atom, 3, slot), senders (atom, slot), species (atom,) -> as `PairSlopes`"""
+
+
+class PairSlopes(nn.Module):
+    """What atoms contribute to the energy, and its slopes by the displacements to their neighbours."""
+
+    def __init__(self, model: CACEQEq):
+        super().__init__()
+        self.representation, self.energy_head = model.representation, model.energy_head
+
+    @torch.enable_grad()
+    def forward(self, displacements: Tensor, senders: Tensor, species: Tensor) -> tuple[Tensor, Tensor]:
+        """-> (atom,) and (atom, 3, slot), in units of the energy head, both differentiable by parameters"""
+        place = displacements.detach().requires_grad_()
+        around = Environments(place, senders, None, self.representation.settings)
+        energies = self.energy_head(self.representation(around, species))
+        (slopes,) = torch.autograd.grad(energies.sum(), place, create_graph=True)
+        return energies, slopes
+
+
+class RecordedPotential:
+    """Predictions of a model without charges, to be differentiated by its parameters.
+
+    Raises ValueError for a model with more than a network, and RuntimeError if what is recorded does not say what the
+    network says.
+    """
+
+    def __init__(self, model: CACEQEq):
+        refuse_more_than_a_network(model.config)
+        self.model, self.network = model, PairSlopes(model)
+        self.recorded: dict[tuple[int, int], Recorded] = {}
+
+    def predict(self, batch: AtomicBatch) -> Prediction:
+        """The same as `differentiable_predict`."""
+        with torch.no_grad():
+            vectors = batch.displacements()
+        species, scale = self.model.species(batch.numbers), self.model.energy_scale
+        energies, slopes = self.pair_slopes(vectors, batch.neighbors.index, species)
+        short_range = self.model.reference_energies.index_select(0, species) + scale * energies.double()
+        by_pair = scale * slopes.transpose(1, 2).double()
+        by_structure = slopes_of(batch, vectors, by_pair)
+        return assembled(batch, without_charges(batch, short_range), by_structure)
+
+    def pair_slopes(self, vectors: Tensor, senders: Tensor, species: Tensor) -> tuple[Tensor, Tensor]:
+        """vectors (atom, slot, 3) -> (atom,) and (atom, 3, slot)"""
+        n_atoms, n_slots = senders.shape
+        shape = rounded_up(n_atoms, ATOMS), rounded_up(n_slots, SLOTS)
+        tensors = self.padded(vectors, senders, species, shape)
+        if shape not in self.recorded:
+            self.recorded[shape] = self.record(tensors)
+        energies, slopes = self.recorded[shape](*tensors)
+        return energies[:n_atoms], slopes[:n_atoms, :, :n_slots]
+
+    def padded(
+        self, vectors: Tensor, senders: Tensor, species: Tensor, shape: tuple[int, int]
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """With more slots, and with atoms that have no neighbours."""
+        missing = shape[0] - len(senders)
+        displacements = vectors.to(self.model.dtype).transpose(1, 2).contiguous()
+        far = 2 * self.network.representation.settings.cutoff
+        displacements, senders = with_slots(displacements, senders, shape[1], far)
+        more = pad(displacements, (0, 0, 0, 0, 0, missing), value=far), pad(senders, (0, 0, 0, missing))
+        return *more, pad(species, (0, missing))
+
+    def record(self, tensors: tuple[Tensor, Tensor, Tensor]) -> Recorded:
+        make = graphed if tensors[0].device.type == "cuda" else generated
+        recorded = make(PairSlopes(self.model), tensors)
+        self.check(recorded, tensors)
+        return recorded
+
+    def check(self, recorded: Recorded, tensors: tuple[Tensor, Tensor, Tensor]) -> None:
+        """Values and a gradient against those of the network."""
+        parameters = list(self.network.parameters())
+        pairs = (values_and_gradients(function, tensors, parameters) for function in (recorded, self.network))
+        for one, other in zip(*pairs, strict=True):
+            apart = float((one - other).abs().max() / other.abs().max().clamp(min=1e-30))
+            if not apart < TOLERANCE[tensors[0].dtype]:
+                raise RuntimeError(
+                    f"what was recorded differs from the network by {apart:.1e} of its largest value; train with "
+                    "training.compile: false, and report this with the versions of torch and the compiler."
+                )
+
+
+def refuse_more_than_a_network(config: ModelConfig) -> None:
+    """raises  ValueError"""
+    if config.energy != "none" or config.repulsion != "none":
+        raise ValueError(
+            f"training.compile is for models with energy: none and repulsion: none, this one has {config.energy} and "
+            f"{config.repulsion}; leave it out."
+        )
+
+
+def slopes_of(batch: AtomicBatch, vectors: Tensor, by_pair: Tensor) -> Slopes:
+    """By positions and strain from those by the displacements, both (atom, slot, 3)."""
+    senders = batch.neighbors.index.flatten()
+    position = (-by_pair.sum(1)).index_add(0, senders, by_pair.flatten(0, 1))
+    strain = torch.zeros_like(batch.cells).index_add(0, batch.structure, vectors.transpose(1, 2) @ by_pair)
+    return Slopes(position, strain, torch.zeros_like(batch.imposed.external.positions))
+
+
+def graphed(network: nn.Module, tensors: tuple[Tensor, ...]) -> Recorded:
+    """A CUDA graph of the network, and one of the gradient by its parameters."""
+    return cast(Recorded, torch.cuda.make_graphed_callables(network, tensors, allow_unused_input=True))
+
+
+def generated(network: nn.Module, tensors: tuple[Tensor, ...]) -> Recorded:
+    """Compiled code of the network, and of the gradient by its parameters."""
+    names, parameters = zip(*network.named_parameters(), strict=True)
+
+    def function(values: tuple[Tensor, ...], *tensors: Tensor) -> tuple[Tensor, Tensor]:
+        return functional_call(network, dict(zip(names, values, strict=True)), tensors)
+
+    operations = make_fx(function)(tuple(p.detach().requires_grad_() for p in parameters), *tensors)
+    code = torch.compile(operations, fullgraph=True, dynamic=False, options=INDUCTOR)
+    return lambda *tensors: code(parameters, *tensors)
+
+
+def values_and_gradients(
+    function: Recorded, tensors: tuple[Tensor, ...], parameters: list[nn.Parameter]
+) -> tuple[Tensor, ...]:
+    """Energies, slopes, and the gradient of a sum of them with different signs and sizes."""
+    values = function(*tensors)
+    weights = [torch.linspace(-1, 1, v.numel(), dtype=v.dtype, device=v.device).view_as(v) for v in values]
+    gradients = torch.autograd.grad(values, parameters, weights, allow_unused=True, materialize_grads=True)
+    return *(value.detach().clone() for value in values), torch.cat([gradient.flatten() for gradient in gradients])
