@@ -9,7 +9,7 @@ from cace_qeq.files import write_atomically
 from cace_qeq.training.config import TrainConfig, dump_config, load_config
 
 Start = Literal["new", "resume", "overwrite"]
-MAY_CHANGE = {"max_minutes", "threads", "device", "processes"}
+MAY_CHANGE = {"max_minutes", "threads", "device", "processes", "compile"}
 """Training settings that a resumed run may change: they do not change its gradients, or only by rounding."""
 
 
