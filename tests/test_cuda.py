@@ -133,5 +133,10 @@ def test_training(tmp_path, compiled):
 
 
 def test_training_with_charges_and_soap(tmp_path):
-    losses = [record["train_loss"] for record in fit(small_config(trimers(tmp_path), device="cuda", epochs=8)).history]
-    assert losses[-1] < 0.5 * losses[0]
+    """SOAP chooses axes of a space without gradients by rounding: another run of the same quality."""
+    folder, losses = trimers(tmp_path), {}
+    for device in ("cpu", "cuda"):
+        history = fit(small_config(folder, device, device=device, epochs=8)).history
+        losses[device] = [record["train_loss"] for record in history]
+    assert losses["cuda"][0] == pytest.approx(losses["cpu"][0], rel=0.01)
+    assert losses["cuda"][-1] == pytest.approx(losses["cpu"][-1], rel=0.05)

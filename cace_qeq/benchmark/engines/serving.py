@@ -168,7 +168,9 @@ class Server:
         return Fit(self.engine(), FitPlan.of(request["plan"]), self.tell).run()
 
     def versions(self, request: dict[str, Any]) -> dict[str, Any]:
-        installed = {package.name: package.version for package in distributions()}
+        installed: dict[str, str] = {}
+        for package in distributions():
+            installed.setdefault(package.name, package.version)  # the first on the path is what is imported
         return {name: installed[name] for name in PACKAGES if name in installed}
 
 
