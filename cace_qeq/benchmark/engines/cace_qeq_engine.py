@@ -48,10 +48,9 @@ class CACEQEqEngine:
         species = tuple(sorted(atomic_numbers[symbol] for symbol in job.symbols))
         name = job.model.removesuffix(COMPILED)
         self.compiled = name != job.model
-        if self.compiled and job.work == "fit":
-            raise ValueError(f"{job.model}: comparisons train eagerly; leave out \"compiled\".")
         self.device = job.device
         self.model = CACEQEq(config(name, species, job.cutoff)).to(job.device, getattr(torch, job.dtype))
+        self.recorded = RecordedPotential(self.model) if self.compiled and job.work in ("train", "fit") else None
         return sum(parameter.numel() for parameter in self.model.parameters())
 
     def forces(self, frames: list[Atoms]) -> Step:
@@ -64,8 +63,7 @@ class CACEQEqEngine:
     def train(self, frames: list[Atoms]) -> Step:
         examples = [Example(batch, zero_labels(batch)) for batch in map(self.sample, frames)]
         fabric, model = Fabric(accelerator=self.device, devices=1), self.model.train()
-        recorded = RecordedPotential(model) if self.compiled else None
-        gradient = SharedGradient(fabric, model, force_scale=1.0, recorded=recorded)
+        gradient = SharedGradient(fabric, model, force_scale=1.0, recorded=self.recorded)
         optimizer = torch.optim.AdamW(gradient.parameters)
         loss = Loss(Weights(energy=1.0, forces=1.0))
 
@@ -94,7 +92,12 @@ class CACEQEqEngine:
         return collate(samples)
 
     def predicted(self, batch: AtomicBatch) -> Predicted:
-        found = (differentiable_predict if self.model.training else predict)(self.model, batch)
+        if not self.model.training:
+            found = predict(self.model, batch)
+        elif self.recorded is None:
+            found = differentiable_predict(self.model, batch)
+        else:
+            found = self.recorded.predict(batch)
         return Predicted(found.energy, found.forces, found.charges, found.stress, found.dipole)
 
     def calculator(self, keep_neighbors: bool) -> Any:

@@ -16,6 +16,6 @@ def test_compiled_is_no_other_model(model):
     assert engine.load(job(model, "dynamics")) == engine.load(job("XS", "dynamics"))
 
 
-def test_comparisons_train_eagerly():
-    with pytest.raises(ValueError, match="XS compiled: comparisons train eagerly"):
-        CACEQEqEngine().load(job("XS compiled", "fit"))
+def test_compiled_networks_with_charges_are_not_trained():
+    with pytest.raises(ValueError, match="for models with energy: none"):
+        CACEQEqEngine().load(job("XS equilibrated compiled", "fit"))
