@@ -5,6 +5,7 @@ makes C++ of them and of the gradient of the loss, on a GPU they become CUDA gra
 """
 
 from collections.abc import Callable
+from math import prod
 from typing import cast
 
 import torch
@@ -21,6 +22,7 @@ from cace_qeq.prediction import Prediction, Slopes, assembled
 from cace_qeq.structures import AtomicBatch
 
 ATOMS, SLOTS = 16, 8  # by which recorded shapes grow
+WASTE = 1.5  # times the table that would do, in which a batch still goes: recording another one takes a minute
 TOLERANCE = {torch.float32: 1e-3, torch.float64: 1e-10}  # of energies, slopes and gradients, relative to the largest
 
 Recorded = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
@@ -70,12 +72,19 @@ class RecordedPotential:
     def pair_slopes(self, vectors: Tensor, senders: Tensor, species: Tensor) -> tuple[Tensor, Tensor]:
         """vectors (atom, slot, 3) -> (atom,) and (atom, 3, slot)"""
         n_atoms, n_slots = senders.shape
-        shape = rounded_up(n_atoms, ATOMS), rounded_up(n_slots, SLOTS)
+        shape = self.shape_for(n_atoms, n_slots)
         tensors = self.padded(vectors, senders, species, shape)
         if shape not in self.recorded:
             self.recorded[shape] = self.record(tensors)
         energies, slopes = self.recorded[shape](*tensors)
         return energies[:n_atoms], slopes[:n_atoms, :, :n_slots]
+
+    def shape_for(self, n_atoms: int, n_slots: int) -> tuple[int, int]:
+        """The smallest recorded one that holds them without much waste, otherwise a new one."""
+        least = rounded_up(n_atoms, ATOMS), rounded_up(n_slots, SLOTS)
+        largest = WASTE * prod(least)
+        fitting = [s for s in self.recorded if s[0] >= n_atoms and s[1] >= n_slots and prod(s) <= largest]
+        return min(fitting, key=prod, default=least)
 
     def padded(
         self, vectors: Tensor, senders: Tensor, species: Tensor, shape: tuple[int, int]
