@@ -30,6 +30,7 @@ from cace_qeq.training.provenance import inherited_provenance, provenance_of
 from cace_qeq.training.transfer import grown_config, inherit
 
 CALIBRATION_ATOMS = 1000  # enough for stable means of features; more only costs time
+COMPILING = "training.compile: the first step of each size of a batch takes a minute or two on a processor."
 
 
 @dataclass(frozen=True)
@@ -87,6 +88,8 @@ def prepare(config: TrainConfig) -> Prepared:
     origin, keys = origin_of(config.training), LabelKeys(**config.data.keys.model_dump())
     split = read_split(config.data, () if origin is None else origin.config.species)
     default_charge, notes = default_charge_of(split, keys, config.data)
+    if config.training.compile:
+        notes = (*notes, COMPILING)
     model = initial_model(config, species_of(split.train), origin)
     sets = [examples_of(f, model.geometry, keys, default_charge) for f in (split.train, split.valid, split.test)]
     train, valid, test = sets

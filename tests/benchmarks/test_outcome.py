@@ -3,7 +3,7 @@
 import pytest
 
 from speed.goals import Goal
-from speed.outcome import Record, judgement, milliseconds, slope
+from speed.outcome import Record, add_bandwidths, judgement, milliseconds, slope
 
 
 def record() -> Record:
@@ -19,6 +19,19 @@ def record() -> Record:
 def test_medians_over_all_turns():
     found = milliseconds([{"cpu": [0.5, 0.001], "wall": [0.6, 0.002]}, {"cpu": [0.003], "wall": [0.004]}])
     assert found == pytest.approx({"value": 3.0, "wall": 4.0, "smallest": 1.0, "calls": 3})
+
+
+def test_on_a_gpu_time_is_that_on_the_clock():
+    found = milliseconds([{"cpu": [0.001, 0.002], "wall": [0.004, 0.006]}], "cuda")
+    assert found == pytest.approx({"value": 5.0, "cpu": 1.5, "smallest": 4.0, "calls": 2})
+
+
+def test_share_of_bandwidth_where_traffic_is_known():
+    found = record()
+    found.items["forces"]["subjects"]["ours"]["default"]["bytes"] = 3e9
+    add_bandwidths(found, copied=300e9)
+    assert found.items["forces"]["subjects"]["ours"]["default"]["share_of_bandwidth"] == pytest.approx(0.5)
+    assert "share_of_bandwidth" not in found.items["forces"]["subjects"]["theirs"]["default"]
 
 
 def test_slope_of_a_line_is_exact():
