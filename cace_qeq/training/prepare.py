@@ -27,6 +27,7 @@ from cace_qeq.training.data import (
 from cace_qeq.training.element_charges import fit_element_charges
 from cace_qeq.training.loss import PROPERTIES, count_labels
 from cace_qeq.training.provenance import inherited_provenance, provenance_of
+from cace_qeq.training.recorded import refuse_more_than_a_network
 from cace_qeq.training.transfer import grown_config, inherit
 
 CALIBRATION_ATOMS = 1000  # enough for stable means of features; more only costs time
@@ -91,6 +92,8 @@ def prepare(config: TrainConfig) -> Prepared:
     if config.training.compile:
         notes = (*notes, COMPILING)
     model = initial_model(config, species_of(split.train), origin)
+    if config.training.compile:
+        refuse_more_than_a_network(model.config)
     sets = [examples_of(f, model.geometry, keys, default_charge) for f in (split.train, split.valid, split.test)]
     train, valid, test = sets
     rows = label_rows(split, (train, valid), keys, config.training.all_stages)

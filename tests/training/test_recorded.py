@@ -81,6 +81,13 @@ def test_what_says_something_else_is_refused(monkeypatch):
         RecordedPotential(model).predict(prepared(model, cluster()))
 
 
+def test_a_run_with_charges_is_refused_before_it_begins(tmp_path):
+    config = small_config(trimers(tmp_path), compile=True)
+    with pytest.raises(ValueError, match="training.compile is for models with energy: none"):
+        fit(config)
+    assert not config.training.output.exists()
+
+
 @pytest.mark.parametrize("changes", [{"energy": "equilibrated"}, {"repulsion": "screened"}], ids=str)
 def test_models_with_more_than_a_network_are_refused(changes):
     with pytest.raises(ValueError, match="training.compile is for models with energy: none and repulsion: none"):
