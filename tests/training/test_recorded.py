@@ -5,6 +5,7 @@ import shutil
 import pytest
 import torch
 from ase import Atoms
+from torch.func import functional_call
 
 import zoo
 from cace_qeq.prediction import differentiable_predict
@@ -86,6 +87,26 @@ def test_a_run_with_charges_is_refused_before_it_begins(tmp_path):
     with pytest.raises(ValueError, match="training.compile is for models with energy: none"):
         fit(config)
     assert not config.training.output.exists()
+
+
+def test_a_new_model_that_says_zero_is_compared_all_the_same(monkeypatch):
+    """What forgets that the representation is trained is refused, and parameters are as they were afterwards."""
+    model = model_of(cluster())
+    with torch.no_grad():
+        for parameter in model.energy_head.parameters():
+            parameter.zero_()
+    before = [parameter.detach().clone() for parameter in model.parameters()]
+
+    def forgetful(network, _):
+        representation = network.representation.named_parameters(prefix="representation")
+        constants = {name: parameter.detach() for name, parameter in representation}
+        return lambda *tensors: functional_call(network, constants, tensors)
+
+    monkeypatch.setattr(recorded, "generated", forgetful)
+    with pytest.raises(RuntimeError, match="differs from the network"):
+        RecordedPotential(model).predict(prepared(model, cluster()))
+    for parameter, value in zip(model.parameters(), before, strict=True):
+        assert torch.equal(parameter, value)
 
 
 @pytest.mark.parametrize("changes", [{"energy": "equilibrated"}, {"repulsion": "screened"}], ids=str)
