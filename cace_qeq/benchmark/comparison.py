@@ -43,7 +43,7 @@ class Comparison:
     def train(self, one: Run, tell: Callable[[dict[str, float]], None]) -> Finished:
         """Train, or go on with a broken training, evaluate and write the result.
 
-        tell    is told the CPU seconds done, and errors whenever they are known
+        tell    is told the share of the budget that is done, and errors whenever they are known
 
         raises  WorkerError for whatever stops the code
         """

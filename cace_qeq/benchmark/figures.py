@@ -60,18 +60,18 @@ def draw_pareto(axis: Axes, groups: dict[Group, list[Finished]], colors: dict[st
     """Error on held-out frames against inference time, of the runs with the most frames."""
     axis.set(xlabel="inference (µs/atom)", title="held out, against cost")
     largest = max(key[1] for key in groups)
-    for (_, frames, seconds, subject), members in groups.items():
+    for (_, frames, budget, subject), members in groups.items():
         if frames == largest:
             cost = mean(1e6 * found.result["seconds_per_atom"] for found in members)
             error = mean(found.errors[FORCES] for found in members)
             axis.plot(cost, error, "o", color=colors[subject])
-            axis.annotate(f" {seconds:g} s", (cost, error), fontsize="x-small")
+            axis.annotate(f" {budget}", (cost, error), fontsize="x-small")
 
 
 def draw_learning_curves(axis: Axes, groups: dict[Group, list[Finished]], colors: dict[str, str]) -> None:
     """Error on held-out frames against training frames, one curve for each model and budget."""
     axis.set(xlabel="training frames", title="held out, against data")
-    for seconds, subject in sorted({(key[2], key[3]) for key in groups}):
-        chosen = {key[1]: members for key, members in groups.items() if key[2:] == (seconds, subject)}
+    for budget, subject in sorted({(key[2], key[3]) for key in groups}):
+        chosen = {key[1]: members for key, members in groups.items() if key[2:] == (budget, subject)}
         errors = [mean(found.errors[FORCES] for found in members) for members in chosen.values()]
         axis.plot(list(chosen), errors, "o-", color=colors[subject])

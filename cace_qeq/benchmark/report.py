@@ -21,14 +21,14 @@ ERRORS = (
 
 UNKNOWN = "–"
 
-Group = tuple[str, int, float, str]
+Group = tuple[str, int, str, str]
 
 
 def grouped(results: Iterable[Finished]) -> dict[Group, list[Finished]]:
-    """Runs that differ by the seed alone, one of each: set, training frames, seconds, label of the model."""
+    """Runs that differ by the seed alone, one of each: set, training frames, budget, label of the model."""
     groups: dict[Group, dict[int, Finished]] = defaultdict(dict)
     for found in results:
-        key = (found.run.set, found.result["frames"], found.run.seconds, found.run.label)
+        key = (found.run.set, found.result["frames"], found.run.budget, found.run.label)
         groups[key].setdefault(found.run.seed, found)
     return {key: list(groups[key].values()) for key in sorted(groups)}
 
@@ -45,13 +45,14 @@ def markdown(results: Iterable[Finished]) -> str:
 
 
 def row(key: Group, members: Sequence[Finished]) -> list[str]:
-    name, frames, seconds, subject = key
+    name, frames, _, subject = key
     first = members[0].result
     errors = [spread([found.errors[error] for found in members if error in found.errors]) for error in ERRORS]
     inference = mean(1e6 * found.result["seconds_per_atom"] for found in members)
+    training = mean(found.result["training_seconds"] for found in members)
     memory = max(found.result["peak_memory_mb"] for found in members)
     return [
-        name, str(frames), subject, str(first["parameters"]), *errors, f"{seconds:g}", f"{inference:.3g}",
+        name, str(frames), subject, str(first["parameters"]), *errors, f"{training:.0f}", f"{inference:.3g}",
         f"{memory:.0f}", str(len(members)),
     ]  # fmt: skip
 

@@ -12,7 +12,7 @@ ENERGY_WEIGHTS = (10.0, 100.0)
 CHARGE_WEIGHT = 5.0
 CUTOFF, BATCH = 5.0, 5
 OPTIMIZERS = ("adamw", "soap")
-RESULT = {"errors", "frames", "history", "parameters", "peak_memory_mb", "seconds_per_atom"}
+RESULT = {"errors", "frames", "history", "parameters", "peak_memory_mb", "seconds_per_atom", "training_seconds"}
 
 
 @dataclass(frozen=True)
@@ -20,13 +20,14 @@ class Run:
     """One model trained once.
 
     subject    code and size, e.g. "nequip S"; "equilibrated" or "coulomb" behind our own gives them charges
-    seconds    CPU time of training
+    seconds    CPU time of training, or 0 if epochs count
     frames     how many of the training frames, 0 for all
     cutoff     Å
     batch      frames of a step
     optimizer  adamw, which the codes' own trainings come closest to, or soap, which ours uses
+    epochs     passes over the frames, or 0 if seconds count
 
-    raises  ValueError for a code that is not compared, or another optimiser
+    raises  ValueError for a code that is not compared, another optimiser, or not one budget
     """
 
     set: str
@@ -37,14 +38,16 @@ class Run:
     cutoff: float = CUTOFF
     batch: int = BATCH
     optimizer: str = OPTIMIZERS[0]
+    epochs: int = 0
 
     def __post_init__(self) -> None:
         if self.engine not in LEARNING_RATES:
             codes = ", ".join(LEARNING_RATES)
             raise ValueError(f"model {self.subject!r}: {self.engine!r} is none of the codes {codes}.")
-
         if self.optimizer not in OPTIMIZERS:
             raise ValueError(f"optimizer {self.optimizer!r} is none of {', '.join(OPTIMIZERS)}.")
+        if bool(self.seconds) == bool(self.epochs):
+            raise ValueError("a training has a budget of seconds or of epochs, not of both.")
 
     @property
     def engine(self) -> str:
@@ -59,11 +62,15 @@ class Run:
         return ", ".join([self.subject, *changes])
 
     @property
+    def budget(self) -> str:
+        return f"{self.epochs} epochs" if self.epochs else f"{self.seconds:g} s"
+
+    @property
     def name(self) -> str:
         """Of the result file."""
         label = self.label.replace(" Å", "").replace(", ", "_").replace(" ", "-")
         frames = f"_{self.frames}frames" if self.frames else ""
-        return f"{self.set}_{label}_{self.seconds:g}s{frames}_seed{self.seed}"
+        return f"{self.set}_{label}_{self.budget.replace(' ', '')}{frames}_seed{self.seed}"
 
     @property
     def title(self) -> str:
@@ -83,6 +90,7 @@ class Run:
             "job": {**job, "frames": str(state.parent)},
             **files,
             "seconds": self.seconds,
+            "epochs": self.epochs,
             "seed": self.seed,
             "batch": self.batch,
             "frames": self.frames,

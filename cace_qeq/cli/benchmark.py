@@ -36,6 +36,7 @@ from cace_qeq.cli.progress import SHOWN
 from cace_qeq.cli.trainings import Trainings
 from cace_qeq.files import write_atomically
 
+SECONDS = 300.0
 MODELS = "cace_qeq S,nequip S,mace 64x0e"
 COLUMNS = (
     "model", "frames", "training (CPU s)", "energy (meV/atom)", "forces (meV/Å)", "charges (me)", "inference (µs/atom)",
@@ -44,14 +45,15 @@ COLUMNS = (
 
 app = typer.Typer(
     no_args_is_help=True,
-    help="Train this model and spherical ones on the same frames for the same CPU time, and compare.",
+    help="Train this model and spherical ones on the same frames for the same CPU time or epochs, and compare.",
 )
 
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="Where the environments go.")]
 Peers = Annotated[list[str], typer.Argument(help=f"Any of {', '.join(RELEASES)}.")]
 Sets = Annotated[list[str], typer.Argument(help="Names of `cace-qeq benchmark datasets`.")]
 Models = Annotated[str, typer.Option(help="Codes and sizes; commas between.")]
-Seconds = Annotated[float, typer.Option(help="CPU time of each training.", min=0.1)]
+Seconds = Annotated[float | None, typer.Option(help=f"CPU time of each training. [{SECONDS:g}]", min=0.1)]
+Epochs = Annotated[int | None, typer.Option(help="Passes over the frames, instead of --seconds.", min=1)]
 Seeds = Annotated[str, typer.Option(help="Of weights and of the order of frames.")]
 Frames = Annotated[str, typer.Option(help="Numbers of training frames for learning curves; 0 for all.")]
 Cutoff = Annotated[float, typer.Option(help="Å, of every model.", min=0.1)]
@@ -87,7 +89,8 @@ def datasets(data: Data = Path()) -> None:
 def run(
     sets: Sets,
     models: Models = MODELS,
-    seconds: Seconds = 300.0,
+    seconds: Seconds = None,
+    epochs: Epochs = None,
     seeds: Seeds = "1",
     frames: Frames = "0",
     cutoff: Cutoff = CUTOFF,
@@ -103,8 +106,11 @@ def run(
     Exit code 1 if a training failed.
     """
     variants = product(numbers(seeds, "--seeds"), sets, numbers(frames, "--frames"), models.split(","))
+    if seconds and epochs:
+        raise ValueError("give --seconds or --epochs, not both.")
+    budget = 0.0 if epochs else seconds or SECONDS
     every = [
-        Run(name, model.strip(), seed, seconds, count, cutoff, batch, optimizer)
+        Run(name, model.strip(), seed, budget, count, cutoff, batch, optimizer, epochs or 0)
         for seed, name, count, model in variants
     ]
     runs = list(dict.fromkeys(every))

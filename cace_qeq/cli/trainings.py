@@ -13,31 +13,31 @@ FORCES = "forces_rmse_mev_per_angstrom"
 
 
 class Trainings(Live):
-    """A bar over the CPU seconds of all trainings, and one over those of the present one with its last error."""
+    """A bar over all trainings, and one over the budget of the present one with its last error."""
 
     def __init__(self, runs: Sequence[Run], console: Console):
         self.progress = Progress(
             TextColumn("{task.description}"), BarColumn(),
-            TextColumn("{task.completed:.0f}/{task.total:.0f} CPU s"), TimeElapsedColumn(), TextColumn("left"),
-            TimeRemainingColumn(), TextColumn("{task.fields[note]}"), console=console, transient=True,
+            TextColumn("{task.percentage:.0f} %"), TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(),
+            TextColumn("{task.fields[note]}"), console=console, transient=True,
         )  # fmt: skip
-        self.done = 0.0
-        self.all = self.progress.add_task(f"{len(runs)} trainings", total=sum(one.seconds for one in runs), note="")
+        self.done = 0
+        self.all = self.progress.add_task(f"{len(runs)} trainings", total=len(runs), note="")
 
     @contextmanager
     def shown(self, one: Run) -> Iterator[Callable[[dict[str, float]], None]]:
         """What takes the words of the training."""
-        task = self.progress.add_task(one.title, total=one.seconds, note="preparing")
+        task = self.progress.add_task(one.title, total=1, note="preparing")
 
         def tell(row: dict[str, float]) -> None:
             if FORCES in row:
                 self.progress.update(task, note=f"F {row[FORCES]:.4g} meV/Å")
-            self.progress.update(task, completed=row["seconds"])
-            self.progress.update(self.all, completed=self.done + row["seconds"])
+            self.progress.update(task, completed=row["done"])
+            self.progress.update(self.all, completed=self.done + row["done"])
 
         try:
             yield tell
         finally:
             self.progress.remove_task(task)
-            self.done += one.seconds
+            self.done += 1
             self.progress.update(self.all, completed=self.done)

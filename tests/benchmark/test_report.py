@@ -13,16 +13,17 @@ RUN = Run("acac", "cace_qeq S", 1, 300.0)
 
 def result(forces: float, **changes: float) -> dict:
     errors = {"total_energy_rmse_mev": 3.0, "energy_rmse_mev_per_atom": 0.2, "forces_rmse_mev_per_angstrom": forces}
-    times = {"seconds_per_atom": 2e-6, "peak_memory_mb": 400.0}
+    times = {"seconds_per_atom": 2e-6, "peak_memory_mb": 400.0, "training_seconds": 300.02}
     return {"errors": errors, "frames": 450, "parameters": 1000, "history": [], **times, **changes}
 
 
 def test_names_tell_runs_apart():
     runs = [RUN, replace(RUN, seed=2), replace(RUN, frames=45), replace(RUN, subject="nequip S"), replace(RUN, set="b")]
     runs += [replace(RUN, cutoff=4.0), replace(RUN, batch=10), replace(RUN, seconds=30.0)]
-    runs.append(replace(RUN, optimizer="soap"))
+    runs += [replace(RUN, optimizer="soap"), replace(RUN, seconds=0, epochs=300)]
     assert len({run.name for run in runs}) == len(runs)
     assert RUN.name == "acac_cace_qeq-S_300s_seed1"
+    assert replace(RUN, seconds=0, epochs=80).name == "acac_cace_qeq-S_80epochs_seed1"
     assert replace(RUN, cutoff=4.0, batch=10).name == "acac_cace_qeq-S_cutoff-4_batch-10_300s_seed1"
 
 
@@ -45,7 +46,8 @@ def test_budgets_frames_and_settings_are_kept_apart():
     members = [Finished(RUN, result(10.0)), Finished(replace(RUN, seconds=30.0), result(30.0))]
     members.append(Finished(replace(RUN, frames=45), result(50.0, frames=45)))
     members += [Finished(replace(RUN, cutoff=4.0), result(20.0)), Finished(replace(RUN, batch=10), result(40.0))]
-    assert len(grouped(members)) == 5
+    members.append(Finished(replace(RUN, seconds=0, epochs=300), result(10.0)))
+    assert len(grouped(members)) == 6
 
 
 def test_a_training_counts_once_however_its_frames_were_asked_for():

@@ -76,6 +76,7 @@ def test_sets_are_listed_with_what_is_there(tmp_path):
 
 
 WRONG = {
+    "two budgets": (["run", "ag3", "--seconds", "5", "--epochs", "2"], "--seconds or --epochs, not both"),
     "unknown set": (["run", "water"], "there is no set 'water'"),
     "set not there": (["run", "acac", "--models", "cace_qeq S"], "github.com/davkovacs/BOTNet-datasets"),
     "unknown code": (["run", "ag3", "--models", "cece S"], "'cece' is none of the codes cace_qeq, nequip, mace"),

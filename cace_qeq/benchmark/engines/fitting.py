@@ -1,8 +1,9 @@
-"""The same training for every code: one loop, one loss, one schedule, and a budget of CPU seconds.
+"""The same training for every code: one loop, one loss, one schedule, and a budget of CPU seconds or epochs.
 
 Every code gets the same frames in the same order, energies of which the same reference energies of the elements have
 been taken, the same loss, optimiser, moving average and schedule; learning rates are those that the codes recommend.
-The schedule follows the CPU time that steps have taken; validation, neighbour lists and compilation do not count.
+The schedule follows the share of the budget that steps have taken; validation, neighbour lists and compilation do not
+count.
 """
 
 import math
@@ -57,7 +58,8 @@ class FitPlan:
     """One training.
 
     job            model, precision, cutoff and elements
-    seconds        CPU time of all steps
+    seconds        CPU time of all steps, or 0 if epochs count
+    epochs         passes over the frames, or 0 if seconds count
     batch          frames of a step
     frames         how many training frames are used, 0 for all
     optimizer      adamw or soap
@@ -70,6 +72,7 @@ class FitPlan:
     valid: tuple[str, ...]
     held_out: tuple[str, ...]
     seconds: float
+    epochs: int
     seed: int
     batch: int
     frames: int
@@ -102,7 +105,7 @@ class Batches:
 class Fit:
     """A training that can be broken off and taken up again.
 
-    tell  is told the seconds done, and after every validation its errors too
+    tell  is told the share of the budget that is done, and after every validation its errors too
     """
 
     def __init__(self, learner: Learner, plan: FitPlan, tell: Tell):
@@ -130,15 +133,15 @@ class Fit:
         self.resume()
         self.gradient(self.indices(0), 1.0)  # whatever is compiled or allocated once
         told = 0.0
-        while self.spent < self.plan.seconds:
+        while self.done < 1:
             started = time.process_time()
             self.step()
             self.spent += time.process_time() - started
-            if self.spent >= self.plan.seconds * (len(self.history) + 1) / CHECKS:
+            if self.done >= (len(self.history) + 1) / CHECKS:
                 self.check()
             if self.spent >= told + TOLD:
                 told = self.spent
-                self.tell({"seconds": told})
+                self.tell({"done": self.done})
         self.restore(self.best)
         held_out = self.labelled(read(self.plan.held_out))
         errors, seconds_per_atom = self.errors(held_out)
@@ -154,16 +157,25 @@ class Fit:
             "frames": len(self.train.samples),
         }
 
+    @property
+    def done(self) -> float:
+        """Share of the budget."""
+        if self.plan.epochs:
+            return self.steps / (self.plan.epochs * self.steps_per_epoch)
+        return self.spent / self.plan.seconds
+
+    @property
+    def steps_per_epoch(self) -> int:
+        return max(1, len(self.train.samples) // self.plan.batch)
+
     def indices(self, step: int) -> list[int]:
         """Frames of a step: epochs are permutations that only the seed decides."""
-        n_frames = len(self.train.samples)
-        per_epoch = max(1, n_frames // self.plan.batch)
-        epoch, place = divmod(step, per_epoch)
-        order = np.random.default_rng([self.plan.seed, epoch]).permutation(n_frames)
+        epoch, place = divmod(step, self.steps_per_epoch)
+        order = np.random.default_rng([self.plan.seed, epoch]).permutation(len(self.train.samples))
         return order[place * self.plan.batch : (place + 1) * self.plan.batch].tolist()
 
     def step(self) -> None:
-        done = self.spent / self.plan.seconds
+        done = self.done
         for group in self.optimizer.param_groups:
             group["lr"] = self.plan.learning_rate * rate_factor(done)
         self.gradient(self.indices(self.steps), self.plan.energy_weights[done >= SECOND_PHASE])
@@ -193,7 +205,7 @@ class Fit:
         if score(self.history[-1], self.plan) == min(score(row, self.plan) for row in self.history):
             self.best = [weight.clone() for weight in self.average]
         self.save()
-        self.tell(self.history[-1])
+        self.tell({"done": self.done, **self.history[-1]})
 
     def errors(self, batches: Batches) -> tuple[dict[str, float], float]:
         """Errors, and CPU seconds per atom of energies and forces in batches of the training's size."""

@@ -9,7 +9,7 @@ an `Engine`.
     {"do": "peak"}                                 ->  {"kilobytes": 412000}, of the GPU where the job is there
     {"do": "traffic", "name": ...}                 ->  {"bytes": 81000000}, what operations read and write
     {"do": "versions"}                             ->  {"torch": "2.13.0", ...}
-    {"do": "fit", "plan": {...}}                   ->  {"told": {"seconds": 12.5}}, ..., and the result of `fitting.Fit`
+    {"do": "fit", "plan": {...}}                   ->  {"told": {"done": 0.25}}, ..., and the result of `fitting.Fit`
 
 Jobs are described in `job`, trainings in `fitting`.
 """

@@ -10,7 +10,7 @@ from ase import Atoms
 from ase.io import write
 
 from cace_qeq.benchmark import OPTIMIZERS
-from cace_qeq.benchmark.engines.fitting import FINAL, Fit, FitPlan, rate_factor
+from cace_qeq.benchmark.engines.fitting import CHECKS, FINAL, Fit, FitPlan, rate_factor
 from cace_qeq.benchmark.engines.job import Job
 from cace_qeq.benchmark.engines.targets import Predicted, Scale, Target, read, reference_energies, target
 
@@ -65,7 +65,7 @@ def plan(tmp_path: Path) -> FitPlan:
         write(paths[name][0], [dimer(length) for length in chosen], format="extxyz")
     job = Job("spring", "float64", 2.0, ("H",), str(tmp_path), "fit")
     return FitPlan(
-        job, **paths, seconds=0.6, seed=1, batch=5, frames=0, optimizer="adamw", learning_rate=0.05,
+        job, **paths, seconds=0.6, epochs=0, seed=1, batch=5, frames=0, optimizer="adamw", learning_rate=0.05,
         energy_weights=(1.0, 10.0), charge_weight=0.0, state=str(tmp_path / "state.pt"),
     )  # fmt: skip
 
@@ -80,8 +80,19 @@ def test_springs_are_found_again_within_the_budget(plan, optimizer):
     assert 0.6 <= result["training_seconds"] < 0.7
     assert [row["seconds"] for row in result["history"]] == sorted(row["seconds"] for row in result["history"])
     assert (result["frames"], result["parameters"]) == (23, 2)
-    assert [row for row in told if "steps" in row] == result["history"]
-    assert [row["seconds"] for row in told] == sorted(row["seconds"] for row in told)
+    assert [{key: row[key] for key in row if key != "done"} for row in told if "steps" in row] == result["history"]
+    assert [row["done"] for row in told] == sorted(row["done"] for row in told)
+    assert told[-1]["done"] >= 1
+
+
+def test_a_budget_of_epochs_is_so_many_steps(plan):
+    told = list[dict[str, float]]()
+    result = Fit(Springs(), replace(plan, seconds=0.0, epochs=30), told.append).run()
+    assert (result["steps"], result["history"][-1]["steps"]) == (30 * (23 // 5), 30 * (23 // 5))
+    assert len(result["history"]) == CHECKS
+    assert told[-1]["done"] == 1
+    again = Fit(Springs(), replace(plan, seconds=0.0, epochs=30, state=plan.state + "2"), told.append).run()
+    assert again["errors"] == result["errors"]  # of the machine's speed nothing is left
 
 
 def test_a_training_that_diverges_says_so(plan):
