@@ -5,7 +5,8 @@
 trains what benchmarks/configs/NAME.yaml says (runs/ keeps the state: started again, it goes on where it was),
 trains the same model blind to charge where that is the question, and writes results/accuracy_NAME.json.
 Paths in the configurations are relative to the checkout, which is where to start it. With `--seeds 1,2` it trains each
-with these seeds instead of the configured one; results are then named accuracy_NAME_seed1.json.
+with these seeds instead of the configured one; results are then named accuracy_NAME_seed1.json, and
+accuracy_NAME_committee.json has the errors of the mean of all their models.
 """
 
 from dataclasses import asdict, dataclass
@@ -19,13 +20,13 @@ from ase import Atoms
 from ase.optimize import BFGS
 from rich.console import Console
 
-from cace_qeq import CACEQEqCalculator, load_model, predict
+from cace_qeq import CACEQEqCalculator, Committee, load_model, predict
 from cace_qeq.simulation import DynamicsSettings, run_dynamics
 from cace_qeq.structures import LabelKeys, collate, read_frames, to_batch, total_charge_of
-from cace_qeq.training import TrainConfig, load_config
+from cace_qeq.training import TrainConfig, evaluate_committee, load_config
 from record import write_result
 from variants.changes import Change, changed, model, seeded, without_charges
-from variants.outcomes import held_out, trained
+from variants.outcomes import held_out, held_out_batches, trained
 
 CONFIGS = Path(__file__).parent / "configs"
 PICOSECONDS = 5.0
@@ -72,6 +73,16 @@ def main(
         }
         for result, settings in (runs or {name: config}).items():
             Console().print(f"{result}: {write_result(f'accuracy_{result}', measured(name, settings))}")
+        if len(runs) > 1:
+            content = {"config": f"benchmarks/configs/{name}.yaml", "seeds": seeds, **together(list(runs.values()))}
+            Console().print(f"{name}, all seeds: {write_result(f'accuracy_{name}_committee', content)}")
+
+
+def together(configs: list[TrainConfig]) -> dict[str, Any]:
+    """Errors of the mean of trained models, and how far they are apart."""
+    committee = Committee([load_model(config.training.output / "model.safetensors") for config in configs])
+    evaluation, spread = evaluate_committee(committee, held_out_batches(configs[0], committee))
+    return {"committee": evaluation.metrics, "spread": spread}
 
 
 def measured(name: str, config: TrainConfig) -> dict[str, Any]:

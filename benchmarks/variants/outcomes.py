@@ -5,10 +5,11 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
-from cace_qeq import load_model
+from cace_qeq import CACEQEq, Committee, load_model
 from cace_qeq.cli.progress import RichReporter
 from cace_qeq.structures import LabelKeys
 from cace_qeq.training import TrainConfig, batches_of_files, evaluate, fit
+from cace_qeq.training.data import Example
 
 SHOWN = {
     "energy_rmse_mev_per_atom": "energy (meV/atom)",
@@ -27,8 +28,7 @@ def trained(config: TrainConfig) -> dict[str, Any]:
     if outcome.reason == "interrupted":
         raise KeyboardInterrupt
     model = load_model(outcome.folder.model)
-    keys = LabelKeys(**config.data.keys.model_dump())
-    errors = evaluate(model, batches_of_files(list(held_out(config)), model, keys, None)).metrics
+    errors = evaluate(model, held_out_batches(config, model)).metrics
     return {
         **errors,
         "set": "test" if config.data.test else "valid",
@@ -36,6 +36,11 @@ def trained(config: TrainConfig) -> dict[str, Any]:
         "epochs": len(outcome.history),
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
     }
+
+
+def held_out_batches(config: TrainConfig, model: CACEQEq | Committee) -> tuple[Example, ...]:
+    """Those of `held_out`, ready for a model or a committee."""
+    return batches_of_files(list(held_out(config)), model, LabelKeys(**config.data.keys.model_dump()), None)
 
 
 def held_out(config: TrainConfig) -> tuple[Path, ...]:

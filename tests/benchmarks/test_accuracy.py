@@ -1,9 +1,15 @@
 """What accuracy asks beside errors."""
 
+import numpy as np
 import pytest
 from ase import Atoms
+from ase.io import read
 
-from accuracy import lonely_hydrogen
+from accuracy import lonely_hydrogen, together
+from cace_qeq import CACEQEqCalculator
+from cace_qeq.training.reporting import Silent
+from small_runs import small_config, trimers
+from variants import outcomes
 
 
 @pytest.mark.parametrize("name", ["neutral", "ion"])
@@ -13,3 +19,18 @@ def test_the_lonely_hydrogen_is_far_from_the_proton(name):
     positions = [*([0, 0, z] for z in heights), *protons]
     atoms = Atoms(["C", "C", "C", "H", *["H"] * len(protons)], positions)
     assert lonely_hydrogen(atoms) == 3
+
+
+def test_models_of_several_seeds_answer_together(tmp_path, monkeypatch):
+    monkeypatch.setattr(outcomes, "RichReporter", Silent)
+    trimers(tmp_path)
+    configs = [small_config(tmp_path, f"seed{seed}", seed=seed) for seed in (1, 2)]
+    frames, forces = read(tmp_path / "valid.extxyz", ":"), []
+    for config in configs:
+        outcomes.trained(config)
+        calculator = CACEQEqCalculator(config.training.output / "model.safetensors")
+        forces.append([calculator.get_property("forces", atoms) for atoms in frames])
+    error = np.concatenate(np.mean(forces, axis=0)) - np.concatenate([atoms.arrays["REF_forces"] for atoms in frames])
+    found = together(configs)
+    assert found["committee"]["forces_rmse_mev_per_angstrom"] == pytest.approx(1e3 * np.sqrt(np.mean(error**2)))
+    assert found["spread"]["spread_forces_rms_mev_per_angstrom"] > 0
