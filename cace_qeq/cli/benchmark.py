@@ -52,7 +52,7 @@ Folder = Annotated[Path, typer.Argument(metavar="DIR", help="Where the environme
 Peers = Annotated[list[str], typer.Argument(help=f"Any of {', '.join(RELEASES)}.")]
 Sets = Annotated[list[str], typer.Argument(help="Names of `cace-qeq benchmark datasets`.")]
 Models = Annotated[str, typer.Option(help="Codes and sizes; commas between.")]
-Seconds = Annotated[float | None, typer.Option(help=f"CPU time of each training. [{SECONDS:g}]", min=0.1)]
+Seconds = Annotated[float | None, typer.Option(help=f"CPU time of each training, {SECONDS:g} by default.", min=0.1)]
 Epochs = Annotated[int | None, typer.Option(help="Passes over the frames, instead of --seconds.", min=1)]
 Seeds = Annotated[str, typer.Option(help="Of weights and of the order of frames.")]
 Frames = Annotated[str, typer.Option(help="Numbers of training frames for learning curves; 0 for all.")]
