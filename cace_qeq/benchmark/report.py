@@ -8,7 +8,8 @@ from cace_qeq.benchmark.runs import Finished
 
 HEAD = (
     "set", "frames", "model", "parameters", "energy (meV)", "energy (meV/atom)", "forces (meV/Å)", "charges (me)",
-    "stress (meV/Å³)", "dipole (me Å)", "training (CPU s)", "inference (µs/atom)", "peak memory (MB)", "seeds",
+    "stress (meV/Å³)", "dipole (me Å)", "budget", "training (CPU s)", "inference (µs/atom)", "peak memory (MB)",
+    "seeds",
 )  # fmt: skip
 ERRORS = (
     "total_energy_rmse_mev",
@@ -45,15 +46,15 @@ def markdown(results: Iterable[Finished]) -> str:
 
 
 def row(key: Group, members: Sequence[Finished]) -> list[str]:
-    name, frames, _, subject = key
+    name, frames, budget, subject = key
     first = members[0].result
     errors = [spread([found.errors[error] for found in members if error in found.errors]) for error in ERRORS]
     inference = mean(1e6 * found.result["seconds_per_atom"] for found in members)
     training = mean(found.result["training_seconds"] for found in members)
     memory = max(found.result["peak_memory_mb"] for found in members)
     return [
-        name, str(frames), subject, str(first["parameters"]), *errors, f"{training:.0f}", f"{inference:.3g}",
-        f"{memory:.0f}", str(len(members)),
+        name, str(frames), subject, str(first["parameters"]), *errors, budget, f"{training:.0f}",
+        f"{inference:.3g}", f"{memory:.0f}", str(len(members)),
     ]  # fmt: skip
 
 

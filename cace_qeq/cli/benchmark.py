@@ -39,8 +39,8 @@ from cace_qeq.files import write_atomically
 SECONDS = 300.0
 MODELS = "cace_qeq S,nequip S,mace 64x0e"
 COLUMNS = (
-    "model", "frames", "training (CPU s)", "energy (meV/atom)", "forces (meV/Å)", "charges (me)", "inference (µs/atom)",
-    "seeds",
+    "model", "frames", "budget", "training (CPU s)", "energy (meV/atom)", "forces (meV/Å)", "charges (me)",
+    "inference (µs/atom)", "seeds",
 )  # fmt: skip
 
 app = typer.Typer(

@@ -38,7 +38,7 @@ def test_seeds_share_a_row():
     members.append(Finished(replace(RUN, subject="nequip S"), result(20.0)))
     lines = markdown(members).splitlines()
     assert len(lines) == 4  # head, rule and two rows
-    assert "| cace_qeq S | 1000 | 3 ± 0 | 0.2 ± 0 | 12 ± 2.8 | – | – | – | 300 | 2 | 400 | 2 |" in lines[2]
+    assert "| cace_qeq S | 1000 | 3 ± 0 | 0.2 ± 0 | 12 ± 2.8 | – | – | – | 300 s | 300 | 2 | 400 | 2 |" in lines[2]
     assert len({line.count("|") for line in lines}) == 1
 
 
