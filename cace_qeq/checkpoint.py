@@ -36,9 +36,7 @@ def save_model(model: CACEQEq, path: str | Path) -> None:
     write(Path(path), metadata, model.state_dict())
 
 
-def load_model(
-    path: str | Path, device: torch.device | str = "cpu", dtype: torch.dtype | None = None
-) -> CACEQEq:
+def load_model(path: str | Path, device: torch.device | str = "cpu", dtype: torch.dtype | None = None) -> CACEQEq:
     """The model of a file, ready to predict.
 
     dtype   of the network: torch.float32, torch.float64, or as saved

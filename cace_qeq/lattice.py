@@ -49,9 +49,7 @@ def plan_ewald(cell: NDArray[np.float64], n_atoms: int, largest_width: float, ac
     return plan_ewald_with_split(cell, split, largest_width, accuracy)
 
 
-def plan_ewald_with_split(
-    cell: NDArray[np.float64], split: float, largest_width: float, accuracy: float
-) -> EwaldPlan:
+def plan_ewald_with_split(cell: NDArray[np.float64], split: float, largest_width: float, accuracy: float) -> EwaldPlan:
     """The same for a given η; results do not depend on it (tests vary it)."""
     decay = float(np.sqrt(-2 * np.log(accuracy)))
     cutoff = decay * max(split, np.sqrt(2) * largest_width)

@@ -139,10 +139,7 @@ class CACEQEq(KeepsDoubleBuffers):
 
     def environments(self, batch: AtomicBatch) -> Environments:
         """Neighbours' radial and angular functions in the precision of the network."""
-        return environments(
-            batch.displacements().to(self.dtype), batch.neighbors.index, self.representation.settings
-        )
-
+        return environments(batch.displacements().to(self.dtype), batch.neighbors.index, self.representation.settings)
 
     def charged(self, batch: AtomicBatch, features: Tensor, species: Tensor) -> Charged:
         """Charges that minimise E_qeq under the conditions of the batch; for models with charges."""

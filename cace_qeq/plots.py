@@ -37,9 +37,7 @@ def plot_parity(values: Mapping[str, tuple[ArrayLike, ArrayLike]], path: str | P
     plot_parity_of_sets({title: values}, path)
 
 
-def plot_parity_of_sets(
-    sets: Mapping[str, Mapping[str, tuple[ArrayLike, ArrayLike]]], path: str | Path
-) -> None:
+def plot_parity_of_sets(sets: Mapping[str, Mapping[str, tuple[ArrayLike, ArrayLike]]], path: str | Path) -> None:
     """The same for several sets of structures with scales of their own, one row each, by title.
 
     raises  ValueError for no property, or two arrays that differ in length
@@ -136,9 +134,7 @@ def mark_stages(axes: Axes, history: Sequence[Mapping[str, Any]]) -> None:
             axes.axvline(before["epoch"] + 0.5, color="0.7", linewidth=0.8, linestyle="--")
 
 
-def plot_over_time(
-    panels: Mapping[str, Mapping[str, tuple[ArrayLike, ArrayLike]]], path: str | Path
-) -> None:
+def plot_over_time(panels: Mapping[str, Mapping[str, tuple[ArrayLike, ArrayLike]]], path: str | Path) -> None:
     """Quantities of simulations over time, one panel each.
 
     panels  label of the vertical axis, to runs by name, to (time, values); fs

@@ -45,9 +45,7 @@ class ChargedStructure:
         return ChargeParameters(self.electronegativity, self.hardness, self.width)
 
 
-def with_random_parameters(
-    positions: Tensor, cell: Tensor, total_charge: float, seed: int
-) -> ChargedStructure:
+def with_random_parameters(positions: Tensor, cell: Tensor, total_charge: float, seed: int) -> ChargedStructure:
     generator = torch.Generator().manual_seed(seed)
 
     def uniform(low: float, high: float) -> Tensor:
@@ -86,9 +84,7 @@ def geometry_of(structure: ChargedStructure, split_factor: float = 1.0) -> Charg
     empty = torch.zeros(0, 3, dtype=torch.int64)
     plan, pairs = EwaldPlan(1.0, 0.0, empty.numpy()), (empty[:, 0], empty[:, 0], empty)
     if structure.pbc.sum() == 2:
-        plan = plan_slab(
-            cell.numpy(), structure.pbc.numpy(), positions.numpy(), float(structure.width.max()), ACCURACY
-        )
+        plan = plan_slab(cell.numpy(), structure.pbc.numpy(), positions.numpy(), float(structure.width.max()), ACCURACY)
     cells, normal = closed_cells(cell.unsqueeze(0), structure.pbc.unsqueeze(0), torch.tensor([plan.height]))
     if structure.periodic:
         cell = cells[0]
@@ -150,9 +146,7 @@ def strained(geometry: ChargeGeometry, strain: Tensor) -> ChargeGeometry:
     return replace(geometry, positions=geometry.positions @ deformation, cells=geometry.cells @ deformation)
 
 
-def equilibrium_of(
-    structure: ChargedStructure, split_factor: float = 1.0, background: str = "point"
-) -> Equilibrium:
+def equilibrium_of(structure: ChargedStructure, split_factor: float = 1.0, background: str = "point") -> Equilibrium:
     total_charge = torch.tensor([structure.total_charge], dtype=torch.float64)
     return at_total_charge(geometry_of(structure, split_factor), structure.parameters, total_charge, background)
 

@@ -17,9 +17,7 @@ def test_links_lead_somewhere(page):
 
 @pytest.mark.parametrize("page", ["docs/howto/charges.md"])
 def test_examples_run(page):
-    for block in re.findall(
-        r"^```python\n(.*?)^```", (REPOSITORY / page).read_text(), re.DOTALL | re.MULTILINE
-    ):
+    for block in re.findall(r"^```python\n(.*?)^```", (REPOSITORY / page).read_text(), re.DOTALL | re.MULTILINE):
         exec(compile(block, page, "exec"), {})
 
 

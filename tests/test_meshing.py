@@ -44,9 +44,7 @@ def test_pairs_stay_few_in_large_cells():
 
 @pytest.mark.parametrize("name", ["left_handed", "permuted", "mirrored"])
 def test_handedness_and_order_of_vectors_do_not_matter(name):
-    plan, reference = (
-        plan_mesh(zoo.CRYSTALS[which]().cell.array, 6, 0.8, 1e-6) for which in (name, "crystal")
-    )
+    plan, reference = (plan_mesh(zoo.CRYSTALS[which]().cell.array, 6, 0.8, 1e-6) for which in (name, "crystal"))
     assert plan.split == pytest.approx(reference.split, rel=1e-12)
     assert sorted(plan.mesh[:3]) == sorted(reference.mesh[:3])
 

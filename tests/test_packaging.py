@@ -24,10 +24,7 @@ def test_every_package_is_installed(setup):
 
 
 def test_every_requirement_is_pinned(setup):
-    pins = {
-        canonical(name)
-        for name in re.findall(r"^([\w.-]+)==", (REPOSITORY / "constraints.txt").read_text(), re.M)
-    }
+    pins = {canonical(name) for name in re.findall(r"^([\w.-]+)==", (REPOSITORY / "constraints.txt").read_text(), re.M)}
     extras = setup["options.extras_require"]
     lines = "\n".join([setup["options"]["install_requires"], extras["test"], extras["xtb"]]).split("\n")
     required = {canonical(re.split(r"[ <>=]", line)[0]) for line in lines if line}

@@ -37,7 +37,5 @@ def test_importing_the_package_leaves_heavy_libraries_alone():
 
 
 def test_the_module_is_the_command():
-    shown = subprocess.run(
-        [sys.executable, "-m", "cace_qeq", "--help"], capture_output=True, text=True, check=True
-    )
+    shown = subprocess.run([sys.executable, "-m", "cace_qeq", "--help"], capture_output=True, text=True, check=True)
     assert all(command in shown.stdout for command in ("train", "evaluate", "md", "relax", "quickstart"))

@@ -52,9 +52,7 @@ class RichReporter:
     def prepared(self, summary: Summary) -> None:
         console = Console()
         console.print(label_table(summary))
-        sizes = ", ".join(
-            f"{summary.frames[name]} {name} ({summary.atoms[name]} atoms)" for name in summary.frames
-        )
+        sizes = ", ".join(f"{summary.frames[name]} {name} ({summary.atoms[name]} atoms)" for name in summary.frames)
         console.print(f"Frames: {sizes}. Atomic numbers: {list(summary.species)}.", highlight=False)
         charges = ", ".join(f"{charge:+g}" if charge else "0" for charge in summary.total_charges)
         console.print(f"Total charges of the training frames: {charges} e.", highlight=False)

@@ -21,9 +21,7 @@ def checked(value: object, name: str, shape: tuple[int | None, ...]) -> Tensor:
         raise ValueError(f"{name} has shape {tuple(tensor.shape)}, expected {expected}, one atom or more")
     if not torch.isfinite(tensor).all():
         first = torch.isfinite(tensor).logical_not().nonzero()[0].tolist()
-        raise ValueError(
-            f"{name}{first if first else ''} is {tensor[tuple(first)]:g}, expected finite numbers"
-        )
+        raise ValueError(f"{name}{first if first else ''} is {tensor[tuple(first)]:g}, expected finite numbers")
     return tensor
 
 

@@ -86,9 +86,7 @@ class System:
 
 
 @torch.no_grad()
-def conjugate_gradients(
-    system: System, right: Tensor, total: Tensor, start: Tensor, until: Convergence
-) -> Converged:
+def conjugate_gradients(system: System, right: Tensor, total: Tensor, start: Tensor, until: Convergence) -> Converged:
     """Solve K x + Cᵀμ = b with C x = c.
 
     K has to be positive definite for changes that keep C x = 0. The residual is projected in every iteration, since

@@ -22,9 +22,7 @@ class Problem:
     solve: Solve
 
 
-def solve_implicitly(
-    problem: Problem, right: Tensor, total: Tensor, start: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
+def solve_implicitly(problem: Problem, right: Tensor, total: Tensor, start: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Solve K x + Cᵀμ = b with C x = c.
 
     right    (atom,)  b
@@ -39,9 +37,7 @@ def solve_implicitly(
     return solution, multiplier, product
 
 
-def stationary_energy(
-    problem: Problem, right: Tensor, total: Tensor, found: tuple[Tensor, Tensor, Tensor]
-) -> Tensor:
+def stationary_energy(problem: Problem, right: Tensor, total: Tensor, found: tuple[Tensor, Tensor, Tensor]) -> Tensor:
     """x.K x / 2 - b.x at its minimum: its derivatives are those at constant x.  ()"""
     energy: Tensor = _StationaryEnergy.apply(problem, right, total, *found, *problem.form.parameters)
     return energy

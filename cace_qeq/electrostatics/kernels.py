@@ -67,9 +67,7 @@ def refuse_unknown(background: str) -> None:
         raise ValueError(f"background is {background!r}, expected one of {get_args(Background)}")
 
 
-def background_interaction(
-    volume: Tensor, split: Tensor, squared_width: Tensor, background: Background
-) -> Tensor:
+def background_interaction(volume: Tensor, split: Tensor, squared_width: Tensor, background: Background) -> Tensor:
     """A pair of charges with the uniform background that neutralises them; broadcasts.
 
     volume         Å³

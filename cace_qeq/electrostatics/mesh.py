@@ -139,8 +139,7 @@ def influence(cell: Tensor, inverse: Tensor, split: Tensor, shape: Shape, order:
 def squared_waves(inverse: Tensor, shape: Shape) -> Tensor:
     """k² of the waves of a mesh, as |p|² + 2 p.l + |l|², so that no vectors of all of them are stored."""
     first, second, third = (
-        2 * math.pi * frequencies(n, axis == 2, inverse).unsqueeze(1) * inverse[:, axis]
-        for axis, n in enumerate(shape)
+        2 * math.pi * frequencies(n, axis == 2, inverse).unsqueeze(1) * inverse[:, axis] for axis, n in enumerate(shape)
     )
     plane = first.unsqueeze(1) + second
     return plane.square().sum(-1).unsqueeze(2) + third.square().sum(-1) + 2 * plane @ third.T

@@ -52,9 +52,7 @@ def polarizability(driven: Driven) -> Tensor:
     arms = (geometry.positions.detach().unsqueeze(1) @ open_directions(geometry)[geometry.structure]).squeeze(1)
     known = arms.nan_to_num()
     moved = [
-        torch.autograd.grad(
-            (driven.equilibrium.charges * column).sum(), driven.electronegativity, retain_graph=True
-        )[0]
+        torch.autograd.grad((driven.equilibrium.charges * column).sum(), driven.electronegativity, retain_graph=True)[0]
         for column in known.unbind(1)
     ]
     products = arms.unsqueeze(2) * torch.stack(moved, dim=1).unsqueeze(1)
@@ -82,8 +80,7 @@ def born_charges(driven: Driven, positions: Tensor) -> Tensor:
     """
     moments = dipoles(driven.geometry, driven.equilibrium.charges)
     columns = [
-        torch.autograd.grad(column.nan_to_num().sum(), positions, retain_graph=True)[0]
-        for column in moments.unbind(1)
+        torch.autograd.grad(column.nan_to_num().sum(), positions, retain_graph=True)[0] for column in moments.unbind(1)
     ]
     known = torch.where(moments.isnan(), torch.nan, 1.0)[driven.geometry.structure]
     return torch.stack(columns, dim=2) * known.unsqueeze(1)

@@ -115,4 +115,3 @@ def _merged(geometry: ChargeGeometry, groups: list[Tensor], found: list[Equilibr
         places = atoms if f.name in PER_ATOM else rows
         merged[f.name] = torch.zeros_like(values).index_copy(0, places, values)
     return Equilibrium(**merged)
-

@@ -74,9 +74,7 @@ def factorize(matrix: Tensor, constraints: Constraints) -> Factorization:
     return Factorization(cholesky, constraints)
 
 
-def solve_constrained(
-    matrix: Tensor, factors: Factorization, right: Tensor, values: Tensor
-) -> tuple[Tensor, Tensor]:
+def solve_constrained(matrix: Tensor, factors: Factorization, right: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
     """Solve K x + Cᵀ μ = b with C x = c.
 
     matrix   (structure, N, N)  K, the one that was factored; gradients flow to it

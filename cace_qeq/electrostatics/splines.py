@@ -45,9 +45,7 @@ def wave_response(n_points: int, order: int) -> Tensor:
 
 def _spline(order: int, place: Fraction) -> Fraction:
     """M_p(x)"""
-    terms = (
-        (-1) ** k * comb(order, k) * (place - k) ** (order - 1) for k in range(order + 1) if place > k
-    )
+    terms = ((-1) ** k * comb(order, k) * (place - k) ** (order - 1) for k in range(order + 1) if place > k)
     return sum(terms, Fraction(0)) / factorial(order - 1)
 
 

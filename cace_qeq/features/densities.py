@@ -158,9 +158,7 @@ def table_gradient(gradient: Tensor, arriving: Tensor, layout: Layout, table: Te
     )
 
 
-def by_tables(
-    tables: tuple[Tensor, ...], pullback: Callable[[Tensor, Tensor], Tensor]
-) -> tuple[Derivative, ...]:
+def by_tables(tables: tuple[Tensor, ...], pullback: Callable[[Tensor, Tensor], Tensor]) -> tuple[Derivative, ...]:
     """What a gradient means for each table: it takes the other one, or itself if it is the only one."""
     pairs = zip(tables, reversed(tables), strict=True)
     return tuple(Derivative(table, partial(pullback, other)) for table, other in pairs)

@@ -97,9 +97,7 @@ class SpherePowers(nn.Module):
 
     def __init__(self, settings: ExpansionSettings, message: MessageSettings):
         super().__init__()
-        self.products = sphere_products(
-            settings.l_max, settings.body_order, message.rank, message.quadrature_degree
-        )
+        self.products = sphere_products(settings.l_max, settings.body_order, message.rank, message.quadrature_degree)
         self.normalized = message.normalization == "rms"
         self.size = n_harmonics(settings.l_max) ** -0.5  # of a component, so that functions begin at size one
         self.receiver = nn.Parameter(1 + 0.3 * torch.randn(settings.l_max + 1, settings.n_species, settings.channels))

@@ -30,8 +30,7 @@ def integrator(atoms: Atoms, settings: DynamicsSettings, noise: np.random.Genera
         return LangevinBAOAB(atoms, timestep, hydrostatic=True, **bath)
     if not atoms.pbc.all():
         raise ValueError(
-            f"npt needs a cell that is periodic in three directions, got pbc = {atoms.pbc.tolist()}; "
-            "use nve or nvt."
+            f"npt needs a cell that is periodic in three directions, got pbc = {atoms.pbc.tolist()}; use nve or nvt."
         )
     refuse_charges_left_behind(atoms)
     return LangevinBAOAB(

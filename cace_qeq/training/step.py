@@ -28,9 +28,7 @@ class SharedGradient:
     recorded     what predicts in place of the model, if anything does
     """
 
-    def __init__(
-        self, fabric: Fabric, model: CACEQEq, force_scale: float, recorded: RecordedPotential | None = None
-    ):
+    def __init__(self, fabric: Fabric, model: CACEQEq, force_scale: float, recorded: RecordedPotential | None = None):
         self.fabric, self.model, self.force_scale, self.recorded = fabric, model, force_scale, recorded
         self.parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
 

@@ -38,8 +38,7 @@ def test_third_derivative_is_that_of_the_plain_formula():
 
 def test_gaussian_coulomb_is_the_error_function_over_distance():
     expected = [
-        COULOMB * math.erf(r / (math.sqrt(2) * g)) / r
-        for r, g in zip(DISTANCES.tolist(), WIDTHS.tolist(), strict=True)
+        COULOMB * math.erf(r / (math.sqrt(2) * g)) / r for r, g in zip(DISTANCES.tolist(), WIDTHS.tolist(), strict=True)
     ]
     found = gaussian_coulomb(DISTANCES.square(), WIDTHS.square())
     assert found.tolist() == pytest.approx(expected, rel=1e-14)
@@ -69,9 +68,7 @@ def test_coincident_charges_approach_the_self_interaction():
 
 
 def test_distant_charges_are_points():
-    pair = gaussian_coulomb(
-        torch.tensor([400.0], dtype=torch.float64), torch.tensor([1.0], dtype=torch.float64)
-    )
+    pair = gaussian_coulomb(torch.tensor([400.0], dtype=torch.float64), torch.tensor([1.0], dtype=torch.float64))
     assert pair.item() == pytest.approx(COULOMB / 20, rel=1e-15)
 
 

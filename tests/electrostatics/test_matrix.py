@@ -95,9 +95,7 @@ def test_open_matrix_is_the_written_formula():
         for b in range(4):
             g = math.hypot(structure.width[a], structure.width[b])
             r = float((structure.positions[a] - structure.positions[b]).norm())
-            expected = COULOMB * (
-                math.erf(r / (math.sqrt(2) * g)) / r if a != b else math.sqrt(2 / math.pi) / g
-            )
+            expected = COULOMB * (math.erf(r / (math.sqrt(2) * g)) / r if a != b else math.sqrt(2 / math.pi) / g)
             assert matrix[a, b].item() == pytest.approx(expected, rel=1e-13)
 
 
@@ -109,9 +107,7 @@ def test_periodic_matrix_is_the_sum_over_reciprocal_space_alone():
     squared_k, volume = vectors.square().sum(1), torch.linalg.det(structure.cell).abs()
     displacement = structure.positions.unsqueeze(0) - structure.positions.unsqueeze(1)
     squared_width = structure.width.square().unsqueeze(0) + structure.width.square().unsqueeze(1)
-    waves = (
-        (displacement @ vectors.T).cos() * (-squared_width.unsqueeze(-1) * squared_k / 2).exp() / squared_k
-    )
+    waves = (displacement @ vectors.T).cos() * (-squared_width.unsqueeze(-1) * squared_k / 2).exp() / squared_k
     expected = 4 * math.pi * COULOMB / volume * waves.sum(-1)
     found = coulomb_matrix(geometry_of(structure), structure.width, "gaussian")[0]
     assert torch.allclose(found, expected, atol=1e-10)  # k up to 16 cells at width 0.4 Å

@@ -57,13 +57,8 @@ def test_charges_solve_the_bordered_system(structure):
     result = equilibrium_of(structure)
     coulomb = coulomb_matrix(geometry_of(structure), structure.width)[0]
     potential = coulomb @ result.charges
-    residual = (
-        structure.electronegativity + potential + structure.hardness * result.charges + result.multipliers[0, 0]
-    )
-    energy = (
-        structure.electronegativity @ result.charges
-        + (structure.hardness * result.charges.square()).sum() / 2
-    )
+    residual = structure.electronegativity + potential + structure.hardness * result.charges + result.multipliers[0, 0]
+    energy = structure.electronegativity @ result.charges + (structure.hardness * result.charges.square()).sum() / 2
     assert residual.abs().max() < 1e-12
     assert result.charges.sum().item() == pytest.approx(structure.total_charge, abs=1e-13)
     assert torch.allclose(result.potential, potential, atol=1e-12)

@@ -76,9 +76,7 @@ def test_a_batch_of_all_boundaries():
     parameters = ChargeParameters(
         *(torch.cat([getattr(s, name) for s in structures]) for name in ("electronegativity", "hardness", "width"))
     )
-    together = driven_by(
-        joined([geometry_of(s) for s in structures]), parameters, [s.total_charge for s in structures]
-    )
+    together = driven_by(joined([geometry_of(s) for s in structures]), parameters, [s.total_charge for s in structures])
     alone = torch.cat([polarizability(driven(structure)) for structure in structures])
     assert torch.allclose(polarizability(together), alone, rtol=0, atol=1e-11, equal_nan=True)
 

@@ -62,9 +62,7 @@ def test_results_carry_gradients_of_tensors(structure):
 def test_the_cell_carries_gradients():
     structure = crystal(2, 1.0)
     inputs = (structure.cell.clone().requires_grad_(),)
-    assert torch.autograd.gradcheck(
-        lambda cell: solve_charges(**arguments(structure, cell=cell)).energy, inputs
-    )
+    assert torch.autograd.gradcheck(lambda cell: solve_charges(**arguments(structure, cell=cell)).energy, inputs)
 
 
 @pytest.mark.parametrize("pbc", [False, [False] * 3, np.zeros(3, dtype=bool)], ids=str)

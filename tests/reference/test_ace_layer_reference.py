@@ -57,9 +57,11 @@ def cace_layer(case: dict) -> ACELayer:
     split = mixing.view(n_degrees, n_radial, n_mixed, n_embedding, n_embedding)
     full = torch.einsum("lnksr,st->lntksr", split, torch.eye(n_embedding, dtype=torch.float64))
     layer.mixings[0].weight.data = full.reshape(n_degrees, n_radial * n_embedding, -1)
-    layer.receiver.data = receiver[:, None, None, None, :].expand(
-        -1, n_degrees, n_mixed, n_embedding, -1
-    ).reshape(len(receiver), n_degrees, -1)
+    layer.receiver.data = (
+        receiver[:, None, None, None, :]
+        .expand(-1, n_degrees, n_mixed, n_embedding, -1)
+        .reshape(len(receiver), n_degrees, -1)
+    )
     return layer
 
 

@@ -58,9 +58,7 @@ def test_triclinic_cell(solver, total_charge, background, source):
 @pytest.mark.parametrize("name", AGREEMENT_WITH_N2P2)
 def test_benchmarks_of_n2p2(solver, name):
     record = recorded(f"qeq_n2p2_{name}.json")
-    hardness, width = (
-        tensor([record[key][symbol] for symbol in record["symbols"]]) for key in ("hardness", "sigma")
-    )
+    hardness, width = (tensor([record[key][symbol] for symbol in record["symbols"]]) for key in ("hardness", "sigma"))
     found = solve_charges(
         BOHR * tensor(record["positions"]),
         BOHR * tensor(record["cell"]) if record["periodic"] else None,

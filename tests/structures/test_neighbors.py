@@ -49,9 +49,7 @@ def test_pairs_in_random_cells_of_every_periodicity(pbc, seed):
     assert sorted(map(tuple, bonds(pairs_of(atoms, 4.0)))) == sorted(bonds_of(atoms, 4.0))
 
 
-@pytest.mark.parametrize(
-    "cell", [np.zeros((3, 3)), 0.1 * np.eye(3), 50 * np.eye(3)], ids=["none", "tiny", "large"]
-)
+@pytest.mark.parametrize("cell", [np.zeros((3, 3)), 0.1 * np.eye(3), 50 * np.eye(3)], ids=["none", "tiny", "large"])
 def test_the_cell_of_a_molecule_is_ignored(cell):
     atoms = zoo.ethanol()
     atoms.positions += [100.0, -30.0, 7.0]

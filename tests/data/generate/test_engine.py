@@ -12,9 +12,7 @@ pytest.importorskip("tblite", reason="needs the extra xtb: pip install 'cace_qeq
 from generate.engine import ChargeState, force_error, single_point, stress_error  # noqa: E402
 
 
-@pytest.mark.parametrize(
-    "system, frame", [("ag3", 3), ("ag3", 4), ("carbon_chain", -1), ("nacl_cluster", -1)]
-)
+@pytest.mark.parametrize("system, frame", [("ag3", 3), ("ag3", 4), ("carbon_chain", -1), ("nacl_cluster", -1)])
 def test_stored_labels_are_reproduced(system, frame):
     atoms = ase.io.read(dataset(system) / "test.extxyz", index=frame)
     labels = single_point(atoms, state_of(atoms))

@@ -237,9 +237,7 @@ def labelled_charges(*charges: float) -> tuple[Atoms, Labels]:
 def test_charges_must_add_up_within_their_rounding():
     atoms, labels = labelled_charges(-0.8, 0.4, 0.39)
     check_charge_sum(atoms, labels, 0.0)
-    with pytest.raises(
-        ValueError, match=r"H2O: the charges add up to -0.0100 e, expected the total charge 1 e"
-    ):
+    with pytest.raises(ValueError, match=r"H2O: the charges add up to -0.0100 e, expected the total charge 1 e"):
         check_charge_sum(atoms, labels, 1.0)
 
 
