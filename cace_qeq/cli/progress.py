@@ -73,7 +73,7 @@ class RichReporter:
         if self.display:
             self.display.line(record)
 
-    def ended(self, reason: str) -> None:
+    def ended(self) -> None:
         if self.display:
             self.display.close()
 

@@ -1,13 +1,15 @@
 """A training run from its configuration to a model file and its errors."""
 
 import json
-import signal
+import multiprocessing
+import os
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import torch
 from lightning_fabric import Fabric
+from torch.multiprocessing import ProcessRaisedException
 
 from cace_qeq.checkpoint import load_model, save_model
 from cace_qeq.files import write_atomically
@@ -55,10 +57,7 @@ def fit(config: TrainConfig, start: Start = "new", reporter: Reporter | None = N
     if config.training.processes == 1:
         reason, history = train(fabric, config, prepared, reporter)
     else:
-        work = partial(train_as_one_of_many, config=config, reporter=reporter)
-        with StopRequest([signal.SIGINT]):  # a terminal's Ctrl-C reaches every process; this one waits for them
-            reason, history = fabric.launch(work)
-    reporter.ended(reason)
+        reason, history = train_in_processes(fabric, config, reporter)
     evaluations = {} if reason == "interrupted" else finish(folder, prepared, reason, history)
     return Outcome(folder, reason, history, evaluations)
 
@@ -90,6 +89,30 @@ def fabric_of(config: TrainingConfig) -> Fabric:
     return Fabric(accelerator=accelerator, devices=config.processes, strategy=strategy)
 
 
+def train_in_processes(fabric: Fabric, config: TrainConfig, reporter: Reporter) -> tuple[str, list[dict[str, Any]]]:
+    """As `train`, in new processes, to which signals are passed on."""
+    work = partial(train_as_one_of_many, config=config, reporter=reporter)
+    with StopRequest(on_request=pass_on):
+        try:
+            reason, history = fabric.launch(work)
+        except ProcessRaisedException as error:
+            raise raised_there(error) from None
+    return reason, history
+
+
+def pass_on(number: int) -> None:
+    """Send a signal to the processes of this one."""
+    for process in multiprocessing.active_children():
+        os.kill(cast(int, process.pid), number)
+
+
+def raised_there(error: ProcessRaisedException) -> Exception:
+    """What a process raised, if it is of the kinds that a run raises; the error itself with its traceback otherwise."""
+    kind, _, message = str(error).rstrip().rpartition("\n")[2].partition(": ")
+    kinds = {kind.__name__: kind for kind in (ValueError, OSError, FloatingPointError)}
+    return kinds[kind](message) if kind in kinds else error
+
+
 def train_as_one_of_many(fabric: Fabric, config: TrainConfig, reporter: Reporter) -> tuple[str, list[dict[str, Any]]]:
     """What each spawned process does; it reads the data for itself."""
     outcome = train(fabric, config, prepare(config), reporter if fabric.is_global_zero else Silent())
@@ -105,7 +128,10 @@ def train(
         torch.set_num_threads(config.training.threads)
     trainer = Trainer(fabric, config.training, prepared, reporter)
     trainer.resume()
-    reason = trainer.run()
+    try:
+        reason = trainer.run()
+    finally:
+        reporter.ended()
     return reason, trainer.progress.history
 
 

@@ -2,21 +2,29 @@
 
 import signal
 import threading
-from collections.abc import Sequence
+import time
+from collections.abc import Callable
 from types import FrameType, TracebackType
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+SAME = 1.0  # s, in which a signal that comes again is the same wish: terminals, launchers and parents all pass it on
 
 
 class StopRequest:
-    """While entered, the first of the signals sets `requested`; a second one acts as usual."""
+    """While entered, the first signal to stop sets `requested`; a later one acts as usual.
 
-    def __init__(self, signals: Sequence[int] = (signal.SIGINT, signal.SIGTERM)) -> None:
+    on_request  is told the first signal
+    """
+
+    def __init__(self, on_request: Callable[[int], None] = lambda number: None) -> None:
         self.requested = False
-        self.signals = signals
+        self.on_request = on_request
+        self._time = 0.0
         self._before: dict[int, signal._HANDLER] = {}
 
     def __enter__(self) -> "StopRequest":
         if threading.current_thread() is threading.main_thread():
-            for number in self.signals:
+            for number in SIGNALS:
                 self._before[number] = signal.signal(number, self._request)
         return self
 
@@ -24,8 +32,12 @@ class StopRequest:
         self._restore()
 
     def _request(self, number: int, frame: FrameType | None) -> None:
-        self.requested = True
-        self._restore()
+        if not self.requested:
+            self.requested, self._time = True, time.monotonic()
+            self.on_request(number)
+        elif time.monotonic() > self._time + SAME:
+            self._restore()
+            signal.raise_signal(number)
 
     def _restore(self) -> None:
         for number, handler in self._before.items():

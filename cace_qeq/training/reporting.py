@@ -20,8 +20,8 @@ class Reporter(Protocol):
     def epoch_ended(self, record: dict[str, Any]) -> None:
         """record  the row of log.csv"""
 
-    def ended(self, reason: str) -> None:
-        """No further epoch is begun."""
+    def ended(self) -> None:
+        """No further epoch is begun, be it for an error."""
 
 
 class Silent:
@@ -35,4 +35,4 @@ class Silent:
 
     def epoch_ended(self, record: dict[str, Any]) -> None: ...
 
-    def ended(self, reason: str) -> None: ...
+    def ended(self) -> None: ...

@@ -1,5 +1,6 @@
 """The loop: epochs of steps, validation, and what is kept of them."""
 
+import math
 import time
 from itertools import accumulate
 from typing import Any
@@ -17,7 +18,7 @@ from cace_qeq.training.folder import RunFolder
 from cace_qeq.training.interrupt import StopRequest
 from cace_qeq.training.logs import TensorBoardLog, write_csv
 from cace_qeq.training.loss import Loss, compare
-from cace_qeq.training.metrics import Metrics, Tally
+from cace_qeq.training.metrics import Tally
 from cace_qeq.training.optimizer import optimizer_of
 from cace_qeq.training.prepare import Prepared
 from cace_qeq.training.recorded import RecordedPotential
@@ -73,10 +74,19 @@ class Trainer:
         with StopRequest() as stop, self.board:
             while self.progress.epoch < self.n_epochs:
                 if self.agreed(self.out_of_time()):
+                    self.keep_a_model()
                     return "time limit"
                 if not self.epoch(stop):
                     return "interrupted"
         return "finished"
+
+    def keep_a_model(self) -> None:
+        """Of a stage that ends before its first validation."""
+        if self.progress.best == float("inf"):
+            record = self.progress.history[-1]
+            record |= self.validated()
+            self.judge(record["valid_loss"])
+            self.save()
 
     def epoch(self, stop: StopRequest) -> bool:
         """One pass over the training frames, validated and saved; False if asked to stop before its end."""
@@ -118,11 +128,7 @@ class Trainer:
             group["lr"] = rate
         gradient, loss = self.gradient(examples, self.loss, self.config.seed * 1_000_003 + self.progress.step)
         if not gradient.isfinite().all():
-            raise FloatingPointError(
-                f"the gradient is not finite in epoch {self.progress.epoch + 1}; lower "
-                "training.learning_rate or training.gradient_clip and start again. "
-                f"The best model so far is {self.folder.model}."
-            )
+            raise self.diverged(f"the gradient is not finite in epoch {self.progress.epoch + 1}")
         self.gradient.assign(clipped(gradient, self.config.gradient_clip))
         self.optimizer.step()
         self.progress.step += 1
@@ -139,28 +145,29 @@ class Trainer:
             "train_loss": train_loss,
         }
         if self.progress.epoch % self.config.validate_every == 0 or self.progress.epoch in self.stage_ends:
-            valid_loss, metrics = self.validated()
-            record |= {"valid_loss": valid_loss, **metrics}
-            self.judge(valid_loss)
+            record |= self.validated()
+            self.judge(record["valid_loss"])
         record["seconds"] = time.monotonic() - started
         self.progress.seconds += record["seconds"]
         self.progress.history.append(record)
         self.save()
         self.reporter.epoch_ended(record)
 
-    def validated(self) -> tuple[float, Metrics]:
-        """Loss and errors of the averaged model on the validation frames."""
+    def validated(self) -> dict[str, Any]:
+        """Loss and errors of the averaged model on the validation frames, as columns of the log."""
         tally, device = Tally.empty(), self.fabric.device
         for example in self.data.valid[self.fabric.global_rank :: self.fabric.world_size]:
             batch, labels = example.batch.to(device), example.labels.to(device)
             prediction = predict(self.average.model, batch)
             tally.add(compare(prediction, labels, batch, self.data.scale), self.loss)
         tally.sums = summed(self.fabric, tally.sums.to(device)).cpu()
-        return tally.loss(self.loss), tally.metrics()
+        return {"valid_loss": tally.loss(self.loss), **tally.metrics()}
 
     def judge(self, valid_loss: float) -> None:
         """Keep the best model; slow down or end the stage where none comes any more."""
         progress, config = self.progress, self.config
+        if not math.isfinite(valid_loss):
+            raise self.diverged(f"the validation loss is {valid_loss} after epoch {progress.epoch}")
         if valid_loss < progress.best:
             progress.best, progress.stale = valid_loss, 0
             if self.fabric.is_global_zero:
@@ -171,6 +178,13 @@ class Trainer:
             progress.slowdown *= config.plateau_factor
         if config.patience is not None and progress.stale >= config.patience:
             progress.epoch = self.stage_ends[progress.stage]
+
+    def diverged(self, what: str) -> FloatingPointError:
+        """The error, and what there is to do about it."""
+        best = f" The best model so far is {self.folder.model}." if self.folder.model.exists() else ""
+        return FloatingPointError(
+            f"{what}; lower training.learning_rate or training.gradient_clip and start again.{best}"
+        )
 
     def save(self) -> None:
         """The state, after the model of `judge`: killed in between, the epoch is repeated to the same end."""

@@ -100,6 +100,32 @@ def test_an_interrupted_run_continues_exactly(folder, uninterrupted, at):
     assert_same_run(fit(config, "resume").folder, uninterrupted.folder)
 
 
+def test_a_run_out_of_time_keeps_a_model_that_was_never_validated(folder):
+    outcome = fit(small_config(folder, "short", epochs=10, validate_every=10, max_minutes=1e-6))
+    assert outcome.reason == "time limit"
+    assert len(outcome.history) == 1
+    kept = outcome.evaluations["valid"].metrics["forces_rmse_mev_per_angstrom"]
+    assert float(rows(outcome.folder)[0]["forces_rmse_mev_per_angstrom"]) == pytest.approx(kept, rel=1e-9)
+
+
+class Ends(Silent):
+    """Counts ends."""
+
+    count = 0
+
+    def ended(self):
+        self.count += 1
+
+
+def test_a_reporter_hears_of_the_end_whatever_it_is(folder):
+    reporter = Ends()
+    config = small_config(folder, "diverging", learning_rate=1e30, gradient_clip=1e30)
+    with pytest.raises(FloatingPointError, match="^the .* epoch 1; lower training.learning_rate") as error:
+        fit(config, reporter=reporter)
+    assert reporter.count == 1
+    assert "best model" not in str(error.value)  # there is none
+
+
 def test_a_killed_run_continues_exactly(folder, tmp_path):
     values = small_config(folder, "killed", epochs=40)
     (tmp_path / "config.yaml").write_text(dump_config(values))

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from cace_qeq.training import interrupt
 from cace_qeq.training.interrupt import StopRequest
 
 
@@ -16,13 +17,25 @@ def usual_handler() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("usual_handler")
-def test_the_first_interrupt_asks_and_the_second_interrupts():
-    with StopRequest() as stop:
+def test_the_first_interrupt_asks_and_a_later_one_interrupts(monkeypatch):
+    monkeypatch.setattr(interrupt, "SAME", 0.0)
+    told = []
+    with StopRequest(told.append) as stop:
         assert not stop.requested
         os.kill(os.getpid(), signal.SIGINT)
         assert stop.requested
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGINT)
+    assert told == [signal.SIGINT]
+
+
+@pytest.mark.usefixtures("usual_handler")
+def test_a_signal_that_is_passed_on_twice_is_one():
+    with StopRequest() as stop:
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert stop.requested
 
 
 def test_handlers_are_put_back():

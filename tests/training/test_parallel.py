@@ -1,8 +1,15 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+
 import pytest
 import torch
 
 from cace_qeq.checkpoint import read
 from cace_qeq.training import fit
+from cace_qeq.training.config import dump_config
 from small_runs import small_config, trimers
 
 
@@ -19,3 +26,26 @@ def test_two_processes_train_the_same_model_as_one(tmp_path):
     first, second = (read(outcome.folder.model)[1] for outcome in (one, two))
     for name in first:
         torch.testing.assert_close(first[name], second[name], rtol=1e-7, atol=1e-9)
+
+
+def test_what_a_process_raises_is_one_line(tmp_path):
+    config = small_config(trimers(tmp_path), processes=2, learning_rate=1e30, gradient_clip=1e30)
+    with pytest.raises(FloatingPointError, match=r"^the .* epoch \d; lower training\.learning_rate"):
+        fit(config)
+
+
+def test_a_signal_to_the_first_process_stops_all_of_them(tmp_path):
+    """As from a scheduler; the epoch that it interrupts is trained again on resuming."""
+    config = small_config(trimers(tmp_path), epochs=1000, processes=2)
+    (tmp_path / "config.yaml").write_text(dump_config(config))
+    command = [sys.executable, "-m", "cace_qeq", "train", str(tmp_path / "config.yaml")]
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, start_new_session=True, env={**os.environ, "OMP_NUM_THREADS": "1"}, text=True
+    )
+    log = config.training.output / "log.csv"
+    while process.poll() is None and not log.exists():
+        time.sleep(0.05)
+    os.kill(process.pid, signal.SIGTERM)
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert "Interrupted; continue with: cace-qeq train" in output
