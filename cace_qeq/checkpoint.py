@@ -41,7 +41,8 @@ def load_model(path: str | Path, device: torch.device | str = "cpu", dtype: torc
 
     dtype   of the network: torch.float32, torch.float64, or as saved
 
-    Raises FileNotFoundError, or CheckpointError for a damaged file or one of another kind or version.
+    Raises FileNotFoundError, CheckpointError for a damaged file or one of another kind or version, and ValueError for a
+    device that is not there.
     """
     metadata, tensors = read(Path(path))
     if metadata.get("format") != FORMAT:
@@ -49,7 +50,23 @@ def load_model(path: str | Path, device: torch.device | str = "cpu", dtype: torc
     with holding_together(path, metadata):
         model = built(metadata["config"], tensors, dtype)
         model.provenance = json.loads(metadata["provenance"])
-    return model.to(device).eval()
+    return model.to(device_of(device)).eval()
+
+
+def device_of(name: torch.device | str) -> torch.device:
+    """A device that can be used.
+
+    Raises ValueError for one that is not there or has no double precision.
+    """
+    try:
+        device = torch.device(name)
+        torch.zeros(1, dtype=torch.float64, device=device)
+    except (RuntimeError, AssertionError, TypeError) as error:
+        reason = str(error).partition("\n")[0]
+        raise ValueError(
+            f"device {str(name)!r} cannot be used ({reason}); choose cpu, or cuda where there is a GPU."
+        ) from None
+    return device
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from cace_qeq.checkpoint import UNITS, VERSION, built, holding_together, load_model, read, section, write
+from cace_qeq.checkpoint import UNITS, VERSION, built, device_of, holding_together, load_model, read, section, write
 from cace_qeq.config import ModelConfig
 from cace_qeq.electrostatics import Solver
 from cace_qeq.model import CACEQEq
@@ -121,7 +121,8 @@ def load_potential(
 
     dtype   of the networks: torch.float32, torch.float64, or as saved
 
-    Raises FileNotFoundError, or CheckpointError for a damaged file or one of another kind or version.
+    Raises FileNotFoundError, CheckpointError for a damaged file or one of another kind or version, and ValueError for a
+    device that is not there.
     """
     metadata, tensors = read(Path(path))
     if metadata.get("format") != FORMAT:
@@ -131,7 +132,7 @@ def load_potential(
         for n, provenance in enumerate(json.loads(metadata["provenance"])):
             members.append(built(metadata["config"], section(tensors, str(n)), dtype))
             members[n].provenance = provenance
-    return Committee(members).to(device).eval()
+    return Committee(members).to(device_of(device)).eval()
 
 
 def refuse_other_architecture(first: ModelConfig, other: ModelConfig, position: int) -> None:

@@ -4,7 +4,7 @@ import difflib
 from collections.abc import Iterable
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 
 class Settings(BaseModel):
@@ -28,3 +28,15 @@ def refuse_unknown_keys(keys: Iterable[str], known: Iterable[str]) -> None:
             near = difflib.get_close_matches(str(key), known, n=1, cutoff=0.5)
             advice = f"did you mean {near[0]!r}?" if near else f"known keys: {', '.join(known)}"
             raise ValueError(f"unknown key {key!r}; {advice}")
+
+
+def readable(error: ValidationError, source: str) -> str:
+    """One line per wrong setting: where it stands, what was expected, what came."""
+    return "\n".join(_line(found, source) for found in error.errors())
+
+
+def _line(found: Any, source: str) -> str:
+    place = ".".join(str(part) for part in found["loc"])
+    message = found["msg"].removeprefix("Value error, ")
+    given = "" if found["type"] in ("value_error", "missing") else f" (got {found['input']!r})"
+    return f"{source}: {place + ': ' if place else ''}{message}{given}"

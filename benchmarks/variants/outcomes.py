@@ -1,6 +1,6 @@
 """Training a configuration, or going on with it, and its errors."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
@@ -8,7 +8,7 @@ from typing import Any
 from cace_qeq import CACEQEq, Committee, load_model
 from cace_qeq.cli.progress import RichReporter
 from cace_qeq.structures import LabelKeys
-from cace_qeq.training import TrainConfig, batches_of_files, evaluate, fit
+from cace_qeq.training import TrainConfig, batches_for, evaluate, fit, read_labelled
 from cace_qeq.training.data import Example
 
 SHOWN = {
@@ -38,9 +38,10 @@ def trained(config: TrainConfig) -> dict[str, Any]:
     }
 
 
-def held_out_batches(config: TrainConfig, model: CACEQEq | Committee) -> tuple[Example, ...]:
+def held_out_batches(config: TrainConfig, model: CACEQEq | Committee) -> Iterator[Example]:
     """Those of `held_out`, ready for a model or a committee."""
-    return batches_of_files(list(held_out(config)), model, LabelKeys(**config.data.keys.model_dump()), None)
+    keys = LabelKeys(**config.data.keys.model_dump())
+    return batches_for(model, read_labelled(held_out(config), keys), keys, None)
 
 
 def held_out(config: TrainConfig) -> tuple[Path, ...]:

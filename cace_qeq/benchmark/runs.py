@@ -130,6 +130,6 @@ def finished(folder: Path) -> Iterator[Finished]:
             result = content["result"]
             if missing := RESULT - set(result):
                 raise KeyError(*sorted(missing))
-        except (KeyError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise ValueError(f"{path} is no result of a comparison ({error!r}); move it elsewhere.") from None
         yield Finished(run, result)

@@ -1,6 +1,9 @@
 """`cace-qeq evaluate`."""
 
 import json as json_format
+from collections.abc import Sequence
+from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -13,8 +16,8 @@ from cace_qeq.committee import Committee, load_potential
 from cace_qeq.files import write_atomically
 from cace_qeq.plots import plot_parity
 from cace_qeq.strict import refuse_unknown_keys
-from cace_qeq.structures import LabelKeys
-from cace_qeq.training import Evaluation, Metrics, batches_of_files, evaluate_committee
+from cace_qeq.structures import LabelKeys, label_sources
+from cace_qeq.training import Evaluation, Frame, Metrics, batches_for, evaluate_committee, read_labelled
 from cace_qeq.training import evaluate as evaluated
 
 Model = Annotated[Path, typer.Argument(help="A model.safetensors file, or a committee's.")]
@@ -38,14 +41,17 @@ def evaluate(
     """Errors of a model on labelled structures; of a committee also how far its members are apart."""
     console = Console()
     trained = load_potential(model, device)
-    batches = batches_of_files(data, trained, label_keys(keys), default_total_charge)
+    names = label_keys(keys)
+    frames = read_labelled(data, names)
+    refuse_absent(names, frames)
+    batches = batches_for(trained, frames, names, default_total_charge)
     with Progress(console=console, transient=True) as progress:
-        task = progress.add_task("evaluating", total=len(batches))
+        task = progress.add_task("evaluating", total=len(frames))
         spread: Metrics = {}
         if isinstance(trained, Committee):
-            evaluation, spread = evaluate_committee(trained, batches, lambda: progress.advance(task))
+            evaluation, spread = evaluate_committee(trained, batches, partial(progress.advance, task))
         else:
-            evaluation = evaluated(trained, batches, lambda: progress.advance(task))
+            evaluation = evaluated(trained, batches, partial(progress.advance, task))
     console.print(metrics_table(f"Errors of {model}", evaluation.metrics))
     if spread:
         console.print(spread_table("Spread of its members", spread))
@@ -63,8 +69,18 @@ def write(evaluation: Evaluation, spread: Metrics, target: Path | None, plots: P
 def label_keys(text: str) -> LabelKeys:
     """`property=key` pairs between commas."""
     words = [word.partition("=") for word in text.split(",") if word]
+    if incomplete := [name for name, _, key in words if not key]:
+        raise ValueError(f"--keys: {incomplete[0]!r} names no key, expected property=key, e.g. energy=E0,forces=F0.")
     try:
         refuse_unknown_keys([name for name, _, _ in words], LabelKeys.__dataclass_fields__)
     except ValueError as error:
         raise ValueError(f"--keys: {error}") from None
     return LabelKeys(**{name: key for name, _, key in words})
+
+
+def refuse_absent(keys: LabelKeys, frames: Sequence[Frame]) -> None:
+    """Raise ValueError for a key that was named and that no frame has."""
+    sources = [label_sources(frame.atoms, keys) for frame in frames]
+    for name, key in asdict(keys).items():
+        if key is not None and not any(source[name] for source in sources):
+            raise ValueError(f"--keys: no frame has {key!r} as {name}; correct the name, or leave it out.")

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import typer
+from pydantic import ValidationError
 from rich.console import Console
 from rich.text import Text
 
@@ -18,6 +19,7 @@ from cace_qeq.cli.quickstart import quickstart
 from cace_qeq.cli.relax import relax
 from cace_qeq.cli.spectrum import spectrum
 from cace_qeq.cli.train import train
+from cace_qeq.strict import readable
 
 app = typer.Typer(
     name="cace-qeq",
@@ -47,6 +49,7 @@ def main(arguments: Sequence[str] | None = None, defaults: dict[str, Any] | None
     try:
         app(arguments, default_map=defaults)
     except (ValueError, OSError, FloatingPointError) as error:
-        message = Text(f"error: {error}", style="red")  # as Text, since paths and lists may look like markup
+        reason = readable(error, "options") if isinstance(error, ValidationError) else str(error)
+        message = Text(f"error: {reason}", style="red")  # as Text, since paths and lists may look like markup
         Console(stderr=True).print(message, soft_wrap=True)
         sys.exit(1)

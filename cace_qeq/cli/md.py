@@ -131,7 +131,10 @@ def length(picoseconds: float | None, steps: int | None, timestep: float) -> int
         return steps
     if not timestep > 0:
         raise ValueError(f"--timestep is {timestep:g} fs, expected more than zero.")
-    return round((PICOSECONDS if picoseconds is None else picoseconds) * 1000 / timestep)
+    length = PICOSECONDS if picoseconds is None else picoseconds
+    if not math.isfinite(length / timestep):
+        raise ValueError(f"--picoseconds is {length:g}, expected a finite number.")
+    return round(length * 1000 / timestep)
 
 
 def heading(atoms: Atoms, settings: DynamicsSettings) -> str:

@@ -1,5 +1,7 @@
 """Training as seen on a terminal."""
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Self
 
@@ -48,6 +50,12 @@ class RichReporter:
 
     def __init__(self) -> None:
         self.display: Display | None = None
+
+    @contextmanager
+    def preparing(self, n_frames: int) -> Iterator[Callable[[], None]]:
+        with Progress(transient=True) as progress:
+            task = progress.add_task("preparing frames", total=n_frames)
+            yield lambda: progress.advance(task)
 
     def prepared(self, summary: Summary) -> None:
         console = Console()

@@ -38,9 +38,10 @@ def report(outcome: Outcome, arguments: str) -> None:
         command = f"cace-qeq train {arguments} --resume"
         console.print(f"Interrupted; continue with: {command}", markup=False, soft_wrap=True)
         raise typer.Exit(130)
+    plot_learning_curve(outcome.history, outcome.folder.learning_curve)
     for name, evaluation in outcome.evaluations.items():
         console.print(metrics_table(f"Errors of the best model, {name}", evaluation.metrics))
-        plot_parity(evaluation.parity, outcome.folder.parity, name)  # the test frames come last, if there are any
-    plot_learning_curve(outcome.history, outcome.folder.learning_curve)
+        if evaluation.parity:
+            plot_parity(evaluation.parity, outcome.folder.parity, name)  # the test frames come last, if there are any
     ending = f"Ended: {outcome.reason}. Model: {outcome.folder.model}"
     console.print(ending, markup=False, soft_wrap=True)

@@ -1,7 +1,7 @@
 """Training: configuration, data, loss, the loop, and errors of models."""
 
 from cace_qeq.training.config import TrainConfig, load_config, parse_config
-from cace_qeq.training.data import batches_of_files
+from cace_qeq.training.data import Frame, batches_for, read_labelled
 from cace_qeq.training.fit import Outcome, fit
 from cace_qeq.training.folder import Start
 from cace_qeq.training.metrics import Evaluation, Metrics, Parity, evaluate
@@ -11,6 +11,7 @@ from cace_qeq.training.spread import evaluate_committee
 
 __all__ = [
     "Evaluation",
+    "Frame",
     "Metrics",
     "Outcome",
     "Parity",
@@ -18,10 +19,11 @@ __all__ = [
     "Start",
     "Summary",
     "TrainConfig",
-    "batches_of_files",
+    "batches_for",
     "evaluate",
     "evaluate_committee",
     "fit",
     "load_config",
     "parse_config",
+    "read_labelled",
 ]

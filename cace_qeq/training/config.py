@@ -8,7 +8,7 @@ import yaml
 from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
 
 from cace_qeq.config import ModelConfig
-from cace_qeq.strict import Settings, refuse_unknown_keys
+from cace_qeq.strict import Settings, readable, refuse_unknown_keys
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -42,11 +42,21 @@ class DataConfig(Settings):
     """
 
     train: Paths = Field(min_length=1)
-    valid: Annotated[float, Field(gt=0, lt=1)] | Paths = 0.1
+    valid: float | tuple[Path, ...] = 0.1
     test: Paths = ()
     split_seed: int = 0
     keys: Keys = Field(default_factory=Keys)
-    default_total_charge: float | None = None
+    default_total_charge: Annotated[float, Field(allow_inf_nan=False)] | None = None
+
+    @field_validator("valid", mode="before")
+    @classmethod
+    def _paths_or_fraction(cls, value: Any) -> Any:
+        value = _as_list(value)
+        if isinstance(value, float) and 0 < value < 1:
+            return value
+        if isinstance(value, list | tuple) and value and all(isinstance(path, str | Path) for path in value):
+            return value
+        raise ValueError(f"expected a path, a list of paths, or a fraction between 0 and 1, got {value!r}")
 
 
 class Weights(Settings):
@@ -188,8 +198,8 @@ def load_config(path: Path, overrides: Iterable[str] = ()) -> TrainConfig:
     raises  ValueError naming the file, the key, and what was expected
     """
     try:
-        values = yaml.safe_load(path.read_text())
-    except yaml.YAMLError as error:
+        values = _plain(path.read_text())
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ValueError(f"{path}: not valid YAML: {error}") from None
     if not isinstance(values, dict):
         found = type(values).__name__
@@ -212,6 +222,20 @@ def dump_config(config: TrainConfig) -> str:
     return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
 
 
+class UniqueKeys(yaml.SafeLoader):
+    """Plain values from YAML, where no key stands twice: the last would silently win."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [key.value for key, _ in node.value]
+        if twice := [key for key in keys if keys.count(key) > 1]:
+            raise yaml.constructor.ConstructorError(None, None, f"the key {twice[0]!r} stands twice", node.start_mark)
+        return super().construct_mapping(node, deep)
+
+
+def _plain(text: str) -> Any:
+    return yaml.load(text, UniqueKeys)  # a safe loader
+
+
 def _apply(values: dict[str, Any], override: str) -> None:
     address, equals, text = override.partition("=")
     *sections, key = address.split(".")
@@ -221,16 +245,7 @@ def _apply(values: dict[str, Any], override: str) -> None:
         values = values.setdefault(section, {})
         if not isinstance(values, dict):
             raise ValueError(f"override {override!r}: {section!r} is a value, not a section")
-    values[key] = yaml.safe_load(text)
-
-
-def readable(error: ValidationError, source: str) -> str:
-    """One line per wrong setting: where it stands, what was expected, what came."""
-    return "\n".join(_line(found, source) for found in error.errors())
-
-
-def _line(found: Any, source: str) -> str:
-    place = ".".join(str(part) for part in found["loc"])
-    message = found["msg"].removeprefix("Value error, ")
-    given = "" if found["type"] in ("value_error", "missing") else f" (got {found['input']!r})"
-    return f"{source}: {place + ': ' if place else ''}{message}{given}"
+    try:
+        values[key] = _plain(text)
+    except yaml.YAMLError as error:
+        raise ValueError(f"override {override!r}: not valid YAML: {error}") from None

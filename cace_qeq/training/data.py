@@ -1,6 +1,7 @@
 """From files of labelled frames to batches: reading, splitting, preparing once, filling by atoms."""
 
-from collections.abc import Iterable, Iterator, Sequence
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -70,13 +71,7 @@ def read_split(config: DataConfig, learned: Iterable[int] = ()) -> Split:
         train, valid = split_off(train, config.valid, config.split_seed)
     else:
         valid = read_labelled(config.valid, keys)
-    known = set(species_of(train)) | set(learned)
-    for frame in valid + test:
-        if unknown := set(frame.atoms.numbers.tolist()) - known:
-            raise ValueError(
-                f"{place(frame.atoms)}: atomic numbers {sorted(unknown)} do not occur in the training frames "
-                f"(which have {sorted(known)}); add training frames with them or remove this frame."
-            )
+    refuse_unknown_elements(valid + test, {*species_of(train), *learned}, "training frames have")
     return Split(train, valid, test)
 
 
@@ -114,14 +109,24 @@ def species_of(frames: Sequence[Frame]) -> tuple[int, ...]:
 
 
 def examples_of(
-    frames: Sequence[Frame], geometry: GeometrySettings, keys: LabelKeys, default_charge: float | None
+    frames: Sequence[Frame],
+    geometry: GeometrySettings,
+    keys: LabelKeys,
+    default_charge: float | None,
+    on_frame: Callable[[], None] = lambda: None,
 ) -> tuple[Example, ...]:
     """Prepare frames for a model.
+
+    on_frame  called after each frame, e.g. to move a progress bar
 
     raises  ValueError naming the frame: no total charge without a default, charges that do not add up to it,
             or a structure that is not valid
     """
-    return tuple(example_of(frame, geometry, keys, default_charge) for frame in frames)
+    examples = []
+    for frame in frames:
+        examples.append(example_of(frame, geometry, keys, default_charge))
+        on_frame()
+    return tuple(examples)
 
 
 def example_of(frame: Frame, geometry: GeometrySettings, keys: LabelKeys, default_charge: float | None) -> Example:
@@ -148,35 +153,58 @@ def filled_batches(
     order = list(range(len(examples)))
     if generator is not None:
         order = torch.randperm(len(examples), generator=generator).tolist()
-    total = sum(example.batch.n_atoms for example in examples)
+    shuffled = [examples[index] for index in order]
+    for first, end in filled([example.batch.n_atoms for example in shuffled], batch_atoms):
+        yield shuffled[first:end]
+
+
+def filled(sizes: Sequence[int], batch_atoms: int) -> Iterator[tuple[int, int]]:
+    """First and end of each batch of things of some atoms each, one after the other."""
+    total = sum(sizes)
     n_batches = max(1, -(-total // batch_atoms))
-    seen, current = 0, 0
-    batch: list[Example] = []
-    for index in order:
-        n_atoms = examples[index].batch.n_atoms
-        place = int((seen + n_atoms / 2) * n_batches / total)  # the batch that holds the middle of this example
-        if batch and place > current:
-            yield batch
-            batch = []
-        current = place
-        batch.append(examples[index])
+    first, seen, current = 0, 0, 0
+    for index, n_atoms in enumerate(sizes):
+        batch = int((seen + n_atoms / 2) * n_batches / total)  # that holds the middle of this one
+        if index > first and batch > current:
+            yield first, index
+            first = index
+        current = batch
         seen += n_atoms
-    if batch:
-        yield batch
+    if sizes:
+        yield first, len(sizes)
 
 
-def batches_of_files(
-    paths: Sequence[Path], model: CACEQEq | Committee, keys: LabelKeys, default_charge: float | None
-) -> tuple[Example, ...]:
-    """Labelled frames of some files as batches for a trained model, in file order.
+def batches_for(
+    model: CACEQEq | Committee, frames: Sequence[Frame], keys: LabelKeys, default_charge: float | None
+) -> Iterator[Example]:
+    """Labelled frames as batches for a trained model, in their order, each made when it is asked for.
 
     default_charge  e, for frames that state none; None: zero if the model has seen neutral structures only,
                     otherwise an error
+
+    raises  ValueError naming the frame for an element that the model does not know, and as `examples_of`
     """
     if default_charge is None and not charged(model):
         default_charge = 0.0
-    examples = examples_of(read_labelled(paths, keys), model.geometry, keys, default_charge)
-    return tuple(joined(batch) for batch in filled_batches(examples, EVALUATION_ATOMS, None))
+    if default_charge is not None and not math.isfinite(default_charge):
+        raise ValueError(f"the default total charge is {default_charge} e, expected a finite number.")
+    refuse_unknown_elements(frames, model.config.species, "the model knows")
+    for first, end in filled([len(frame.atoms) for frame in frames], EVALUATION_ATOMS):
+        yield joined(examples_of(frames[first:end], model.geometry, keys, default_charge))
+
+
+def refuse_unknown_elements(frames: Iterable[Frame], known: Iterable[int], who: str) -> None:
+    """Raise ValueError for the first frame with another element.
+
+    who  knows these: "the model knows"
+    """
+    known = set(known)
+    for frame in frames:
+        if unknown := set(frame.atoms.numbers.tolist()) - known:
+            raise ValueError(
+                f"{place(frame.atoms)}: atomic numbers {sorted(unknown)}, where {who} {sorted(known)} alone; train "
+                "with frames that have them, or remove this frame."
+            )
 
 
 def charged(model: CACEQEq | Committee) -> bool:

@@ -49,7 +49,7 @@ def fit(config: TrainConfig, start: Start = "new", reporter: Reporter | None = N
     folder = RunFolder(config.training.output)
     folder.check(config, start)
     fabric = fabric_of(config.training)
-    prepared = prepare(config)
+    prepared = prepare(config, reporter.preparing)
     if start == "resume":
         refuse_other_files(folder, prepared)
     reporter.prepared(prepared.summary)

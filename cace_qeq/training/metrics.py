@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from cace_qeq.config import ModelConfig
 from cace_qeq.model import CACEQEq
 from cace_qeq.prediction import predict
 from cace_qeq.training.config import Weights
@@ -23,6 +24,9 @@ REPORTED = {
     "dipole": ("e_angstrom", 1.0),
 }
 """Suffix of each property's reported names, and the factor to it from eV, Å and e."""
+
+OF_CHARGES = ("charges", "dipole")
+"""Properties that models without charges do not predict."""
 
 Metrics = dict[str, float | int | None]
 
@@ -69,6 +73,10 @@ class Parity(NamedTuple):
     predicted: NDArray[np.float64]
 
 
+def unwatched(n_structures: int) -> None:
+    """Nobody looks on."""
+
+
 @dataclass(frozen=True)
 class Evaluation:
     """Errors, and the values they come from of each property that is labelled and predicted."""
@@ -77,18 +85,32 @@ class Evaluation:
     parity: dict[str, Parity]
 
 
-def evaluate(model: CACEQEq, batches: Iterable[Example], on_batch: Callable[[], None] = lambda: None) -> Evaluation:
+def evaluate(model: CACEQEq, batches: Iterable[Example], on_batch: Callable[[int], None] = unwatched) -> Evaluation:
     """Predict batches on the model's device and compare with their labels.
 
-    on_batch  called after each batch, e.g. to move a progress bar
+    on_batch  called after each batch with the number of its structures, e.g. to move a progress bar
+
+    raises  FloatingPointError for predictions that are not finite
     """
     device, collected, sizes = model.reference_energies.device, [], []
     for example in batches:
         batch, labels = example.batch.to(device), example.labels.to(device)
         collected.append(compare(predict(model, batch), labels, batch, force_scale=1.0))
+        refuse_infinite(collected[-1], model.config)
         sizes.append((batch.n_structures, batch.n_atoms))
-        on_batch()
+        on_batch(batch.n_structures)
     return evaluation_of(collected, sizes)
+
+
+def refuse_infinite(comparisons: tuple[Comparison, ...], config: ModelConfig) -> None:
+    """Raise FloatingPointError for a property that a model should predict and does not."""
+    for name, comparison in zip(PROPERTIES, comparisons, strict=True):
+        missing = int(comparison.predicted.isfinite().logical_not().sum())
+        if missing and (config.energy != "none" or name not in OF_CHARGES):
+            raise FloatingPointError(
+                f"{missing} of {len(comparison.predicted)} predicted values of {name} are not finite; "
+                "examine the model and the structure with cace-qeq doctor."
+            )
 
 
 def evaluation_of(collected: Sequence[tuple[Comparison, ...]], sizes: Sequence[tuple[int, int]]) -> Evaluation:

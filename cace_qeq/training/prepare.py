@@ -1,7 +1,8 @@
 """Everything that a run needs before its first step: data, model, baseline, and the checks on them."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,9 +12,10 @@ from pydantic import ValidationError
 from cace_qeq.checkpoint import load_model
 from cace_qeq.config import ModelConfig
 from cace_qeq.model import CACEQEq
+from cace_qeq.strict import readable
 from cace_qeq.structures import LabelKeys, label_sources, place
 from cace_qeq.training.baseline import force_scale, isolated_energies, refit_reference_energies
-from cace_qeq.training.config import DataConfig, Stage, TrainConfig, TrainingConfig, readable
+from cace_qeq.training.config import DataConfig, Stage, TrainConfig, TrainingConfig
 from cace_qeq.training.data import (
     Example,
     Frame,
@@ -31,6 +33,10 @@ from cace_qeq.training.recorded import refuse_more_than_a_network
 from cace_qeq.training.transfer import grown_config, inherit
 
 CALIBRATION_ATOMS = 1000  # enough for stable means of features; more only costs time
+COUNTS = {
+    "stress": " (it counts in structures with pbc T T T)",
+    "dipole": " (it counts in molecules, with pbc F F F)",
+}
 COMPILING = "training.compile: the first step of each size of a batch takes a minute or two on a processor."
 
 
@@ -81,8 +87,18 @@ class Prepared:
     summary: Summary
 
 
-def prepare(config: TrainConfig) -> Prepared:
+Watch = Callable[[int], AbstractContextManager[Callable[[], None]]]
+"""number of frames -> what is entered while they are prepared, and called after each"""
+
+
+def unwatched(n_frames: int) -> AbstractContextManager[Callable[[], None]]:
+    return nullcontext(lambda: None)
+
+
+def prepare(config: TrainConfig, watch: Watch = unwatched) -> Prepared:
     """Read, check and build.
+
+    watch  e.g. shows a progress bar, where frames are many
 
     raises  ValueError naming file, frame and key for data or settings that cannot be trained on
     """
@@ -94,7 +110,9 @@ def prepare(config: TrainConfig) -> Prepared:
     model = initial_model(config, species_of(split.train), origin)
     if config.training.compile:
         refuse_more_than_a_network(model.config)
-    sets = [examples_of(f, model.geometry, keys, default_charge) for f in (split.train, split.valid, split.test)]
+    with watch(len(split.everything)) as on_frame:
+        parts = split.train, split.valid, split.test
+        sets = [examples_of(frames, model.geometry, keys, default_charge, on_frame) for frames in parts]
     train, valid, test = sets
     rows = label_rows(split, (train, valid), keys, config.training.all_stages)
     check_weights(rows, config.training.all_stages, model.config)
@@ -222,8 +240,8 @@ def check_weights(rows: Sequence[LabelRow], stages: Sequence[Stage], model: Mode
             continue
         if not row.train:
             raise ValueError(
-                f"weights.{row.property} is {max(row.weights)}, but no training frame has a label for it; "
-                f"set the weight to 0 or name its key in data.keys.{row.property}."
+                f"weights.{row.property} is {max(row.weights)}, but no training frame has a label for it"
+                f"{COUNTS.get(row.property, '')}; set the weight to 0 or name its key in data.keys.{row.property}."
             )
         if model.energy == "none" and row.property in ("charges", "dipole"):
             raise ValueError(

@@ -4,6 +4,7 @@ Steps on a few molecules are short operations, and calling them takes longer tha
 makes C++ of them and of the gradient of the loss, on a GPU they become CUDA graphs.
 """
 
+import copy
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from math import prod
@@ -15,7 +16,7 @@ from torch.func import functional_call
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.nn.functional import pad
 
-from cace_qeq.compilation import INDUCTOR, rounded_up, with_slots
+from cace_qeq.compilation import INDUCTOR, MOST_ROUNDING, rounded_up, times_rounding, with_slots
 from cace_qeq.config import ModelConfig
 from cace_qeq.model import CACEQEq, without_charges
 from cace_qeq.nn.ace import Environments
@@ -24,7 +25,6 @@ from cace_qeq.structures import AtomicBatch
 
 ATOMS, SLOTS = 16, 8  # by which recorded shapes grow
 WASTE = 1.5  # times the table that would do, in which a batch still goes: recording another one takes a minute
-TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-10}  # of energies, slopes and gradients, relative to the largest
 
 Recorded = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
 """displacements (atom, 3, slot), senders (atom, slot), species (atom,) -> as `PairSlopes`"""
@@ -108,14 +108,16 @@ class RecordedPotential:
         """Values and a gradient against those of the network."""
         parameters = list(self.network.parameters())
         with awake(self.network.energy_head):
-            pairs = [values_and_gradients(function, tensors, parameters) for function in (recorded, self.network)]
-        for one, other in zip(*pairs, strict=True):
-            apart = float((one - other).abs().max() / other.abs().max().clamp(min=1e-30))
-            if not apart < TOLERANCE[tensors[0].dtype]:
-                raise RuntimeError(
-                    f"what was recorded differs from the network by {apart:.1e} of its largest value; train with "
-                    "training.compile: false, and report this with the versions of torch and the compiler."
-                )
+            found, own = (values_and_gradients(function, tensors, parameters) for function in (recorded, self.network))
+            double = copy.deepcopy(self.network).double()
+        in_double = tuple(tensor.double() if tensor.is_floating_point() else tensor for tensor in tensors)
+        exact = values_and_gradients(double, in_double, list(double.parameters()))
+        times = times_rounding(found, own, exact)
+        if not times < MOST_ROUNDING:
+            raise RuntimeError(
+                f"what was recorded differs from the network by {times:.2g} times its rounding errors; train with "
+                "training.compile: false, and report this with the versions of torch and the compiler."
+            )
 
 
 @contextmanager

@@ -1,5 +1,7 @@
 """What training tells while it runs; the command line shows it, libraries stay silent."""
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Protocol
 
 from cace_qeq.training.prepare import Summary
@@ -7,6 +9,9 @@ from cace_qeq.training.prepare import Summary
 
 class Reporter(Protocol):
     """Receives the events of a run. It crosses process borders before the first epoch, so it must pickle."""
+
+    def preparing(self, n_frames: int) -> AbstractContextManager[Callable[[], None]]:
+        """Entered while frames are prepared; what it gives is called after each of them."""
 
     def prepared(self, summary: Summary) -> None:
         """Data and model are ready."""
@@ -26,6 +31,9 @@ class Reporter(Protocol):
 
 class Silent:
     """Says nothing."""
+
+    def preparing(self, n_frames: int) -> AbstractContextManager[Callable[[], None]]:
+        return nullcontext(lambda: None)
 
     def prepared(self, summary: Summary) -> None: ...
 

@@ -8,26 +8,29 @@ from torch import Tensor
 from cace_qeq.committee import Committee, predict_committee
 from cace_qeq.training.data import Example
 from cace_qeq.training.loss import PROPERTIES, Comparison, compare
-from cace_qeq.training.metrics import REPORTED, Evaluation, Metrics, evaluation_of
+from cace_qeq.training.metrics import REPORTED, Evaluation, Metrics, evaluation_of, refuse_infinite, unwatched
 
 FEWEST = 3  # values, below which ranks say nothing
 
 
 def evaluate_committee(
-    committee: Committee, batches: Iterable[Example], on_batch: Callable[[], None] = lambda: None
+    committee: Committee, batches: Iterable[Example], on_batch: Callable[[int], None] = unwatched
 ) -> tuple[Evaluation, Metrics]:
     """Errors of the mean, and the spread beside them (`spread_metrics`).
 
-    on_batch  called after each batch, e.g. to move a progress bar
+    on_batch  called after each batch with the number of its structures, e.g. to move a progress bar
+
+    raises  FloatingPointError for predictions that are not finite
     """
     means, spreads, sizes = [], [], []
     for example in batches:
         batch, labels = example.batch.to(committee.device), example.labels.to(committee.device)
         consensus = predict_committee(committee, batch)
         means.append(compare(consensus.mean, labels, batch, force_scale=1.0))
+        refuse_infinite(means[-1], committee.config)
         spreads.append(compare(consensus.spread, labels, batch, force_scale=1.0))
         sizes.append((batch.n_structures, batch.n_atoms))
-        on_batch()
+        on_batch(batch.n_structures)
     return evaluation_of(means, sizes), spread_metrics(means, spreads)
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from cace_qeq.config import ModelConfig, preset_settings
 from cace_qeq.model import CACEQEq, widths
 from cace_qeq.nn.elements import COVALENT_RADII
-from cace_qeq.training.config import readable
+from cace_qeq.strict import readable
 
 
 def grown_config(origin: ModelConfig, settings: dict[str, Any], species: Sequence[int]) -> ModelConfig:
@@ -22,6 +22,8 @@ def grown_config(origin: ModelConfig, settings: dict[str, Any], species: Sequenc
     raises    ValueError for settings that contradict the checkpoint, and for species that lack an element
     """
     elements = settings.get("species", [*origin.species, *(z for z in species if z not in origin.species)])
+    if not isinstance(elements, list | tuple):
+        raise ValueError(f"model.species: expected a list of atomic numbers (got {elements!r})")
     if missing := (set(origin.species) | set(species)) - set(elements):
         raise ValueError(f"model.species {list(elements)} lacks {sorted(missing)}, of the checkpoint or the frames.")
     own = dict(zip(origin.species, origin.widths, strict=True)) if origin.widths else {}

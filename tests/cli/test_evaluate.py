@@ -95,3 +95,28 @@ def test_a_damaged_model_is_named(tmp_path, folder, content):
     result = run(app, ["evaluate", str(tmp_path / "model.safetensors"), str(folder / "valid.extxyz")])
     assert "model.safetensors" in str(result.exception)
     assert isinstance(result.exception, ValueError)
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [("energy=foo", "no frame has 'foo' as energy"), ("energy=", "names no key"), ("energy", "names no key")],
+)
+def test_keys_that_lead_nowhere_are_refused(folder, keys, message):
+    assert message in str(evaluate(folder, folder / "valid.extxyz", "--keys", keys).exception)
+
+
+def test_predictions_that_are_not_finite_are_no_missing_labels(folder, tmp_path):
+    model = load_model(folder / "model.safetensors")
+    with torch.no_grad():
+        model.energy_head.linear.weight.fill_(torch.nan)
+    save_model(model, tmp_path / "broken.safetensors")
+    result = run(app, ["evaluate", str(tmp_path / "broken.safetensors"), str(folder / "valid.extxyz")])
+    assert isinstance(result.exception, FloatingPointError)
+    assert "4 of 4 predicted values of energy are not finite" in str(result.exception)
+
+
+@pytest.mark.parametrize("device", ["gpu", "cuda:99"])
+def test_a_device_that_is_not_there_is_wrong_input(folder, device):
+    error = evaluate(folder, folder / "valid.extxyz", "--device", device).exception
+    assert isinstance(error, ValueError)
+    assert f"device '{device}' cannot be used" in str(error)

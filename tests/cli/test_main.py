@@ -22,3 +22,11 @@ def test_the_module_is_the_command():
     shown = subprocess.run([sys.executable, "-m", "cace_qeq", "--help"], capture_output=True, text=True, check=True)
     for command in ("train", "evaluate", "md", "relax", "benchmark"):
         assert command in shown.stdout
+
+
+def test_options_that_are_out_of_range_are_named(capsys, tmp_path):
+    with pytest.raises(SystemExit):
+        main(["md", "model.safetensors", "start.extxyz", "--steps", "-5"])
+    error = capsys.readouterr().err
+    assert error.startswith("error: options: n_steps: Input should be greater than")
+    assert "pydantic" not in error

@@ -3,6 +3,8 @@ import signal
 
 import pytest
 import yaml
+from ase import Atoms
+from ase.io import read, write
 from typer.testing import CliRunner
 
 from cace_qeq.cli import app
@@ -63,3 +65,13 @@ def test_ctrl_c_tells_how_to_go_on(config, monkeypatch):
     result = run(app, ["train", str(config), "training.seed=1"])
     assert result.exit_code == 130
     assert f"cace-qeq train {config} training.seed=1 --resume" in result.output
+
+
+def test_test_frames_without_labels_do_not_fail_a_finished_run(config, tmp_path):
+    frames = read(tmp_path / "valid.extxyz", ":")
+    bare = [Atoms(frame.numbers, frame.positions, info={"total_charge": 1.0}) for frame in frames]
+    write(tmp_path / "bare.extxyz", bare)
+    result = run(app, ["train", str(config), "training.epochs=1", f"data.test={tmp_path / 'bare.extxyz'}"])
+    assert result.exit_code == 0, result.output
+    assert (tmp_path / "run" / "learning_curve.png").exists()
+    assert "Ended: finished" in result.output

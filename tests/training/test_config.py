@@ -58,7 +58,9 @@ def test_unknown_section_is_refused():
         parse_config({**MINIMAL, "trainig": {}}, "config.yaml")
 
 
-@pytest.mark.parametrize("override", ["epochs=3", "training.epochs", "=3", "data.train.first=3"])
+@pytest.mark.parametrize(
+    "override", ["epochs=3", "training.epochs", "=3", "data.train.first=3", "training.output=[foo"]
+)
 def test_malformed_overrides_are_refused(tmp_path, override):
     (tmp_path / "config.yaml").write_text("data: {train: a.extxyz}\nmodel: {}\ntraining: {output: run}\n")
     with pytest.raises(ValueError, match="override"):
@@ -80,3 +82,27 @@ def test_without_stages_there_is_one():
     (stage,) = parse_config(with_change("training", epochs=5), "test").training.all_stages
     assert stage.epochs == 5
     assert stage.weights.forces == 1
+
+
+@pytest.mark.parametrize("valid", ["0", "1", "2.5", "[]", "-0.1", "true", "[0.1]", "null"])
+def test_validation_frames_are_paths_or_a_fraction(tmp_path, valid):
+    (tmp_path / "config.yaml").write_text("data: {train: a.extxyz}\nmodel: {}\ntraining: {output: run}\n")
+    with pytest.raises(ValueError, match="data.valid: expected a path, a list of paths, or a fraction between 0 and 1"):
+        load_config(tmp_path / "config.yaml", [f"data.valid={valid}"])
+
+
+def test_a_key_that_stands_twice_is_refused(tmp_path):
+    (tmp_path / "config.yaml").write_text("data: {train: a}\ntraining: {output: run, epochs: 2, epochs: 1}\n")
+    with pytest.raises(ValueError, match=r"config.yaml: not valid YAML: the key 'epochs' stands twice"):
+        load_config(tmp_path / "config.yaml")
+
+
+def test_what_is_no_text_names_the_file(tmp_path):
+    (tmp_path / "config.yaml").write_bytes(b"\xff\xfe")
+    with pytest.raises(ValueError, match="config.yaml: not valid YAML"):
+        load_config(tmp_path / "config.yaml")
+
+
+def test_a_total_charge_is_finite():
+    with pytest.raises(ValueError, match="data.default_total_charge: .*finite"):
+        parse_config(with_change("data", default_total_charge=float("inf")), "test")

@@ -8,7 +8,7 @@ from cace_qeq.model import CACEQEq
 from cace_qeq.structures import GeometrySettings, LabelKeys
 from cace_qeq.training.config import DataConfig
 from cace_qeq.training.data import (
-    batches_of_files,
+    batches_for,
     charged,
     examples_of,
     filled_batches,
@@ -106,9 +106,22 @@ def test_a_model_of_charged_structures_asks_for_the_charge(tmp_path):
     model = CACEQEq(ModelConfig(species=(1,), cutoff=3.0))
     model.provenance["total_charges"] = [0.0]
     assert not charged(model)
-    assert len(batches_of_files([tmp_path / "silent.extxyz"], model, LabelKeys(), None)) == 1
+    frames = read_labelled([tmp_path / "silent.extxyz"], LabelKeys())
+    assert len(list(batches_for(model, frames, LabelKeys(), None))) == 1
     model.provenance["total_charges"] = [-1.0, 0.0]
     with pytest.raises(ValueError, match="silent.extxyz, frame 0: .*total charge"):
-        batches_of_files([tmp_path / "silent.extxyz"], model, LabelKeys(), None)
-    (batch,) = batches_of_files([tmp_path / "silent.extxyz"], model, LabelKeys(), -1.0)
+        list(batches_for(model, frames, LabelKeys(), None))
+    (batch,) = batches_for(model, frames, LabelKeys(), -1.0)
     assert batch.batch.total_charge.tolist() == [-1.0]
+    with pytest.raises(ValueError, match="default total charge is inf e"):
+        list(batches_for(model, frames, LabelKeys(), float("inf")))
+
+
+def test_an_element_that_a_model_does_not_know_is_found_before_anything_is_evaluated(tmp_path):
+    write(tmp_path / "two.extxyz", [Atoms("H2", positions=[(0, 0, 0), (0, 0, 0.7)]), Atoms("He")])
+    frames = read_labelled([tmp_path / "two.extxyz"], LabelKeys())
+    model = CACEQEq(ModelConfig(species=(1,), cutoff=3.0))
+    with pytest.raises(
+        ValueError, match=r"two.extxyz, frame 1: atomic numbers \[2\], where the model knows \[1\] alone"
+    ):
+        next(batches_for(model, frames, LabelKeys(), None))

@@ -1,16 +1,19 @@
 """Files of structures: reading them, checking them, and naming the place of a mistake."""
 
 from collections.abc import Iterator
+from lzma import LZMAError
 from pathlib import Path
 
 import numpy as np
 from ase import Atoms
 from ase.io import iread
+from ase.io.formats import open_with_compression
 
 from cace_qeq.structures.convert.runner import is_runner, read_runner
 
 SOURCE = "cace_qeq_source"  # the key in atoms.info under which a frame remembers where it was read
 EXTENDED_XYZ = (".xyz", ".extxyz")
+COMPRESSED = (".gz", ".bz2", ".xz")
 SMALLEST_VOLUME = 1e-8  # of a cell, relative to that of a rectangular one with the same lengths
 
 
@@ -37,7 +40,7 @@ def read_frames(path: str | Path) -> list[Atoms]:
 
 def read_by_ase(path: Path) -> list[Atoms]:
     form = None
-    if path.suffix in EXTENDED_XYZ:
+    if is_xyz(path):
         form = "extxyz"
         refuse_incomplete(path)
     frames: list[Atoms] = []
@@ -49,6 +52,14 @@ def read_by_ase(path: Path) -> list[Atoms]:
             "frame or write the file again as extended xyz."
         ) from error
     return frames
+
+
+def is_xyz(path: Path) -> bool:
+    """By its name, which may end as that of a compressed file does."""
+    suffixes = [suffix.lower() for suffix in path.suffixes]
+    while suffixes and suffixes[-1] in COMPRESSED:
+        suffixes.pop()
+    return bool(suffixes) and suffixes[-1] in EXTENDED_XYZ
 
 
 def place(atoms: Atoms) -> str:
@@ -103,8 +114,9 @@ def refuse_incomplete(path: Path) -> None:
     ASE stops at the first blank line and is silent about what follows.
     """
     try:
-        lines = path.read_text().splitlines()
-    except UnicodeDecodeError as error:
+        with open_with_compression(str(path), "r") as file:
+            lines = file.read().splitlines()
+    except (UnicodeDecodeError, EOFError, OSError, LZMAError) as error:
         raise ValueError(f"{path}: not a text file ({error}); expected extended xyz.") from error
     while lines and not lines[-1].strip():
         lines.pop()

@@ -1,5 +1,6 @@
 """Labelled frames as extended xyz under this package's own keys."""
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -7,6 +8,8 @@ import numpy as np
 from ase import Atoms
 from ase.io import write
 
+from cace_qeq.files import write_atomically
+from cace_qeq.structures.convert.conditions import CONDITION_KEYS
 from cace_qeq.structures.convert.lookup import LabelKeys, labels_of, total_charge_of
 
 
@@ -15,13 +18,16 @@ def write_frames(path: Path, frames: Sequence[Atoms], keys: LabelKeys) -> None:
 
     raises  ValueError for labels that `labels_of` refuses
     """
-    write(path, [relabelled(atoms, keys) for atoms in frames], format="extxyz")
+    text = io.StringIO()
+    write(text, [relabelled(atoms, keys) for atoms in frames], format="extxyz")
+    write_atomically(path, text.getvalue().encode())
 
 
 def relabelled(atoms: Atoms, keys: LabelKeys) -> Atoms:
-    """The structure with nothing beside its labels."""
+    """The structure with its labels, masses and the conditions on its charges, and nothing else."""
     labels = labels_of(atoms, keys)
     bare = Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
+    bare.arrays |= {key: atoms.arrays[key] for key in ("masses", *CONDITION_KEYS) if key in atoms.arrays}
     bare.info |= {
         "REF_energy": labels.energy.item(),
         "REF_stress": labels.stress[0].numpy(),
@@ -29,6 +35,7 @@ def relabelled(atoms: Atoms, keys: LabelKeys) -> Atoms:
         "total_charge": total_charge_of(atoms, keys, float("nan")),
     }
     bare.info = {key: value for key, value in bare.info.items() if not np.isnan(value).any()}
+    bare.info |= {key: atoms.info[key] for key in CONDITION_KEYS if key in atoms.info}
     for key, values in (("REF_forces", labels.forces), ("REF_charges", labels.charges)):
         if values.isfinite().all():
             bare.arrays[key] = values.numpy()

@@ -1,5 +1,7 @@
 """Reading files: what comes back, and what is refused with the file, frame and atom named."""
 
+import bz2
+import gzip
 from pathlib import Path
 
 import ase.io
@@ -115,3 +117,14 @@ def test_published_sets_can_be_read(name):
     if not path.is_file():
         pytest.skip(f"{path} is not here")
     assert len(read_frames(path)) >= 42
+
+
+@pytest.mark.parametrize("name", ["frames.XYZ", "frames.extxyz.gz", "frames.xyz.bz2"])
+def test_blank_lines_are_found_whatever_the_name(tmp_path, name):
+    """ASE would stop there and be silent about the rest."""
+    frame = "1\nProperties=species:S:1:pos:R:3\nH 0 0 0\n"
+    opened = {".gz": gzip.open, ".bz2": bz2.open}.get(Path(name).suffix, open)
+    with opened(tmp_path / name, "wt") as file:
+        file.write(f"{frame}\n{frame}")
+    with pytest.raises(ValueError, match=r"frame 1: line 4 is '', expected the number of atoms"):
+        read_frames(tmp_path / name)

@@ -7,6 +7,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 
 import zoo
 from cace_qeq.structures import LabelKeys, labels_of, read_frames, total_charge_of, write_frames
+from cace_qeq.structures.convert.conditions import written_conditions
 
 KEYS = LabelKeys(energy="E0", forces="F0", charges="Q0", stress="S0", dipole="D0", total_charge="N0")
 
@@ -41,3 +42,21 @@ def test_what_is_missing_stays_missing(tmp_path):
     assert labels_of(again, LabelKeys()).energy.item() == -3.0
     assert set(again.info) == {"REF_energy", "cace_qeq_source"}
     assert set(again.arrays) == {"numbers", "positions"}
+
+
+def test_masses_and_conditions_on_charges_stay(tmp_path):
+    """A structure without them is another problem."""
+    atoms = labelled(zoo.ethanol())
+    atoms.set_masses(np.arange(1.0, 10.0))
+    atoms.arrays["charge_fragment"] = np.array([0] * 4 + [1] * 5)
+    atoms.info |= {
+        "fragment_charges": [1.0, 0.0],
+        "electric_field": [0.0, 0.0, 0.5],
+        "external_positions": np.array([[9.0, 0.0, 0.0], [0.0, 9.0, 0.0]]),
+        "external_charges": np.array([0.5, -0.5]),
+        "external_widths": np.array([1.0, 1.0]),
+    }
+    write_frames(tmp_path / "out.extxyz", [atoms], KEYS)
+    (again,) = read_frames(tmp_path / "out.extxyz")
+    assert again.get_masses().tolist() == atoms.get_masses().tolist()
+    assert written_conditions(again) == written_conditions(atoms)
