@@ -14,9 +14,10 @@ from ase.data import chemical_symbols
 from ase.stress import full_3x3_to_voigt_6_stress
 from numpy.typing import NDArray
 
+from cace_qeq.checkpoint import device_of
 from cace_qeq.committee import Committee, load_potential, predict_committee
 from cace_qeq.compilation import compile_networks
-from cace_qeq.electrostatics import Solver
+from cace_qeq.electrostatics import ConvergenceError, Solver
 from cace_qeq.model import CACEQEq
 from cace_qeq.prediction import Prediction, predict
 from cace_qeq.structures import (
@@ -62,8 +63,9 @@ class CACEQEqCalculator(Calculator):
     also the standard deviations over its members, "energy_spread" (eV), "forces_spread" (eV/Å, each component),
     "stress_spread", "charges_spread" and "dipole_spread", in the shape and unit of what they belong to.
 
-    Raises ValueError for an element that the model does not know, a total charge that is missing, not a
-    number or given twice differently, conditions that contradict, and positions that are not finite or coincide.
+    Raises ValueError for an element that the model does not know, a total charge that is missing, not a number or given
+    twice differently, conditions that contradict, positions that are not finite or coincide, and a device that is not
+    there.
     """
 
     def __init__(
@@ -77,8 +79,8 @@ class CACEQEqCalculator(Calculator):
     ):
         super().__init__()
         potential = load_potential(model) if isinstance(model, str | Path) else model
-        self.model = frozen_copy(potential, device, dtype)
-        self.device = torch.device(device)
+        self.device = device_of(device)
+        self.model = frozen_copy(potential, self.device, dtype)
         self.model.solver = solver or self.model.solver
         if compiled:
             compile_networks(self.model)
@@ -119,6 +121,7 @@ class CACEQEqCalculator(Calculator):
             "numbers": np.array_equal(before.numbers, atoms.numbers),
             "cell": np.array_equal(before.cell.array, atoms.cell.array),
             "pbc": np.array_equal(before.pbc, atoms.pbc),
+            "masses": np.array_equal(before.get_masses(), atoms.get_masses()),
             "total_charge": written_charges(before) == written_charges(atoms),
             "conditions": self.conditions == written_conditions(atoms),
         }
@@ -146,7 +149,7 @@ class CACEQEqCalculator(Calculator):
         try:
             results = answer(self.model, batch.to(self.device), atoms)
             refuse_infinite(atoms, results)
-        except ValueError:
+        except (ValueError, ConvergenceError):
             to_batch(atoms, self.model.frozen_geometry, total_charge)  # tells which atoms have met in a kept list
             raise
         self.last_charges = torch.from_numpy(results["charges"].copy())

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -37,7 +38,8 @@ class Conditions:
     @property
     def empty(self) -> bool:
         others = (self.fragments, self.electrodes, self.external_positions, self.external_charges)
-        return not any(len(other) for other in others) and not isinstance(self.field, Tensor) and not any(self.field)
+        in_field = isinstance(self.field, Tensor) or bool(np.any(np.asarray(self.field) != 0))
+        return not in_field and not any(len(other) for other in others)
 
 
 @dataclass(frozen=True)

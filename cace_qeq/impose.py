@@ -69,6 +69,7 @@ def labelled(groups: Sequence[Group], n_atoms: int, name: str) -> tuple[Tensor, 
         members = torch.as_tensor(atoms)
         if members.dim() != 1 or not len(members) or members.is_floating_point() or members.dtype == torch.bool:
             raise ValueError(f"{name} {index} has the atoms {atoms}, expected a list of one index or more")
+        members = members.to(torch.int64)
         if members.min() < 0 or members.max() >= n_atoms:
             raise ValueError(f"{name} {index} has the atoms {members.tolist()}, expected 0 to {n_atoms - 1}")
         taken = members[label[members] >= 0]
@@ -81,7 +82,10 @@ def labelled(groups: Sequence[Group], n_atoms: int, name: str) -> tuple[Tensor, 
 
 
 def numbers(value: Any, name: str, dimensions: int) -> Tensor:
-    tensor = torch.as_tensor(value, dtype=torch.float64, device="cpu")
+    try:
+        tensor = torch.as_tensor(value, dtype=torch.float64, device="cpu")
+    except (TypeError, ValueError, RuntimeError):
+        raise ValueError(f"{name} is {value!r}, expected finite numbers with {dimensions} axes") from None
     if tensor.dim() != dimensions or not torch.isfinite(tensor).all():
         raise ValueError(f"{name} is {value}, expected finite numbers with {dimensions} axes")
     return tensor

@@ -257,6 +257,20 @@ def test_impossible_positions(warm, places, message):
         atoms.get_forces()
 
 
+def test_masses_alone_are_a_new_calculation():
+    """The dipole of a charged molecule is about its centre of mass."""
+    atoms = charged_ethanol()
+    atoms.info["charge"] = 1
+    before = atoms.get_dipole_moment()
+    atoms.set_masses([200.0, *[1.0] * (len(atoms) - 1)])
+    assert np.abs(atoms.get_dipole_moment() - before).max() > 0.1
+
+
+def test_a_device_that_is_not_there():
+    with pytest.raises(ValueError, match="device 'gpu' cannot be used"):
+        CACEQEqCalculator(untrained_model(zoo.ethanol()), device="gpu")
+
+
 def test_a_cell_without_volume():
     atoms = salt()
     atoms.set_cell([0, 0, 0])

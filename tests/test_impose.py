@@ -1,6 +1,7 @@
 import math
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
@@ -39,6 +40,12 @@ def test_atoms_that_bonds_connect_with_an_electrode_need_no_fragment():
         impose(conditions, boundary(total_charge=math.nan))
 
 
+@pytest.mark.parametrize("kind", ["uint8", "int16", "uint16"])
+def test_indices_of_any_kind_are_indices(kind):
+    imposed = impose(Conditions(fragments=[(np.array([0, 2], dtype=kind), 0.5)]), OPEN)
+    assert imposed.fragment.tolist() == [0, -1, 0, -1]
+
+
 def test_no_conditions_impose_nothing():
     found, expected = impose(Conditions(), PERIODIC), nothing_imposed(4)
     assert found.fragment.tolist() == expected.fragment.tolist()
@@ -73,6 +80,9 @@ def test_point_charges_need_no_widths():
         ({"field": [0.0, 0.0, 0.2]}, PERIODIC, "component along a periodic direction"),
         ({"field": [0.0, 0.0, 0.2]}, boundary((True, True, False), 1.0), "field on a slab of total charge 1 e"),
         ({"field": [0.1, 0.2]}, OPEN, "field has shape"),
+        ({"field": "up"}, OPEN, "field is 'up', expected finite numbers"),
+        ({"field": 0.5}, OPEN, "field is 0.5, expected finite numbers"),
+        ({"fragments": [([0], "one")]}, OPEN, "number of fragment 0 is 'one', expected finite numbers"),
         ({"field": [0.1, 0.2, math.inf]}, OPEN, "field is .*expected finite"),
         ({"external_positions": [[6, -6, 2]], "external_charges": [1.0]}, SLAB, "from an atom"),
         ({"external_positions": [[0, 0, 2]], "external_charges": [1.0]}, OPEN, "from an atom"),

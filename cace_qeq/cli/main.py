@@ -19,6 +19,7 @@ from cace_qeq.cli.quickstart import quickstart
 from cace_qeq.cli.relax import relax
 from cace_qeq.cli.spectrum import spectrum
 from cace_qeq.cli.train import train
+from cace_qeq.electrostatics import ConvergenceError
 from cace_qeq.strict import readable
 
 app = typer.Typer(
@@ -48,7 +49,7 @@ def main(arguments: Sequence[str] | None = None, defaults: dict[str, Any] | None
     """
     try:
         app(arguments, default_map=defaults)
-    except (ValueError, OSError, FloatingPointError) as error:
+    except (ValueError, OSError, FloatingPointError, ConvergenceError) as error:
         reason = readable(error, "options") if isinstance(error, ValidationError) else str(error)
         message = Text(f"error: {reason}", style="red")  # as Text, since paths and lists may look like markup
         Console(stderr=True).print(message, soft_wrap=True)

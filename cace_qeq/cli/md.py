@@ -141,8 +141,10 @@ def heading(atoms: Atoms, settings: DynamicsSettings) -> str:
     """What is about to run."""
     bath = "" if settings.ensemble == "nve" else f" at {settings.temperature:g} K"
     bath += f" and {settings.pressure:g} bar" if settings.ensemble == "npt" else ""
+    charge = atoms.calc.total_charge(atoms)
+    total = "charge from electrodes" if math.isnan(charge) else f"total charge {charge:+g} e"
     return (
-        f"{atoms.symbols} ({len(atoms)} atoms, total charge {atoms.calc.total_charge(atoms):+g} e), "
+        f"{atoms.symbols} ({len(atoms)} atoms, {total}), "
         f"{settings.ensemble.upper()}{bath}, {settings.n_steps} steps of {settings.timestep:g} fs"
     )
 

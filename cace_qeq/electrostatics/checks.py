@@ -12,7 +12,10 @@ Numbers = Tensor | NDArray[np.floating] | Sequence[float] | Sequence[Sequence[fl
 
 def checked(value: object, name: str, shape: tuple[int | None, ...]) -> Tensor:
     """The value as float64 tensor of the expected shape, None for any length."""
-    tensor = torch.as_tensor(value, dtype=torch.float64)
+    try:
+        tensor = torch.as_tensor(value, dtype=torch.float64)
+    except (TypeError, ValueError, RuntimeError):
+        raise ValueError(f"{name} is {value!r}, expected finite numbers") from None
     matches = tensor.dim() == len(shape) and all(
         length in (None, found) for length, found in zip(shape, tensor.shape, strict=True)
     )

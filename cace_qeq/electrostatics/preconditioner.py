@@ -15,6 +15,7 @@ from cace_qeq.units import COULOMB
 
 ORDER = 3
 SPACING = 2.0  # Å; iterations to 1e-6 eV/e of 192, 1 536 and 5 184 atoms of water: 9, 11, 12; at 1.7 Å 9, 10, 14
+FEW_POINTS, POINTS_PER_ATOM = 50_000, 30  # at most; a liquid has one per atom, a slab with vacuum five
 LOCAL = 6.0  # by which neighbours soften a wave of charge; 4 to 12 do equally well
 
 
@@ -47,7 +48,7 @@ def long_waves(positions: Tensor, cell: Tensor, stiffness: Tensor) -> LongWaves:
     stiffness  (atom,)    eV/e², D, the diagonal of K
     """
     inverse, softness = torch.linalg.inv(cell), 1 / stiffness
-    shape = coarse_shape(cell)
+    shape = coarse_shape(cell, len(positions))
     weights, points = shares(positions, inverse, shape, ORDER)
     blocks = outer(weights)
     density = blocks.new_zeros(math.prod(shape))
@@ -60,9 +61,14 @@ def long_waves(positions: Tensor, cell: Tensor, stiffness: Tensor) -> LongWaves:
     return LongWaves(softness, MeshProduct(scaled, strength / (1 + strength) / len(density), points, shape))
 
 
-def coarse_shape(cell: Tensor) -> Shape:
-    first, second, third = (max(2 * ORDER, 2 * math.ceil(x / SPACING / 2)) for x in cell.norm(dim=1).tolist())
-    return first, second, third
+def coarse_shape(cell: Tensor, n_atoms: int) -> Shape:
+    """Coarser still where a few atoms are far apart: points in empty space cost as much as others."""
+    lengths, spacing, most = cell.norm(dim=1).tolist(), SPACING, max(FEW_POINTS, POINTS_PER_ATOM * n_atoms)
+    while True:
+        first, second, third = (max(2 * ORDER, 2 * math.ceil(x / spacing / 2)) for x in lengths)
+        if first * second * third <= most:
+            return first, second, third
+        spacing *= 1.25
 
 
 def surrounding_cell(positions: Tensor) -> Tensor:

@@ -41,9 +41,14 @@ def open_directions(geometry: ChargeGeometry) -> Tensor:
 
 def dipoles(geometry: ChargeGeometry, charges: Tensor) -> Tensor:
     """(structure, 3)  e Å, Σ q r along open directions; of a charged structure about the origin"""
-    moments = charges.new_zeros(geometry.n_structures, 3)
-    moments = moments.index_add(0, geometry.structure, charges.unsqueeze(1) * geometry.positions)
-    return (open_directions(geometry) @ moments.unsqueeze(2)).squeeze(2)
+    return moments(geometry, charges, open_directions(geometry))
+
+
+def moments(geometry: ChargeGeometry, charges: Tensor, projector: Tensor) -> Tensor:
+    """(structure, 3)  e Å, Σ q r"""
+    sums = charges.new_zeros(geometry.n_structures, 3)
+    sums = sums.index_add(0, geometry.structure, charges.unsqueeze(1) * geometry.positions)
+    return (projector @ sums.unsqueeze(2)).squeeze(2)
 
 
 def polarizability(driven: Driven) -> Tensor:
@@ -78,9 +83,8 @@ def born_charges(driven: Driven, positions: Tensor) -> Tensor:
 
     positions  (atom, 3)  Å, from which everything above follows
     """
-    moments = dipoles(driven.geometry, driven.equilibrium.charges)
-    columns = [
-        torch.autograd.grad(column.nan_to_num().sum(), positions, retain_graph=True)[0] for column in moments.unbind(1)
-    ]
-    known = torch.where(moments.isnan(), torch.nan, 1.0)[driven.geometry.structure]
-    return torch.stack(columns, dim=2) * known.unsqueeze(1)
+    projector = open_directions(driven.geometry)
+    known = moments(driven.geometry, driven.equilibrium.charges, projector.nan_to_num())
+    columns = [torch.autograd.grad(column.sum(), positions, retain_graph=True)[0] for column in known.unbind(1)]
+    missing = torch.where(projector.isnan().any(dim=1), torch.nan, 1.0)[driven.geometry.structure]
+    return torch.stack(columns, dim=2) * missing.unsqueeze(1)

@@ -26,6 +26,7 @@ def spline_weights(fraction: Tensor, order: int) -> Tensor:
 
 
 @lru_cache
+@torch.inference_mode(False)  # what is kept must serve gradients later
 def wave_response(n_points: int, order: int) -> Tensor:
     """1 / Σ_l sinc²ᵖ(π(m/n + l)): what splines take from the wave m of a mesh, given back.   (solvers, eq. S2)
 
@@ -50,6 +51,7 @@ def _spline(order: int, place: Fraction) -> Fraction:
 
 
 @lru_cache
+@torch.inference_mode(False)
 def _coefficients(order: int) -> Tensor:
     """[power][j] of M_p(t + j) as a polynomial in t - 1/2, where it is best conditioned."""
     half, degree = Fraction(1, 2), order - 1

@@ -12,6 +12,7 @@ from cace_qeq.simulation.record import DynamicsSummary, Sample, read_log, row, s
 from cace_qeq.simulation.settings import DynamicsSettings
 from cace_qeq.simulation.trajectory import append, cut, frame_text, tail
 from cace_qeq.simulation.velocities import draw_velocities, free_motions
+from cace_qeq.structures import written_conditions
 from cace_qeq.structures.convert.lookup import ALIASES
 
 HIGHEST_TEMPERATURE = 1e6  # K, beyond which nothing is left that could go on
@@ -75,8 +76,8 @@ def resume_dynamics(
 
     atoms  the structure that the run began with, its calculator attached; moved in place
 
-    Raises FileNotFoundError without a trajectory, and ValueError for one of another structure, total
-    charge or time step.
+    Raises FileNotFoundError without a trajectory, and ValueError for one of another structure, total charge, conditions
+    on charges, ensemble or time step.
     """
     trajectory = checked(Path(trajectory))
     for path in (trajectory, log_of(trajectory)):
@@ -123,6 +124,7 @@ class Run:
             self.dynamics.step()  # type: ignore[attr-defined]
             if current % self.settings.interval == 0 or current == self.settings.n_steps:
                 self.record(current)
+            if current % self.settings.interval == 0:
                 reseed(self.noise, self.settings.seed, current)
             self.reporter.stepped(current)
         return summarize(self.samples, len(self.atoms), self.settings.ensemble)
@@ -137,7 +139,13 @@ class Run:
                 "shorter time step, a relaxed structure or a model that knows such structures. "
                 f"{self.trajectory} ends before."
             )
-        info: dict[str, Any] = {"step": step, "time_fs": time, "free_motions": self.free_motions}
+        info: dict[str, Any] = {
+            "step": step,
+            "time_fs": time,
+            "interval": self.settings.interval,
+            "free_motions": self.free_motions,
+            "ensemble": ensemble_of(self.settings),
+        }
         barostat = barostat_state(self.dynamics)
         if barostat is not None:
             info["barostat"] = barostat
@@ -158,8 +166,23 @@ def checked(trajectory: Path) -> Path:
     return trajectory
 
 
-def stated_charges(atoms: Atoms) -> dict[str, float]:
-    return {key: float(atoms.info[key]) for key in ALIASES["total_charge"] if key in atoms.info}
+def ensemble_of(settings: DynamicsSettings) -> str:
+    """What a run cannot change on the way."""
+    return f"npt_{settings.cell}" if settings.ensemble == "npt" else settings.ensemble
+
+
+def stated_charge(atoms: Atoms) -> float:
+    """e; zero where nothing is stated, NaN where electrodes decide"""
+    silent = np.nan if "electrode" in atoms.arrays else 0.0
+    return next((float(atoms.info[key]) for key in ALIASES["total_charge"] if key in atoms.info), silent)
+
+
+def same_conditions(one: Atoms, other: Atoms) -> bool:
+    """Files forget the shape of a single row."""
+    first, second = written_conditions(one), written_conditions(other)
+    return first.keys() == second.keys() and all(
+        np.array_equal(np.ravel(first[key]), np.ravel(second[key])) for key in first
+    )
 
 
 def refuse_another_run(atoms: Atoms, frame: Atoms, settings: DynamicsSettings, trajectory: Path) -> None:
@@ -171,9 +194,20 @@ def refuse_another_run(atoms: Atoms, frame: Atoms, settings: DynamicsSettings, t
         )
     if not {"step", "time_fs", "free_motions"} <= frame.info.keys() or not frame.has("momenta"):
         raise ValueError(f"{trajectory} was not written by this program and lacks what a run resumes from.")
-    then, now = stated_charges(frame), stated_charges(atoms)
-    if then != now:
-        raise ValueError(f"{trajectory} was run with {then or 'no charge'}, not {now}; give the same.")
+    then, now = stated_charge(frame), stated_charge(atoms)
+    if not np.array_equal(then, now, equal_nan=True):
+        raise ValueError(f"{trajectory} was run with a total charge of {then:g} e, not {now:g} e; give the same.")
+    if not same_conditions(frame, atoms):
+        raise ValueError(
+            f"{trajectory} was run under {written_conditions(frame) or 'no conditions on charges'}, not "
+            f"{written_conditions(atoms) or 'none'}; give the same."
+        )
+    before = frame.info.get("ensemble", ensemble_of(settings))
+    if before != ensemble_of(settings):
+        raise ValueError(
+            f"{trajectory} was run as {before}, not {ensemble_of(settings)}; give the same, or start a new run from "
+            "its last frame."
+        )
     if abs(frame.info["time_fs"] - frame.info["step"] * settings.timestep) > 1e-6:
         raise ValueError(
             f"{trajectory} was run with a time step of {frame.info['time_fs'] / frame.info['step']:g} fs, "

@@ -85,7 +85,7 @@ def sample(atoms: Atoms, step: int, time: float, free_motions: int) -> Sample:
         total_energy=potential + kinetic,
         temperature=2 * kinetic / (free_motions * units.kB),
         volume=float(atoms.get_volume()) if atoms.pbc.all() else np.nan,
-        pressure=pressure(atoms) if "stress" in results else np.nan,
+        pressure=pressure(atoms) if atoms.pbc.all() and "stress" in results else np.nan,
         dipole=float(np.linalg.norm(results.get("dipole", np.nan))),
         lowest_charge=float(np.min(charges)),
         highest_charge=float(np.max(charges)),

@@ -5,6 +5,7 @@ ASE's own writer keeps eight decimals, which is too few to continue a trajectory
 
 import io
 import os
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,6 +54,8 @@ def columns_of(atoms: Atoms) -> Iterable[tuple[str, NDArray[np.float64], str]]:
     """Name, (atom, column) values and number format of each per-atom quantity; labels of conditions included."""
     yield from ((key, atoms.arrays[key].reshape(-1, 1), WHOLE) for key in CONDITION_KEYS if key in atoms.arrays)
     yield "pos", atoms.positions, EXACT
+    if atoms.has("masses"):
+        yield "masses", atoms.arrays["masses"].reshape(-1, 1), EXACT
     if atoms.has("momenta"):
         yield "momenta", atoms.get_momenta(), EXACT
     for name in ("forces", "charges"):
@@ -86,14 +89,15 @@ def append(path: Path, text: str) -> None:
 
 
 def tail(path: Path) -> Tail:
-    """Where a trajectory can go on.
+    """Where a trajectory can go on: the last frame but for one between two intervals, at the end of a shorter run.
 
     Raises ValueError without a complete frame.
     """
     last, end = b"", 0
     with path.open("rb") as file:
         while frame := complete_frame(file):
-            last, end = frame, file.tell()
+            if not last or not between_intervals(frame):
+                last, end = frame, file.tell()
     if not last:
         raise ValueError(f"{path} holds no complete frame to resume from; delete it and start again.")
     return Tail(next(iread(io.StringIO(last.decode()), format="extxyz")), end)
@@ -107,6 +111,13 @@ def complete_frame(file: io.BufferedIOBase) -> bytes:
     frame = b"".join([header, *(file.readline() for _ in range(int(header) + 1))])
     whole = frame.endswith(b"\n") and frame.count(b"\n") == int(header) + 2
     return frame if whole else b""
+
+
+def between_intervals(frame: bytes) -> bool:
+    """Whether the step is no multiple of the interval, if the frame states both."""
+    found = [re.search(rb"\b" + name + rb"=(\d+)", frame) for name in (b"step", b"interval")]
+    step, interval = (int(match[1]) if match else 0 for match in found)
+    return interval > 0 and step % interval > 0
 
 
 def cut(path: Path, end: int) -> None:

@@ -4,6 +4,9 @@ import numpy as np
 from ase import Atoms, units
 from numpy.typing import NDArray
 
+Floats = NDArray[np.float64]
+
+STILL = 1e-2  # beside the largest momentum of an atom: where that much is thermal, atoms are too many to matter
 LINEAR = 1e-8  # a principal moment of inertia this small beside the largest belongs to a line
 
 
@@ -22,19 +25,25 @@ def draw_velocities(atoms: Atoms, temperature: float, seed: int) -> None:
     atoms.set_momenta(momenta)
 
 
-def rigid_momenta(atoms: Atoms, momenta: NDArray[np.float64]) -> NDArray[np.float64]:
+def rigid_momenta(atoms: Atoms, momenta: Floats) -> Floats:
     """The part of momenta that moves the structure as a whole, and turns it unless it is periodic."""
+    return drift(atoms, momenta) if atoms.pbc.any() else drift(atoms, momenta) + turning(atoms, momenta)
+
+
+def drift(atoms: Atoms, momenta: Floats) -> Floats:
     masses = atoms.get_masses()[:, None]
-    rigid = masses * momenta.sum(axis=0) / masses.sum()
-    if not atoms.pbc.any():
-        arms = atoms.positions - atoms.get_center_of_mass()
-        angular_momentum = np.cross(arms, momenta).sum(axis=0)
-        rotation = np.linalg.pinv(inertia(atoms), rcond=LINEAR, hermitian=True) @ angular_momentum
-        rigid = rigid + masses * np.cross(rotation, arms)
-    return rigid
+    return np.asarray(masses * momenta.sum(axis=0) / masses.sum())
 
 
-def inertia(atoms: Atoms) -> NDArray[np.float64]:
+def turning(atoms: Atoms, momenta: Floats) -> Floats:
+    """About the centre of mass, of a molecule."""
+    arms = atoms.positions - atoms.get_center_of_mass()
+    angular_momentum = np.cross(arms, momenta).sum(axis=0)
+    rotation = np.linalg.pinv(inertia(atoms), rcond=LINEAR, hermitian=True) @ angular_momentum
+    return np.asarray(atoms.get_masses()[:, None] * np.cross(rotation, arms))
+
+
+def inertia(atoms: Atoms) -> Floats:
     """(3, 3)  u Å², about the centre of mass"""
     arms = atoms.positions - atoms.get_center_of_mass()
     weighted = atoms.get_masses()[:, None] * arms
@@ -44,11 +53,15 @@ def inertia(atoms: Atoms) -> NDArray[np.float64]:
 def free_motions(atoms: Atoms, ensemble: str) -> int:
     """Degrees of freedom that share the kinetic energy, at least one.
 
-    A bath moves all of them; without one, drift and a molecule's rotation stay zero.
+    A bath moves all of them; without one, drift and a molecule's rotation stay what they are: momenta that come from
+    a bath have both, drawn ones neither.
     """
     free = int(atoms.get_number_of_degrees_of_freedom())
     if ensemble == "nve" and not atoms.constraints:
-        free -= 3
-        if not atoms.pbc.any():
+        momenta = atoms.get_momenta()
+        small = STILL * np.abs(momenta).max()
+        if np.abs(drift(atoms, momenta)).max() <= small:
+            free -= 3
+        if not atoms.pbc.any() and np.abs(turning(atoms, momenta)).max() <= small:
             free -= int(np.linalg.matrix_rank(inertia(atoms), tol=None, hermitian=True, rtol=LINEAR))
     return max(free, 1)

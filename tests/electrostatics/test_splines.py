@@ -50,3 +50,10 @@ def test_response_is_the_sum_over_aliases(order, n_points):
     if n_points % 2 == 0:
         expected[n_points // 2] = 0.0
     assert torch.allclose(wave_response(n_points, order), expected, rtol=1e-10, atol=0)
+
+
+def test_what_is_kept_serves_gradients_later():
+    wave_response.cache_clear()
+    with torch.inference_mode():
+        wave_response(12, 4)
+    assert not wave_response(12, 4).is_inference()

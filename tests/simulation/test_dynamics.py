@@ -166,6 +166,42 @@ def test_a_longer_run_of_the_same_trajectory(tmp_path):
     assert (tmp_path / "md.extxyz").read_bytes().startswith(finished)
 
 
+def test_a_run_may_end_between_two_intervals(tmp_path):
+    """Its last frame is an extra one, that a longer run does not go on from: the bath's noise begins at intervals."""
+    for name, lengths in (("whole", [8]), ("halves", [6, 8])):
+        for n_steps in lengths:
+            go_on = run_dynamics if n_steps == lengths[0] else resume_dynamics
+            go_on(
+                salt(cluster()),
+                DynamicsSettings(n_steps=n_steps, ensemble="nvt", interval=4),
+                tmp_path / f"{name}.extxyz",
+            )
+    for ending in ("extxyz", "csv"):
+        assert (tmp_path / f"halves.{ending}").read_bytes() == (tmp_path / f"whole.{ending}").read_bytes()
+    resume_dynamics(
+        salt(cluster()), DynamicsSettings(n_steps=12, ensemble="nvt", interval=3), tmp_path / "whole.extxyz"
+    )
+    assert [atoms.info["step"] for atoms in read_frames(tmp_path / "whole.extxyz")] == [0, 4, 8, 9, 12]
+
+
+def test_a_run_that_goes_on_from_a_bath_keeps_its_temperature(tmp_path):
+    """Without one, drift and rotation that the bath has left stay, and have their share."""
+    atoms = salt(cluster())
+    atoms.set_momenta(np.random.default_rng(0).standard_normal((len(atoms), 3)))
+    thermal = atoms.get_temperature()
+    run_dynamics(atoms, DynamicsSettings(n_steps=0), tmp_path / "md.extxyz")
+    (first,) = read_log(tmp_path / "md.csv", 0)
+    assert first.temperature == pytest.approx(thermal, rel=1e-9)
+
+
+def test_slabs_have_no_pressure(tmp_path):
+    """It would be that of the vacuum that their cell holds."""
+    atoms = crystal()
+    atoms.pbc = (True, True, False)
+    summary = run_dynamics(salt(atoms), DynamicsSettings(n_steps=0), tmp_path / "md.extxyz")
+    assert np.isnan(summary.pressure)
+
+
 def test_velocities_come_from_the_structure_or_the_seed(tmp_path):
     moving, resting, other = salt(cluster()), salt(cluster()), salt(cluster())
     moving.set_momenta(np.eye(8, 3))
@@ -233,6 +269,31 @@ def test_another_structure_cannot_resume(change, tmp_path):
     with pytest.raises(ValueError, match="md.extxyz"):
         resume_dynamics(atoms, DynamicsSettings(n_steps=20), tmp_path / "md.extxyz")
     assert (tmp_path / "md.extxyz").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("begun", "resumed"),
+    [("nve", "nvt"), ("npt", "npt, flexible"), ("npt, flexible", "nve")],
+)
+def test_another_ensemble_cannot_resume(begun, resumed, tmp_path):
+    run_dynamics(salt(crystal()), DynamicsSettings(n_steps=2, **ENSEMBLES[begun]), tmp_path / "md.extxyz")
+    with pytest.raises(ValueError, match=r"was run as \w+, not \w+; give the same, or start a new run"):
+        resume_dynamics(salt(crystal()), DynamicsSettings(n_steps=4, **ENSEMBLES[resumed]), tmp_path / "md.extxyz")
+
+
+def test_other_conditions_cannot_resume(tmp_path):
+    in_field = {"electric_field": [0.0, 0.0, 0.1]}
+    run_dynamics(salt(cluster(), **in_field), DynamicsSettings(n_steps=2), tmp_path / "md.extxyz")
+    with pytest.raises(ValueError, match=r"was run under {'electric_field'.*not none; give the same"):
+        resume_dynamics(salt(cluster()), DynamicsSettings(n_steps=4), tmp_path / "md.extxyz")
+    assert (
+        resume_dynamics(salt(cluster(), **in_field), DynamicsSettings(n_steps=4), tmp_path / "md.extxyz").n_steps == 4
+    )
+
+
+def test_a_total_charge_of_zero_need_not_be_written(tmp_path):
+    run_dynamics(salt(cluster(), charge=0), DynamicsSettings(n_steps=2), tmp_path / "md.extxyz")
+    assert resume_dynamics(salt(cluster()), DynamicsSettings(n_steps=4), tmp_path / "md.extxyz").n_steps == 4
 
 
 def test_another_time_step_cannot_resume(tmp_path):

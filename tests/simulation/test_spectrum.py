@@ -125,6 +125,9 @@ def test_trajectories_without_a_spectrum_are_explained():
     assert dipole_series(frames()).interval == 2.0
     with pytest.raises(ValueError, match="3 frames, expected 16 or more"):
         dipole_series(frames(3))
+    shorter = frames()
+    shorter[-1].info["time_fs"] -= 0.5  # at the end of a run
+    assert len(dipole_series(shorter).dipoles) == len(shorter) - 1
     uneven = frames()
     uneven[7].info["time_fs"] += 0.5
     with pytest.raises(ValueError, match="expected equal intervals"):

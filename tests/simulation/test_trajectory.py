@@ -81,3 +81,11 @@ def test_no_frame_no_tail(tmp_path):
     (tmp_path / "md.extxyz").write_text(frame_text(moving(), {})[:-10])
     with pytest.raises(ValueError, match="no complete frame"):
         tail(tmp_path / "md.extxyz")
+
+
+def test_masses_of_other_isotopes_are_kept():
+    atoms = moving()
+    assert "masses" not in frame_text(atoms, {})
+    atoms.set_masses([18.0, 35.0, 37.0])
+    again = read(io.StringIO(frame_text(atoms, {})), format="extxyz")
+    assert again.get_masses().tolist() == [18.0, 35.0, 37.0]

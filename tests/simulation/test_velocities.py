@@ -6,7 +6,7 @@ from ase import Atoms, units
 from ase.build import bulk, molecule
 from ase.constraints import FixAtoms
 
-from cace_qeq.simulation.velocities import draw_velocities, free_motions
+from cace_qeq.simulation.velocities import draw_velocities, free_motions, rigid_momenta
 
 N_DRAWS = 400
 
@@ -78,3 +78,14 @@ def test_constrained_atoms_rest():
     draw_velocities(atoms, 300.0, seed=1)
     assert not atoms.get_momenta()[[0, 2]].any()
     assert free_motions(atoms, "nve") == free_motions(atoms, "nvt") == 6
+
+
+def test_drift_and_rotation_that_a_bath_has_left_are_counted():
+    atoms = molecule("H2O")
+    noise = np.random.default_rng(1).standard_normal((3, 3))
+    atoms.set_momenta(noise)
+    assert free_motions(atoms, "nve") == 9
+    atoms.set_momenta(noise - noise.mean(axis=0) * 3 * atoms.get_masses()[:, None] / atoms.get_masses().sum())
+    assert free_motions(atoms, "nve") == 6  # it still turns
+    atoms.set_momenta(noise - rigid_momenta(atoms, noise))
+    assert free_motions(atoms, "nve") == 3

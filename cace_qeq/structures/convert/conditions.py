@@ -30,7 +30,7 @@ def conditions_of(atoms: Atoms) -> Conditions:
     around = {key: np.atleast_1d(atoms.info.get(key, ())) for key in EXTERNAL}
     if around["external_positions"].shape == (3,):  # as files hold one row
         around["external_positions"] = around["external_positions"][None]
-    return Conditions(fragments, electrodes, atoms.info.get("electric_field", (0.0, 0.0, 0.0)), **around)
+    return Conditions(fragments, electrodes, np.atleast_1d(atoms.info.get("electric_field", np.zeros(3))), **around)
 
 
 def groups_of(atoms: Atoms, label: str, number: str) -> list[Group]:
