@@ -5,7 +5,8 @@ into C++. Measured to pay for structures of up to about a hundred atoms on one c
 """
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, cast
 
 import torch
@@ -33,7 +34,7 @@ class CompiledRepresentation(nn.Module):
 
     It has first derivatives by the displacements and no others, and stands for parameters that do not change.
 
-    Raises RuntimeError if the generated code does not say what the representation says.
+    Raises RuntimeError if the generated code does not say what the representation says, ValueError without a compiler.
     """
 
     def __init__(self, representation: CartesianACE | EquivariantACE):
@@ -61,8 +62,9 @@ class CompiledRepresentation(nn.Module):
 
     def generate(self, tables: tuple[Tensor, Tensor], species: Tensor) -> Features:
         example = (tables[0].detach(), tables[1], species)
-        generated = self.graphed(*example) if species.device.type == "cuda" else self.compiled(*example)
-        self.check(generated, *example)
+        with compiler_at_hand():
+            generated = self.graphed(*example) if species.device.type == "cuda" else self.compiled(*example)
+            self.check(generated, *example)  # the first call compiles
         return generated
 
     def compiled(self, *example: Tensor) -> Features:
@@ -90,6 +92,20 @@ class CompiledRepresentation(nn.Module):
                 f"the generated code differs from the network by {times:.2g} times its rounding errors; "
                 "use the model without compiling it, and report this with the versions of torch and the compiler."
             )
+
+
+@contextmanager
+def compiler_at_hand() -> Iterator[None]:
+    """Raise ValueError where torch finds no compiler, or one that fails."""
+    try:
+        yield
+    except RuntimeError as error:
+        if not type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
+            raise
+        reason = str(error).strip().partition("\n")[0]
+        raise ValueError(
+            f"no code could be generated ({reason}); install a C++ compiler such as g++, or do without compiling."
+        ) from error
 
 
 def times_rounding(found: Tensors, own: Tensors, exact: Tensors) -> float:

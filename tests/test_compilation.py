@@ -1,14 +1,19 @@
 """Networks as generated code: the same answers, for as many atoms and neighbours as there are."""
 
+import os
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 import torch
 from ase import Atoms
+from ase.io import write
 
 import zoo
 from cace_qeq.calculator import CACEQEqCalculator
+from cace_qeq.checkpoint import save_model
 from cace_qeq.committee import Committee
 from cace_qeq.compilation import CompiledRepresentation
 from small_models import cluster, crystal, untrained_model
@@ -78,3 +83,24 @@ def test_parameters_and_features_are_those_of_the_network():
     compiled = CompiledRepresentation(model.representation)
     assert compiled.n_features == model.representation.n_features
     assert {id(one) for one in compiled.parameters()} == {id(one) for one in model.representation.parameters()}
+
+
+def test_without_a_compiler_the_message_says_so(tmp_path):
+    """In a process of its own, where nothing has been compiled yet."""
+    save_model(untrained_model(cluster(), energy="none", **TINY), tmp_path / "model.safetensors")
+    write(tmp_path / "start.xyz", cluster())
+    command = [
+        sys.executable,
+        "-m",
+        "cace_qeq",
+        "md",
+        tmp_path / "model.safetensors",
+        tmp_path / "start.xyz",
+        "--compile",
+    ]
+    environment = {**os.environ, "CXX": "/no/such/compiler", "TORCHINDUCTOR_CACHE_DIR": str(tmp_path / "cache")}
+    found = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert found.returncode == 1
+    assert "Traceback" not in found.stderr
+    assert "error: no code could be generated" in found.stderr
+    assert "install a C++ compiler" in found.stderr

@@ -16,7 +16,7 @@ from torch.func import functional_call
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.nn.functional import pad
 
-from cace_qeq.compilation import INDUCTOR, MOST_ROUNDING, rounded_up, times_rounding, with_slots
+from cace_qeq.compilation import INDUCTOR, MOST_ROUNDING, compiler_at_hand, rounded_up, times_rounding, with_slots
 from cace_qeq.config import ModelConfig
 from cace_qeq.model import CACEQEq, without_charges
 from cace_qeq.nn.ace import Environments
@@ -50,8 +50,8 @@ class PairSlopes(nn.Module):
 class RecordedPotential:
     """Predictions of a model without charges, to be differentiated by its parameters.
 
-    Raises ValueError for a model with more than a network, and RuntimeError if what is recorded does not say what the
-    network says.
+    Raises ValueError for a model with more than a network and without a compiler, and RuntimeError if what is recorded
+    does not say what the network says.
     """
 
     def __init__(self, model: CACEQEq):
@@ -100,8 +100,9 @@ class RecordedPotential:
 
     def record(self, tensors: tuple[Tensor, Tensor, Tensor]) -> Recorded:
         make = graphed if tensors[0].device.type == "cuda" else generated
-        recorded = make(PairSlopes(self.model), tensors)
-        self.check(recorded, tensors)
+        with compiler_at_hand():
+            recorded = make(PairSlopes(self.model), tensors)
+            self.check(recorded, tensors)  # the first call compiles
         return recorded
 
     def check(self, recorded: Recorded, tensors: tuple[Tensor, Tensor, Tensor]) -> None:
