@@ -57,7 +57,9 @@ CASES = {
     "acac_L": Case(),
     "bpa3_L": Case(),
     "rmd17_ethanol": Case(),
+    "rmd17_ethanol_L": Case(),
     "rmd17_aspirin": Case(),
+    "rmd17_aspirin_L": Case(),
 }
 
 
