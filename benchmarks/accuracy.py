@@ -24,7 +24,7 @@ from cace_qeq import CACEQEqCalculator, Committee, load_model, predict
 from cace_qeq.simulation import DynamicsSettings, run_dynamics
 from cace_qeq.structures import LabelKeys, collate, read_frames, to_batch, total_charge_of
 from cace_qeq.training import TrainConfig, evaluate_committee, load_config
-from record import write_result
+from record import refuse_unknown, write_result
 from variants.changes import Change, changed, model, seeded, without_charges
 from variants.outcomes import held_out, held_out_batches, trained
 
@@ -68,6 +68,7 @@ def main(
     seeds: Annotated[str, typer.Option(help="Instead of the configured one.")] = "",
 ) -> None:
     """Train, evaluate, and write one result for each name and seed."""
+    refuse_unknown(names, CASES)
     for name in names:
         config = load_config(CONFIGS / f"{name}.yaml")
         runs = {

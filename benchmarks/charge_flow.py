@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import typer
 from ase import Atoms
 from matplotlib.figure import Figure
 from rich.console import Console
@@ -28,6 +29,7 @@ CUTOFF = 8.0  # Å
 
 
 def main() -> None:
+    """Charges of ion pairs and polarizability of chains by untrained models, as one result and a figure."""
     result = {
         "dissociation": {name: {flow: dissociation(name, flow) for flow in FLOWS} for name in PAIRS},
         "chains": {flow: chains(flow) for flow in FLOWS},
@@ -90,4 +92,4 @@ def draw(result: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    typer.run(main)

@@ -1,8 +1,11 @@
-"""Where a checkout keeps its results and finds the downloaded sets."""
+"""What scripts share: where results lie, where downloaded sets are found, and names on the command line."""
 
 import json
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
+
+import typer
 
 from cace_qeq.benchmark import record
 from cace_qeq.training.provenance import commit
@@ -25,3 +28,9 @@ def read_result(name: str) -> dict[str, Any] | None:
         return None
     found: dict[str, Any] = json.loads(path.read_text())
     return found if found["machine"]["commit"] == commit() else None
+
+
+def refuse_unknown(names: list[str], known: Collection[str]) -> None:
+    """raises  typer.BadParameter, before anything has begun"""
+    if unknown := [name for name in names if name not in known]:
+        raise typer.BadParameter(f"there is no {', '.join(unknown)}; choose from {', '.join(known)}.")

@@ -7,7 +7,6 @@ those of the clock. The tasks of a comparison take turns and their medians are c
 machine does falls on all alike. Results are added to benchmarks/results/scaling.json.
 """
 
-import argparse
 import json
 import math
 import os
@@ -18,10 +17,11 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from itertools import compress
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
+import typer
 from ase import Atoms
 from ase.build import molecule
 from torch import Tensor
@@ -35,7 +35,7 @@ from cace_qeq.planning import SumSettings, plan_sums
 from cace_qeq.structures import neighbor_pairs, to_batch
 from cace_qeq.structures.neighbors import each_once
 from cace_qeq.units import COULOMB
-from record import RESULTS, write_result
+from record import RESULTS, refuse_unknown, write_result
 
 WATER = 3.104  # Å, edge of the cube of one molecule
 WIDTHS = {8: 0.66, 1: 0.31}  # Å
@@ -277,13 +277,13 @@ PARTS: dict[str, Callable[[], Any]] = {
 }
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("parts", nargs="+", choices=PARTS)
+def main(parts: Annotated[list[str], typer.Argument(help=f"Any of {', '.join(PARTS)}.")]) -> None:
+    """Measure, and add what is found to one result."""
+    refuse_unknown(parts, PARTS)
     torch.set_num_threads(1)
     keep_freed_memory()  # as `predict` does
     path = RESULTS / "scaling.json"
-    for part in parser.parse_args().parts:
+    for part in parts:
         content = json.loads(path.read_text()) if path.exists() else {}
         found = PARTS[part]()
         print(part, json.dumps(found, indent=1))
@@ -292,4 +292,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    typer.run(main)

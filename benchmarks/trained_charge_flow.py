@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import typer
 from ase import Atoms
 from ase.io import write
 from matplotlib.axes import Axes
@@ -46,6 +47,7 @@ DISTANCES = np.geomspace(0.8, 10.0, 50)
 
 
 def main() -> None:
+    """Label chains and ion pairs, train with either flow of charge, and write one result and a figure."""
     write_frames("chains", chains_in_fields(np.random.default_rng(401)))
     write_frames("pairs", [labelled(pair(name, s)) for name, s in product(PAIRS, STRETCH)])
     result: dict[str, Any] = {"gfn1_chains": reference()}
@@ -159,4 +161,4 @@ def draw_pairs(axes: Axes, result: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    typer.run(main)

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import typer
 from ase import Atoms, units
 from ase.geometry.rdf import get_rdf
 from ase.md.nose_hoover_chain import IsotropicMTKNPT
@@ -46,6 +47,7 @@ GRAMS_PER_CC = 1e24 / units.mol  # of u/Å³
 
 
 def main() -> None:
+    """Train preset S on liquid water, run dynamics of it, and write one result and a figure."""
     config = load_config(CONFIG)
     folder = config.training.output
     result: dict[str, Any] = {"config": "benchmarks/configs/water.yaml", "errors": trained(config)}
@@ -149,4 +151,4 @@ def draw(found: dict[str, dict[str, list[float]]], folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    typer.run(main)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import typer
 from ase import Atoms
 from ase.constraints import FixAtoms
 from ase.optimize import BFGS
@@ -32,6 +33,7 @@ FORCE = 0.02  # eV/Å, largest after relaxation
 
 
 def main() -> None:
+    """Train on gold on magnesium oxide, relax both orientations, and write one result and a figure."""
     config = load_config(CONFIG)
     result = {"training": trained(config), **wetting(config)}
     charges = reference_charges(config)
@@ -120,4 +122,4 @@ def draw(result: dict[str, Any], charges: dict[str, dict[str, float]]) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    typer.run(main)

@@ -14,6 +14,8 @@ PRESETS: dict[str, dict[str, Any]] = {
     "L": {"layers": 2, "channels": 128, "body_order": 4, "message_rank": 2, "message_channels": 64},
     "L4": {"layers": 2, "channels": 128, "body_order": 4, "message_rank": 2, "message_channels": 64, "l_max": 4},
 }
+ON_THE_SPHERE = ("quadrature_degree", "residual", "normalization", "product_passes")
+BY_CONTRACTION = ("couplings", "compression")
 
 
 def preset_settings(name: str) -> dict[str, Any]:
@@ -42,9 +44,9 @@ class ModelConfig(Settings):
     residual              atoms keep their own covariants from round to round
     normalization         "rms": each atom's moments are divided by their size before products, smoothly
     product_passes        2: products of products, of up to ν² densities in each round
-    couplings             "complete": all independent invariants; "paths": CACE's subset
-    compression           "none": invariants keep their polynomial growth; "asinh": they grow like a logarithm beyond
-                          their spread in the training set
+    couplings             with message_rank 0: "complete", all independent invariants, or "paths", CACE's subset
+    compression           with message_rank 0: "none", invariants keep their polynomial growth, or "asinh", they grow like
+                          a logarithm beyond their spread in the training set
     hidden                widths of the readouts' hidden layers
     repulsion             "screened": nuclei repel each other at short distance, with strength and range learned for
                           each pair of elements; for structures more compressed than the training data
@@ -119,9 +121,9 @@ class ModelConfig(Settings):
         if self.message_rank > self.l_max:
             raise ValueError(f"message_rank is {self.message_rank}, but l_max only {self.l_max}; raise l_max")
         if self.message_rank == 0:
-            for name in ("quadrature_degree", "residual", "normalization", "product_passes"):
-                if getattr(self, name) != type(self).model_fields[name].default:
-                    raise ValueError(f"{name} is for equivariant messages; set message_rank to 1, 2 or 3 with it")
+            self._keep_default(ON_THE_SPHERE, "is for equivariant messages; set message_rank to 1, 2 or 3 with it")
+        else:
+            self._keep_default(BY_CONTRACTION, "is for invariant messages; set message_rank to 0 with it")
         if self.energy == "none" and self.closed_shells:
             raise ValueError('energy="none" has no charges that closed_shells could hold; choose another energy')
         if self.energy == "none" and self.charge_flow != "free":
@@ -131,3 +133,8 @@ class ModelConfig(Settings):
                 f'energy="none" has no charges to feed back; set charge_feedback="none" '
                 f"(got {self.charge_feedback!r}) or choose another energy"
             )
+
+    def _keep_default(self, names: tuple[str, ...], reason: str) -> None:
+        for name in names:
+            if getattr(self, name) != type(self).model_fields[name].default:
+                raise ValueError(f"{name} {reason}")

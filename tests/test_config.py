@@ -44,6 +44,7 @@ def test_frozen():
         ({"message_rank": 2, "l_max": 1}, "raise l_max"),
         ({"quadrature_degree": 11}, "set message_rank"),
         ({"residual": True}, "residual is for equivariant messages"),
+        ({"message_rank": 1, "compression": "asinh"}, "compression is for invariant messages"),
         ({"normalization": "rms"}, "set message_rank"),
         ({"energy": "none", "charge_feedback": "readout"}, "no charges to feed back"),
         ({"energy": "none", "closed_shells": True}, "no charges that closed_shells"),

@@ -2,10 +2,11 @@
 
 import numpy as np
 import pytest
+import typer
 from ase import Atoms
 from ase.io import read
 
-from accuracy import lonely_hydrogen, together
+from accuracy import lonely_hydrogen, main, together
 from cace_qeq import CACEQEqCalculator
 from cace_qeq.training.reporting import Silent
 from small_runs import small_config, trimers
@@ -34,3 +35,8 @@ def test_models_of_several_seeds_answer_together(tmp_path, monkeypatch):
     found = together(configs)
     assert found["committee"]["forces_rmse_mev_per_angstrom"] == pytest.approx(1e3 * np.sqrt(np.mean(error**2)))
     assert found["spread"]["spread_forces_rms_mev_per_angstrom"] > 0
+
+
+def test_unknown_names_are_refused_before_anything_is_trained():
+    with pytest.raises(typer.BadParameter, match="there is no acac; choose from ag3"):
+        main(["acac_S", "acac"])
