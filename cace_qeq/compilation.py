@@ -86,12 +86,7 @@ class CompiledRepresentation(nn.Module):
         )
         double = CompiledRepresentation(copy.deepcopy(self.representation).double())
         exact = value_and_gradient(double.plain, displacements.double(), senders, species)
-        times = times_rounding(found, own, exact)
-        if not times < MOST_ROUNDING:
-            raise RuntimeError(
-                f"the generated code differs from the network by {times:.2g} times its rounding errors; "
-                "use the model without compiling it, and report this with the versions of torch and the compiler."
-            )
+        refuse_beyond_rounding(found, own, exact, "use the model without compiling it")
 
 
 @contextmanager
@@ -106,6 +101,16 @@ def compiler_at_hand() -> Iterator[None]:
         raise ValueError(
             f"no code could be generated ({reason}); install a C++ compiler such as g++, or do without compiling."
         ) from error
+
+
+def refuse_beyond_rounding(found: Tensors, own: Tensors, exact: Tensors, advice: str) -> None:
+    """Raise RuntimeError where generated code does not say what the network says; the tensors of `times_rounding`."""
+    times = times_rounding(found, own, exact)
+    if not times < MOST_ROUNDING:
+        raise RuntimeError(
+            f"the generated code differs from the network by {times:.2g} times its rounding errors; {advice}, "
+            "and report this with the versions of torch and the compiler."
+        )
 
 
 def times_rounding(found: Tensors, own: Tensors, exact: Tensors) -> float:

@@ -45,8 +45,8 @@ class ModelConfig(Settings):
     normalization         "rms": each atom's moments are divided by their size before products, smoothly
     product_passes        2: products of products, of up to ν² densities in each round
     couplings             with message_rank 0: "complete", all independent invariants, or "paths", CACE's subset
-    compression           with message_rank 0: "none", invariants keep their polynomial growth, or "asinh", they grow like
-                          a logarithm beyond their spread in the training set
+    compression           with message_rank 0: "none", invariants keep their polynomial growth, or "asinh", they grow
+                          like a logarithm beyond their spread in the training set
     hidden                widths of the readouts' hidden layers
     repulsion             "screened": nuclei repel each other at short distance, with strength and range learned for
                           each pair of elements; for structures more compressed than the training data

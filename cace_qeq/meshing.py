@@ -17,22 +17,27 @@ ORDERS = (4, 5, 6, 7, 8)
 REAL_SPACE_MARGIN = 1e-2  # of the accuracy: pairs that come and go at the cutoff make steps, a mesh does not
 PER_PAIR, PER_SHARE, PER_POINT = 15.0, 3.0, 9.0  # ns in each product: pairs, shares of mesh points, mesh points
 SMALLEST_CUTOFF, LARGEST_CUTOFF = 3.0, 10.0  # Å, between which the fastest is chosen
+SPARSE, CROWDED = 0.01, 0.1  # 1/Å³, atoms of a cell that is mostly vacuum, and in its clusters
 
 
 def plan_mesh(
-    cell: Floats, n_atoms: int, largest_width: float, accuracy: float, largest_cutoff: float = LARGEST_CUTOFF
+    cell: Floats, n_atoms: int, largest_width: float, accuracy: float, largest_cutoff: float | None = None
 ) -> EwaldPlan:
     """The fastest splines, split and mesh for an accuracy; no triplets.
 
     cell           (3, 3)  Å, rows are lattice vectors, any handedness
     largest_width  Å       widest Gaussian σ that the structure may hold; the real-space cutoff covers it
     accuracy               error of the potential of unit charges, in units of that of one at 1 Å
-    largest_cutoff  Å      in real space
+    largest_cutoff  Å      in real space; by default 10, and more in a cell that is mostly vacuum
     """
-    density = n_atoms / abs(float(np.linalg.det(cell)))
+    volume = abs(float(np.linalg.det(cell)))
+    vacuum = n_atoms / volume < SPARSE
+    density = CROWDED if vacuum else n_atoms / volume
     decay = float(np.sqrt(-2 * np.log(REAL_SPACE_MARGIN * accuracy)))
     smallest = max(decay * float(np.sqrt(2) * largest_width), SMALLEST_CUTOFF)
-    cutoffs = np.arange(smallest, max(largest_cutoff, smallest + 0.1), 0.25)
+    cutoffs = np.arange(smallest, max(largest_cutoff or LARGEST_CUTOFF, smallest + 0.1), 0.25)
+    if vacuum and largest_cutoff is None:  # few pairs are there to be added, and a mesh of all the vacuum is large
+        cutoffs = np.append(cutoffs, np.geomspace(LARGEST_CUTOFF, max(LARGEST_CUTOFF, volume ** (1 / 3) / 2)))
     plans = [_plan(cell, density, cutoff / decay, cutoff, order, accuracy) for cutoff in cutoffs for order in ORDERS]
     return min(plans, key=lambda plan: _cost(plan, n_atoms, density))
 
@@ -64,7 +69,7 @@ def _plan(cell: Floats, density: float, split: float, cutoff: float, order: int,
 
 
 def _cost(plan: EwaldPlan, n_atoms: int, density: float) -> float:
-    pairs = n_atoms * density * 2 * np.pi / 3 * plan.cutoff**3
+    pairs = min(n_atoms * density * 2 * np.pi / 3 * plan.cutoff**3, n_atoms**2 / 2)
     return PER_PAIR * pairs + PER_SHARE * n_atoms * plan.mesh[3] ** 3 + PER_POINT * float(np.prod(plan.mesh[:3]))
 
 

@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 
 from cace_qeq.lattice import LARGEST_DENSE, EwaldPlan, Method, plan_ewald
-from cace_qeq.meshing import plan_mesh
+from cace_qeq.meshing import LARGEST_CUTOFF, plan_mesh
 from cace_qeq.slab import MARGIN, closed_cells, plan_slab
 
 Floats = NDArray[np.float64]
@@ -52,7 +52,7 @@ def plan_slab_mesh(cell: Floats, pbc: NDArray[np.bool_], positions: Floats, sett
     width, accuracy, n_atoms = settings.largest_width, settings.mesh_accuracy, len(positions)
     height = plan_slab(cell, pbc, positions, width, accuracy).height
     closed, normal = closed_cell(cell, pbc, height)
-    cutoff = plan_mesh(closed, n_atoms, width, accuracy).cutoff
+    cutoff = plan_mesh(closed, n_atoms, width, accuracy, LARGEST_CUTOFF).cutoff
     height = max(height, float(np.ptp(positions @ normal)) + cutoff + MARGIN)
     closed, _ = closed_cell(cell, pbc, height)
     return replace(plan_mesh(closed, n_atoms, width, accuracy, cutoff + 1e-9), height=height)

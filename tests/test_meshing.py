@@ -52,3 +52,13 @@ def test_handedness_and_order_of_vectors_do_not_matter(name):
 @pytest.mark.parametrize(("at_least", "size"), [(1.0, 2), (10.2, 12), (22.0, 24), (50.5, 54), (97.0, 98)])
 def test_sizes_are_quick_to_transform(at_least, size):
     assert quick_size(at_least) == size
+
+
+def test_a_cluster_in_a_large_cell_does_not_fill_its_vacuum_with_points():
+    plan = plan_mesh(2000.0 * np.eye(3), 216, 0.66, 1e-5)
+    assert plan.cutoff <= 1000.0  # half of the cell: each pair once at most
+    assert np.prod(plan.mesh[:3]) < 1e5
+
+
+def test_a_cutoff_that_is_given_is_kept_in_vacuum_too():
+    assert plan_mesh(500.0 * np.eye(3), 216, 0.66, 1e-5, largest_cutoff=8.0).cutoff <= 8.0

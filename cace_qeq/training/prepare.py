@@ -91,11 +91,11 @@ Watch = Callable[[int], AbstractContextManager[Callable[[], None]]]
 """number of frames -> what is entered while they are prepared, and called after each"""
 
 
-def unwatched(n_frames: int) -> AbstractContextManager[Callable[[], None]]:
+def unseen(n_frames: int) -> AbstractContextManager[Callable[[], None]]:
     return nullcontext(lambda: None)
 
 
-def prepare(config: TrainConfig, watch: Watch = unwatched) -> Prepared:
+def prepare(config: TrainConfig, watch: Watch = unseen) -> Prepared:
     """Read, check and build.
 
     watch  e.g. shows a progress bar, where frames are many

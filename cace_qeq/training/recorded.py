@@ -16,7 +16,7 @@ from torch.func import functional_call
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.nn.functional import pad
 
-from cace_qeq.compilation import INDUCTOR, MOST_ROUNDING, compiler_at_hand, rounded_up, times_rounding, with_slots
+from cace_qeq.compilation import INDUCTOR, compiler_at_hand, refuse_beyond_rounding, rounded_up, with_slots
 from cace_qeq.config import ModelConfig
 from cace_qeq.model import CACEQEq, without_charges
 from cace_qeq.nn.ace import Environments
@@ -113,12 +113,7 @@ class RecordedPotential:
             double = copy.deepcopy(self.network).double()
         in_double = tuple(tensor.double() if tensor.is_floating_point() else tensor for tensor in tensors)
         exact = values_and_gradients(double, in_double, list(double.parameters()))
-        times = times_rounding(found, own, exact)
-        if not times < MOST_ROUNDING:
-            raise RuntimeError(
-                f"what was recorded differs from the network by {times:.2g} times its rounding errors; train with "
-                "training.compile: false, and report this with the versions of torch and the compiler."
-            )
+        refuse_beyond_rounding(found, own, exact, "train with training.compile: false")
 
 
 @contextmanager

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from cace_qeq.electrostatics import solve_charges
+from cace_qeq.electrostatics import Solver, solve_charges
 from charged_structures import crystal, equilibrium_of, molecule
 
 
@@ -43,6 +43,14 @@ def test_arrays_and_lists_are_as_good_as_tensors():
         found = solve_charges(**other)
         assert found.charges.dtype == torch.float64
         assert torch.equal(found.charges, expected)
+
+
+@pytest.mark.parametrize("edge", [40.0, 2000.0])
+def test_a_cluster_in_vacuum_is_as_exact_on_a_mesh(edge):
+    """To the accuracy of the mesh, 1e-5 of unit charges at 1 Å apart, over hardnesses of ten."""
+    cluster = replace(molecule(20, 1.0), cell=edge * torch.eye(3, dtype=torch.float64))
+    mesh, matrix = (solve_charges(**arguments(cluster), solver=Solver(method)).charges for method in ("mesh", "dense"))
+    assert torch.allclose(mesh, matrix, rtol=0, atol=3e-5)
 
 
 @pytest.mark.parametrize("structure", [molecule(3, 1.0), crystal(2, 1.0)], ids=["open", "periodic"])
