@@ -65,20 +65,26 @@ CASES = {
 
 def main(
     names: Annotated[list[str], typer.Argument(help=f"Any of {', '.join(CASES)}.")],
-    seeds: Annotated[str, typer.Option(help="Instead of the configured one.")] = "",
+    seeds: Annotated[str, typer.Option(help="Several, such as 0,1,2, and errors of their mean.")] = "",
 ) -> None:
     """Train, evaluate, and write one result for each name and seed."""
     refuse_unknown(names, CASES)
     for name in names:
         config = load_config(CONFIGS / f"{name}.yaml")
-        runs = {
-            f"{name}_seed{seed}": changed(config, f"seed{seed}", seeded(int(seed))) for seed in seeds.split(",") if seed
-        }
-        for result, settings in (runs or {name: config}).items():
+        numbers = [int(seed) for seed in seeds.split(",")] if seeds else [config.training.seed]
+        runs = dict(run_of(name, config, seed) for seed in numbers)
+        for result, settings in runs.items():
             Console().print(f"{result}: {write_result(f'accuracy_{result}', measured(name, settings))}")
         if len(runs) > 1:
             content = {"config": f"benchmarks/configs/{name}.yaml", "seeds": seeds, **together(list(runs.values()))}
             Console().print(f"{name}, all seeds: {write_result(f'accuracy_{name}_committee', content)}")
+
+
+def run_of(name: str, config: TrainConfig, seed: int) -> tuple[str, TrainConfig]:
+    """A result's name and its configuration; the configured seed's are those of a run without seeds."""
+    if seed == config.training.seed:
+        return name, config
+    return f"{name}_seed{seed}", changed(config, f"seed{seed}", seeded(seed))
 
 
 def together(configs: list[TrainConfig]) -> dict[str, Any]:

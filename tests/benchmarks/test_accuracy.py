@@ -6,7 +6,7 @@ import typer
 from ase import Atoms
 from ase.io import read
 
-from accuracy import lonely_hydrogen, main, together
+from accuracy import lonely_hydrogen, main, run_of, together
 from cace_qeq import CACEQEqCalculator
 from cace_qeq.training.reporting import Silent
 from small_runs import small_config, trimers
@@ -35,6 +35,13 @@ def test_models_of_several_seeds_answer_together(tmp_path, monkeypatch):
     found = together(configs)
     assert found["committee"]["forces_rmse_mev_per_angstrom"] == pytest.approx(1e3 * np.sqrt(np.mean(error**2)))
     assert found["spread"]["spread_forces_rms_mev_per_angstrom"] > 0
+
+
+def test_the_configured_seed_is_the_run_without_seeds(tmp_path):
+    config = small_config(tmp_path, "run", seed=3)
+    assert run_of("ag3", config, 3) == ("ag3", config)
+    name, other = run_of("ag3", config, 4)
+    assert (name, other.training.seed, other.training.output.name) == ("ag3_seed4", 4, "run_seed4")
 
 
 def test_unknown_names_are_refused_before_anything_is_trained():
