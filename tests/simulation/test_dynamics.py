@@ -1,47 +1,13 @@
-"""Molecular dynamics with a model: what is conserved, what is written, and how a run goes on."""
+"""Molecular dynamics with a model: what is conserved and what is written."""
 
 import numpy as np
 import pytest
-from ase import Atoms
 from ase.io import read
 
-from cace_qeq.calculator import CACEQEqCalculator
-from cace_qeq.simulation import DynamicsSettings, Sample, log_of, read_log, resume_dynamics, run_dynamics
+from cace_qeq.simulation import DynamicsSettings, read_log, run_dynamics
 from cace_qeq.structures import read_frames
-from small_models import cluster, crystal, trained_model
-
-ENSEMBLES = {
-    "nve": {"ensemble": "nve"},
-    "nvt": {"ensemble": "nvt"},
-    "npt": {"ensemble": "npt", "pressure": 2000.0},
-    "npt, flexible": {"ensemble": "npt", "cell": "flexible"},
-}
-
-
-def salt(atoms: Atoms, **info) -> Atoms:
-    atoms.info.update(info)
-    atoms.calc = CACEQEqCalculator(trained_model())
-    return atoms
-
-
-class Listener:
-    """Remembers what it is told; stops the run at a step if it is asked to, as a user would."""
-
-    def __init__(self, stop_at: int = -1):
-        self.stop_at = stop_at
-        self.steps: list[int] = []
-        self.samples: list[Sample] = []
-
-    def began(self, step: int) -> None:
-        self.steps.append(step)
-
-    def stepped(self, step: int) -> None:
-        self.steps.append(step)
-        if step == self.stop_at:
-            raise KeyboardInterrupt
-
-    def sampled(self, one: Sample) -> None:
-        self.samples.append(one)
+from listened_runs import ENSEMBLES, Listener, salt
+from small_models import cluster, crystal
 
 
 @pytest.mark.parametrize("make", [crystal, cluster])
@@ -118,72 +84,6 @@ def test_periodic_runs_are_logged(ensemble, tmp_path):
     assert np.isnan(samples[0].dipole)
 
 
-@pytest.mark.parametrize("ensemble", ENSEMBLES.values(), ids=ENSEMBLES)
-@pytest.mark.parametrize("stop_at", [7, 20, 26])
-def test_a_resumed_run_is_the_uninterrupted_one(ensemble, stop_at, tmp_path):
-    """Up to rounding, which chaos has no time to raise: neighbour lists sum in another order."""
-    settings = DynamicsSettings(n_steps=40, timestep=2, interval=10, seed=3, **ensemble)
-    whole, parts, again = salt(crystal()), salt(crystal()), salt(crystal())
-    expected = run_dynamics(whole, settings, tmp_path / "whole.extxyz")
-    with pytest.raises(KeyboardInterrupt):
-        run_dynamics(parts, settings, tmp_path / "parts.extxyz", Listener(stop_at))
-    listener = Listener()
-    summary = resume_dynamics(again, settings, tmp_path / "parts.extxyz", listener)
-    assert listener.steps[0] == stop_at // 10 * 10  # the last frame
-    np.testing.assert_allclose(again.positions, whole.positions, atol=1e-9)
-    np.testing.assert_allclose(again.get_momenta(), whole.get_momenta(), atol=1e-9)
-    np.testing.assert_allclose(again.cell, whole.cell, atol=1e-9)
-    rows = [read_log(tmp_path / f"{name}.csv", 40) for name in ("whole", "parts")]
-    assert [one.step for one in rows[0]] == [one.step for one in rows[1]] == [0, 10, 20, 30, 40]
-    assert [frame.info["step"] for frame in read(tmp_path / "parts.extxyz", ":")] == [0, 10, 20, 30, 40]
-    assert summary.temperature == pytest.approx(expected.temperature, rel=1e-9)
-
-
-@pytest.mark.parametrize("cut", [1, 40, 700, 1500])
-def test_a_crash_while_writing_loses_at_most_a_frame(cut, tmp_path):
-    settings = DynamicsSettings(n_steps=20, interval=5)
-    whole = salt(cluster())
-    run_dynamics(whole, settings, tmp_path / "md.extxyz")
-    text = (tmp_path / "md.extxyz").read_bytes()
-    (tmp_path / "md.extxyz").write_bytes(text[:-cut])
-    log = (tmp_path / "md.csv").read_text()
-    (tmp_path / "md.csv").write_text(log[:-3])
-    again, listener = salt(cluster()), Listener()
-    resume_dynamics(again, settings, tmp_path / "md.extxyz", listener)
-    assert listener.steps[0] >= 10
-    np.testing.assert_allclose(again.positions, whole.positions, atol=1e-9)
-    assert len(read_frames(tmp_path / "md.extxyz")) == 5
-
-
-def test_a_longer_run_of_the_same_trajectory(tmp_path):
-    settings = DynamicsSettings(n_steps=10)
-    run_dynamics(salt(cluster()), settings, tmp_path / "md.extxyz")
-    finished = (tmp_path / "md.extxyz").read_bytes()
-    resume_dynamics(salt(cluster()), settings, tmp_path / "md.extxyz")
-    assert (tmp_path / "md.extxyz").read_bytes() == finished
-    summary = resume_dynamics(salt(cluster()), DynamicsSettings(n_steps=20), tmp_path / "md.extxyz")
-    assert summary.n_steps == 20
-    assert (tmp_path / "md.extxyz").read_bytes().startswith(finished)
-
-
-def test_a_run_may_end_between_two_intervals(tmp_path):
-    """Its last frame is an extra one, that a longer run does not go on from: the bath's noise begins at intervals."""
-    for name, lengths in (("whole", [8]), ("halves", [6, 8])):
-        for n_steps in lengths:
-            go_on = run_dynamics if n_steps == lengths[0] else resume_dynamics
-            go_on(
-                salt(cluster()),
-                DynamicsSettings(n_steps=n_steps, ensemble="nvt", interval=4),
-                tmp_path / f"{name}.extxyz",
-            )
-    for ending in ("extxyz", "csv"):
-        assert (tmp_path / f"halves.{ending}").read_bytes() == (tmp_path / f"whole.{ending}").read_bytes()
-    resume_dynamics(
-        salt(cluster()), DynamicsSettings(n_steps=12, ensemble="nvt", interval=3), tmp_path / "whole.extxyz"
-    )
-    assert [atoms.info["step"] for atoms in read_frames(tmp_path / "whole.extxyz")] == [0, 4, 8, 9, 12]
-
-
 def test_a_run_that_goes_on_from_a_bath_keeps_its_temperature(tmp_path):
     """Without one, drift and rotation that the bath has left stay, and have their share."""
     atoms = salt(cluster())
@@ -246,66 +146,3 @@ def test_atoms_that_fly_apart_stop_the_run(tmp_path):
     atoms.set_momenta(1e4 * np.eye(8, 3))
     with pytest.raises(FloatingPointError, match="fly apart"):
         run_dynamics(atoms, DynamicsSettings(n_steps=5), tmp_path / "md.extxyz")
-
-
-def turned_around(atoms: Atoms) -> None:
-    atoms.numbers = atoms.numbers[::-1]
-
-
-def shrunk(atoms: Atoms) -> None:
-    del atoms[0]
-
-
-def charged(atoms: Atoms) -> None:
-    atoms.info["charge"] = 1
-
-
-@pytest.mark.parametrize("change", [turned_around, shrunk, charged])
-def test_another_structure_cannot_resume(change, tmp_path):
-    run_dynamics(salt(cluster(), charge=0), DynamicsSettings(n_steps=10), tmp_path / "md.extxyz")
-    before = (tmp_path / "md.extxyz").read_bytes()
-    atoms = salt(cluster(), charge=0)
-    change(atoms)
-    with pytest.raises(ValueError, match="md.extxyz"):
-        resume_dynamics(atoms, DynamicsSettings(n_steps=20), tmp_path / "md.extxyz")
-    assert (tmp_path / "md.extxyz").read_bytes() == before
-
-
-@pytest.mark.parametrize(
-    ("begun", "resumed"),
-    [("nve", "nvt"), ("npt", "npt, flexible"), ("npt, flexible", "nve")],
-)
-def test_another_ensemble_cannot_resume(begun, resumed, tmp_path):
-    run_dynamics(salt(crystal()), DynamicsSettings(n_steps=2, **ENSEMBLES[begun]), tmp_path / "md.extxyz")
-    with pytest.raises(ValueError, match=r"was run as \w+, not \w+; give the same, or start a new run"):
-        resume_dynamics(salt(crystal()), DynamicsSettings(n_steps=4, **ENSEMBLES[resumed]), tmp_path / "md.extxyz")
-
-
-def test_other_conditions_cannot_resume(tmp_path):
-    in_field = {"electric_field": [0.0, 0.0, 0.1]}
-    run_dynamics(salt(cluster(), **in_field), DynamicsSettings(n_steps=2), tmp_path / "md.extxyz")
-    with pytest.raises(ValueError, match=r"was run under {'electric_field'.*not none; give the same"):
-        resume_dynamics(salt(cluster()), DynamicsSettings(n_steps=4), tmp_path / "md.extxyz")
-    assert (
-        resume_dynamics(salt(cluster(), **in_field), DynamicsSettings(n_steps=4), tmp_path / "md.extxyz").n_steps == 4
-    )
-
-
-def test_a_total_charge_of_zero_need_not_be_written(tmp_path):
-    run_dynamics(salt(cluster(), charge=0), DynamicsSettings(n_steps=2), tmp_path / "md.extxyz")
-    assert resume_dynamics(salt(cluster()), DynamicsSettings(n_steps=4), tmp_path / "md.extxyz").n_steps == 4
-
-
-def test_another_time_step_cannot_resume(tmp_path):
-    run_dynamics(salt(cluster()), DynamicsSettings(n_steps=10, timestep=1), tmp_path / "md.extxyz")
-    with pytest.raises(ValueError, match="time step of 1 fs, not 0.5 fs"):
-        resume_dynamics(salt(cluster()), DynamicsSettings(n_steps=20), tmp_path / "md.extxyz")
-
-
-def test_there_is_nothing_to_resume(tmp_path):
-    with pytest.raises(FileNotFoundError, match="start a new run"):
-        resume_dynamics(salt(cluster()), DynamicsSettings(n_steps=20), tmp_path / "md.extxyz")
-    (tmp_path / "md.extxyz").write_text("8\nProp")
-    log_of(tmp_path / "md.extxyz").touch()
-    with pytest.raises(ValueError, match="no complete frame"):
-        resume_dynamics(salt(cluster()), DynamicsSettings(n_steps=20), tmp_path / "md.extxyz")
