@@ -13,6 +13,7 @@ from typing import Annotated
 
 import typer
 
+from record import refuse_unknown, script
 from variants.changes import Change, model, same, without_charge_labels, without_charges
 from variants.comparison import compare
 
@@ -44,16 +45,10 @@ Epochs = Annotated[float, typer.Option(help="Epochs of all stages, as a multiple
 
 def main(config: Config, variants: Names = ",".join(VARIANTS), seeds: Seeds = "0", epochs: Epochs = 1.0) -> None:  # noqa: B008
     """Train and compare."""
-    compare("ablations", config, {name: VARIANTS[name] for name in chosen(variants)}, seeds, epochs)
-
-
-def chosen(names: str) -> list[str]:
-    """raises  ValueError for a name that no variant has"""
-    unknown = set(names.split(",")) - set(VARIANTS)
-    if unknown:
-        raise ValueError(f"there is no variant {sorted(unknown)[0]!r}; choose of {', '.join(VARIANTS)}.")
-    return names.split(",")
+    names = variants.split(",")
+    refuse_unknown(names, VARIANTS)
+    compare("ablations", config, {name: VARIANTS[name] for name in names}, seeds, epochs)
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    script(main)

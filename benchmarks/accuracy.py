@@ -24,7 +24,7 @@ from cace_qeq import CACEQEqCalculator, Committee, load_model, predict
 from cace_qeq.simulation import DynamicsSettings, run_dynamics
 from cace_qeq.structures import LabelKeys, collate, read_frames, to_batch, total_charge_of
 from cace_qeq.training import TrainConfig, evaluate_committee, load_config
-from record import refuse_unknown, write_result
+from record import refuse_unknown, script, write_result
 from variants.changes import Change, changed, model, seeded, without_charges
 from variants.outcomes import held_out, held_out_batches, trained
 
@@ -171,4 +171,4 @@ def kinds(config: TrainConfig) -> dict[str, Atoms]:
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    script(main)

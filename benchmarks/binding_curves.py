@@ -31,7 +31,7 @@ from cace_qeq.benchmark import dataset
 from cace_qeq.structures import collate, read_frames, to_batch
 from cace_qeq.training import TrainConfig, load_config
 from cace_qeq.units import COULOMB
-from record import DATA, write_result
+from record import DATA, script, write_result
 from variants.changes import Change, Values, changed, same, seeded, without_charges
 from variants.outcomes import trained
 
@@ -237,4 +237,4 @@ def draw_dimer(axes: Axes, label: str, curves: dict[str, dict[str, Any]], parts:
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    script(main)

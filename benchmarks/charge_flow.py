@@ -10,14 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import typer
 from ase import Atoms
 from matplotlib.figure import Figure
 from rich.console import Console
 
 from cace_qeq import CACEQEq, ModelConfig, predict, predict_response
 from cace_qeq.structures import to_batch
-from record import write_result
+from record import script, write_result
 
 FIGURE = Path(__file__).parent.parent / "docs" / "figures" / "charge_flow.png"
 FLOWS = {"free": "plain equilibration", "bonds": "along bonds"}
@@ -92,4 +91,4 @@ def draw(result: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    script(main)

@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import typer
 
 from cace_qeq.training import load_config
-from record import RESULTS, write_result
+from record import RESULTS, script, write_result
 from variants.changes import Change, Values, changed, epochs_times, same, seeded
 from variants.outcomes import table, trained
 from variants.subsets import on_subset
@@ -58,4 +58,4 @@ def main(percent: Percent = 22.2222, seeds: Seeds = "1,2") -> None:
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    script(main)

@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import typer
 
 from cace_qeq.training import load_config
-from record import RESULTS, write_result
+from record import RESULTS, script, write_result
 from variants.changes import Change, changed, epochs_times, same, seeded, without_charges
 from variants.curves import draw
 from variants.outcomes import table, trained
@@ -46,4 +46,4 @@ def main(config: Config, percent: Percent = "1,3,10,30,100", seeds: Seeds = "0",
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    script(main)

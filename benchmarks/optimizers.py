@@ -12,6 +12,7 @@ from typing import Annotated
 
 import typer
 
+from record import script
 from variants.changes import Change, training
 from variants.comparison import compare
 
@@ -39,4 +40,4 @@ def variant(optimizer: str, rate: float) -> tuple[str, Change]:
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    script(main)

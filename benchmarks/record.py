@@ -1,7 +1,8 @@
 """What scripts share: where results lie, where downloaded sets are found, and names on the command line."""
 
 import json
-from collections.abc import Collection
+import sys
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,14 @@ def read_result(name: str) -> dict[str, Any] | None:
 
 
 def refuse_unknown(names: list[str], known: Collection[str]) -> None:
-    """raises  typer.BadParameter, before anything has begun"""
+    """raises  ValueError, before anything has begun"""
     if unknown := [name for name in names if name not in known]:
-        raise typer.BadParameter(f"there is no {', '.join(unknown)}; choose from {', '.join(known)}.")
+        raise ValueError(f"there is no {', '.join(unknown)}; choose from {', '.join(known)}.")
+
+
+def script(main: Callable[..., None]) -> None:
+    """A script by its command line; what is wrong with its input is one line."""
+    try:
+        typer.run(main)
+    except (ValueError, OSError) as error:
+        sys.exit(f"error: {error}")

@@ -35,7 +35,7 @@ from cace_qeq.planning import SumSettings, plan_sums
 from cace_qeq.structures import neighbor_pairs, to_batch
 from cace_qeq.structures.neighbors import each_once
 from cace_qeq.units import COULOMB
-from record import RESULTS, refuse_unknown, write_result
+from record import RESULTS, refuse_unknown, script, write_result
 
 WATER = 3.104  # Å, edge of the cube of one molecule
 WIDTHS = {8: 0.66, 1: 0.31}  # Å
@@ -292,4 +292,4 @@ def main(parts: Annotated[list[str], typer.Argument(help=f"Any of {', '.join(PAR
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    script(main)

@@ -20,7 +20,7 @@ import typer
 from cace_qeq import CACEQEq, load_model, predict
 from cace_qeq.structures import AtomicBatch, collate, read_frames, to_batch
 from cace_qeq.training import TrainConfig, load_config
-from record import RESULTS, write_result
+from record import RESULTS, script, write_result
 from variants.changes import Change, changed, epochs_times, model, same, seeded
 from variants.outcomes import trained
 
@@ -107,4 +107,4 @@ def table(rows: dict[str, dict[str, Any]]) -> str:
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    script(main)

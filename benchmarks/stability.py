@@ -27,7 +27,7 @@ from cace_qeq import CACEQEqCalculator
 from cace_qeq.simulation import DynamicsSettings, resume_dynamics, run_dynamics
 from cace_qeq.structures import read_frames
 from cace_qeq.training import load_config
-from record import write_result
+from record import script, write_result
 from variants.outcomes import trained
 
 CONFIG = Path(__file__).parent / "configs" / "acac_S.yaml"
@@ -115,4 +115,4 @@ def draw(stretches: dict[float, Array]) -> None:
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    script(main)

@@ -21,7 +21,7 @@ import typer
 from rich.console import Console
 
 from cace_qeq.benchmark.workers import DEFAULT, Allocator, interpreters_of, tuned_allocator
-from record import read_result, write_result
+from record import read_result, script, write_result
 from speed.bandwidth import copy_bandwidth
 from speed.memory import measure_memory
 from speed.outcome import Record, add_bandwidths, judged
@@ -108,4 +108,4 @@ def content(record: Record, allocators: tuple[Allocator, ...], versions: dict[st
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    script(main)

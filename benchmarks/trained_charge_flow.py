@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import typer
 from ase import Atoms
 from ase.io import write
 from matplotlib.axes import Axes
@@ -28,7 +27,7 @@ from cace_qeq.training import load_config
 from cace_qeq.units import COULOMB
 from charge_flow import FLOWS, PAIRS
 from generate.engine import ChargeState, single_point
-from record import write_result
+from record import script, write_result
 from variants.changes import changed, model
 from variants.outcomes import trained
 
@@ -161,4 +160,4 @@ def draw_pairs(axes: Axes, result: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    script(main)

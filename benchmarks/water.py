@@ -17,7 +17,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import typer
 from ase import Atoms, units
 from ase.geometry.rdf import get_rdf
 from ase.md.nose_hoover_chain import IsotropicMTKNPT
@@ -31,7 +30,7 @@ from cace_qeq.simulation import DynamicsSettings, resume_dynamics, run_dynamics
 from cace_qeq.simulation.record import pressure
 from cace_qeq.structures import read_frames
 from cace_qeq.training import TrainConfig, load_config
-from record import write_result
+from record import script, write_result
 from variants.outcomes import trained
 
 CONFIG = Path(__file__).parent / "configs" / "water.yaml"
@@ -151,4 +150,4 @@ def draw(found: dict[str, dict[str, list[float]]], folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    script(main)

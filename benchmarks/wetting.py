@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import typer
 from ase import Atoms
 from ase.constraints import FixAtoms
 from ase.optimize import BFGS
@@ -22,7 +21,7 @@ from rich.console import Console
 from cace_qeq import CACEQEqCalculator
 from cace_qeq.structures import read_frames
 from cace_qeq.training import TrainConfig, load_config
-from record import write_result
+from record import script, write_result
 from variants.outcomes import trained
 
 CONFIG = Path(__file__).parent / "configs" / "aumgo.yaml"
@@ -122,4 +121,4 @@ def draw(result: dict[str, Any], charges: dict[str, dict[str, float]]) -> None:
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    script(main)

@@ -57,7 +57,7 @@ class Comparison:
             "threads_per_process": 1,
         }
         write_result(self.result(one), {**about, "result": result, "versions_of_code": versions})
-        return Finished(one, result)
+        return Finished(one, result, about["held_out"])
 
 
 def symbols(paths: list[str]) -> list[str]:

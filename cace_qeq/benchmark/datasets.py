@@ -155,7 +155,7 @@ SETS = (
         "lode_dimers",
         folder="lode_dimers",
         licence="CC BY-NC 4.0",
-        level="HSE06 (FHI-aims) in a periodic cell of 30 Å, BFDb geometries",
+        level="HSE06 (FHI-aims) in a periodic cell of 30 Å, which the files leave out; BFDb geometries",
         source="github.com/BingqingCheng/cace-lr-fit, fit-lode/lode-datasets, commit d7bd8c8",
         split="official, of every training file the fifth frame for validation; tests lie at longer distances",
         files=(

@@ -48,6 +48,7 @@ def markdown(results: Iterable[Finished]) -> str:
 def row(key: Group, members: Sequence[Finished]) -> list[str]:
     name, frames, budget, subject = key
     first = members[0].result
+    name += "" if members[0].held_out == "test" else " (validation)"
     errors = [spread([found.errors[error] for found in members if error in found.errors]) for error in ERRORS]
     inference = mean(1e6 * found.result["seconds_per_atom"] for found in members)
     training = mean(found.result["training_seconds"] for found in members)

@@ -107,10 +107,14 @@ class Run:
 
 @dataclass(frozen=True)
 class Finished:
-    """A run with its result: errors, history, times, memory and size."""
+    """A run with its result: errors, history, times, memory and size.
+
+    held_out  which frames the errors are of: "test", or "valid" where these chose the best weights too
+    """
 
     run: Run
     result: dict[str, Any]
+    held_out: str = "test"
 
     @property
     def errors(self) -> dict[str, float]:
@@ -132,4 +136,4 @@ def finished(folder: Path) -> Iterator[Finished]:
                 raise KeyError(*sorted(missing))
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise ValueError(f"{path} is no result of a comparison ({error!r}); move it elsewhere.") from None
-        yield Finished(run, result)
+        yield Finished(run, result, content.get("held_out", "test"))

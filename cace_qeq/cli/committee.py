@@ -1,13 +1,16 @@
 """`cace-qeq committee`."""
 
+from itertools import combinations
 from pathlib import Path
 from typing import Annotated
 
+import torch
 import typer
 from rich.console import Console
 
 from cace_qeq.checkpoint import load_model
 from cace_qeq.committee import Committee, save_committee
+from cace_qeq.model import CACEQEq
 
 Target = Annotated[Path, typer.Argument(metavar="OUT", help="The .safetensors file to write.")]
 Members = Annotated[
@@ -19,5 +22,15 @@ def committee(out: Target, models: Members) -> None:
     """Join trained models into one file that predicts means and spreads."""
     if out.exists():
         raise ValueError(f"{out} exists already; remove it or choose another name.")
-    save_committee(Committee([load_model(path) for path in models]), out)
+    members = [load_model(path) for path in models]
+    refuse_twins(members, models)
+    save_committee(Committee(members), out)
     Console().print(f"{len(models)} members: {out}", markup=False, soft_wrap=True, highlight=False)
+
+
+def refuse_twins(members: list[CACEQEq], paths: list[Path]) -> None:
+    """Raise ValueError for two that always agree, as no spread could tell."""
+    for (one, path), (other, again) in combinations(zip(members, paths, strict=True), 2):
+        pairs = zip(one.parameters(), other.parameters(), strict=False)
+        if one.config == other.config and all(torch.equal(left, right) for left, right in pairs):
+            raise ValueError(f"{path} and {again} hold the same model; give models of several seeds.")

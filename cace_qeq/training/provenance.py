@@ -12,7 +12,9 @@ from cace_qeq.model import CACEQEq
 from cace_qeq.training.config import TrainConfig
 from cace_qeq.training.data import Example
 
-PACKAGES = ("cace_qeq", "torch", "numpy", "ase", "vesin", "opt_einsum", "lightning-fabric", "safetensors")
+PACKAGES = (
+    "cace_qeq", "torch", "numpy", "ase", "vesin", "opt_einsum", "pytorch_optimizer", "lightning-fabric", "safetensors",
+)  # fmt: skip
 
 
 def provenance_of(config: TrainConfig, sets: Sequence[Sequence[Example]]) -> dict[str, Any]:

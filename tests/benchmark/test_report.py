@@ -42,6 +42,11 @@ def test_seeds_share_a_row():
     assert len({line.count("|") for line in lines}) == 1
 
 
+def test_errors_on_frames_that_chose_the_weights_are_marked():
+    (head, _, line) = markdown([Finished(RUN, result(10.0), "valid")]).splitlines()
+    assert line.startswith("| acac (validation) | 450 |")
+
+
 def test_budgets_frames_and_settings_are_kept_apart():
     members = [Finished(RUN, result(10.0)), Finished(replace(RUN, seconds=30.0), result(30.0))]
     members.append(Finished(replace(RUN, frames=45), result(50.0, frames=45)))

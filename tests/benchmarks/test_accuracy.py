@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-import typer
 from ase import Atoms
 from ase.io import read
 
@@ -45,5 +44,5 @@ def test_the_configured_seed_is_the_run_without_seeds(tmp_path):
 
 
 def test_unknown_names_are_refused_before_anything_is_trained():
-    with pytest.raises(typer.BadParameter, match="there is no acac; choose from ag3"):
+    with pytest.raises(ValueError, match="there is no acac; choose from ag3"):
         main(["acac_S", "acac"])

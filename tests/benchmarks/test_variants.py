@@ -1,5 +1,6 @@
 """Configurations change in one respect, and only there; results become tables and curves."""
 
+import json
 import os
 import signal
 from pathlib import Path
@@ -9,14 +10,15 @@ import pytest
 from ase import Atoms
 from ase.io import read, write
 
-from ablations import VARIANTS, chosen
+from ablations import VARIANTS, main
 from cace_qeq.training import TrainConfig, load_config, parse_config
+from cace_qeq.training.config import dump_config
 from cace_qeq.training.prepare import model_config_of
 from cace_qeq.training.reporting import Silent
 from optimizers import variant
 from small_runs import small_config, trimers
-from variants import outcomes
-from variants.changes import changed, epochs_times, same, seeded, without_charge_labels, without_charges
+from variants import comparison, outcomes
+from variants.changes import changed, epochs_times, model, same, seeded, without_charge_labels, without_charges
 from variants.curves import curves
 from variants.outcomes import spread, table
 from variants.subsets import nested, on_subset
@@ -87,7 +89,29 @@ def test_epochs_and_seeds():
 
 def test_unknown_variants_are_refused():
     with pytest.raises(ValueError, match="coulomb"):
-        chosen("equilibrated,cuolomb")
+        main(CONFIGS / "carbon_chain.yaml", "equilibrated,cuolomb")
+
+
+def test_variants_that_are_no_models_stop_before_any_training(tmp_path, monkeypatch):
+    monkeypatch.setattr(comparison, "RESULTS", tmp_path)
+    variants = {"as configured": same, "fed back": model(charge_feedback="readout")}
+    with pytest.raises(ValueError, match="no charges to feed back"):
+        comparison.compare("ablations", CONFIGS / "acac_S.yaml", variants, "0", 1e-6)
+    assert not list(tmp_path.iterdir())
+
+
+def test_variants_join_those_that_were_trained_before(tmp_path, monkeypatch):
+    monkeypatch.setattr(outcomes, "RichReporter", Silent)
+    monkeypatch.setattr(comparison, "RESULTS", tmp_path)
+    monkeypatch.setattr("record.RESULTS", tmp_path)
+    trimers(tmp_path)
+    (tmp_path / "small.yaml").write_text(dump_config(small_config(tmp_path, "run")))
+    for variants, seeds in (({"a": same}, "0"), ({"b": same}, "0"), ({"a": same}, "0,1")):
+        comparison.compare("test", tmp_path / "small.yaml", variants, seeds, 1.0)
+    rows = json.loads((tmp_path / "test_small.json").read_text())["variants"]
+    assert {name: [row["seed"] for row in found] for name, found in rows.items()} == {"a": [0, 1], "b": [0]}
+    with pytest.raises(ValueError, match="results of --epochs 1, not 0.5; move it elsewhere"):
+        comparison.compare("test", tmp_path / "small.yaml", {"a": same}, "0", 0.5)
 
 
 def test_subsets_are_nested():

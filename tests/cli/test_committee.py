@@ -45,7 +45,12 @@ def test_joined_models_are_evaluated_with_their_spread(folder, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("names", "message"), [(("a", "larger"), "differ in channels"), (("a",), "two members or more")]
+    ("names", "message"),
+    [
+        (("a", "larger"), "differ in channels"),
+        (("a",), "two members or more"),
+        (("a", "b", "a"), "hold the same model"),
+    ],
 )
 def test_what_does_not_make_a_committee(folder, tmp_path, names, message):
     members = [str(folder / f"{name}.safetensors") for name in names]

@@ -7,7 +7,6 @@ count.
 """
 
 import math
-import resource
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -22,6 +21,7 @@ from ase import Atoms
 from ase.neighborlist import neighbor_list
 
 from .job import Job
+from .memory import peak_kilobytes
 from .targets import ErrorSums, Predicted, Scale, Target, joined, loss, nested, read, reference_energies, target
 
 ENERGY, FORCES = "energy_rmse_mev_per_atom", "forces_rmse_mev_per_angstrom"
@@ -150,9 +150,9 @@ class Fit:
             "history": self.history,
             "training_seconds": self.spent,
             "steps": self.steps,
-            "epochs": self.steps * self.plan.batch / len(self.train.samples),
+            "epochs": self.steps / self.steps_per_epoch,
             "seconds_per_atom": seconds_per_atom,
-            "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+            "peak_memory_mb": peak_kilobytes() / 1024,
             "parameters": sum(weight.numel() for weight in self.weights),
             "frames": len(self.train.samples),
         }
@@ -199,8 +199,6 @@ class Fit:
         """
         with self.averaged():
             errors, _ = self.errors(self.valid)
-        if not {ENERGY, FORCES} <= errors.keys():
-            raise FloatingPointError(f"after {self.spent:.0f} s of training, predictions are not finite.")
         self.history.append({"seconds": self.spent, "steps": self.steps, **errors})
         if score(self.history[-1], self.plan) == min(score(row, self.plan) for row in self.history):
             self.best = [weight.clone() for weight in self.average]

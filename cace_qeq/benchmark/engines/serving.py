@@ -16,7 +16,6 @@ Jobs are described in `job`, trainings in `fitting`.
 
 import json
 import os
-import resource
 import time
 import traceback
 from collections.abc import Callable
@@ -34,9 +33,10 @@ from torch.utils._pytree import tree_leaves
 
 from .fitting import Fit, FitPlan, Learner, Tell
 from .job import Job
+from .memory import peak_kilobytes
 
 Step = Callable[[], Any]
-PACKAGES = ("torch", "numpy", "ase", "vesin", "matscipy", "e3nn", "nequip", "mace-torch", "cace")
+PACKAGES = ("torch", "numpy", "ase", "vesin", "matscipy", "e3nn", "nequip", "mace-torch", "cace", "pytorch_optimizer")
 MOVE = 0.01  # Å, root mean square move of an atom between two calls through ASE; about one step of dynamics
 
 
@@ -156,7 +156,7 @@ class Server:
         """Largest resident size that the process has had; on a GPU the largest size of its tensors there."""
         if torch.cuda.is_initialized():
             return {"kilobytes": torch.cuda.max_memory_allocated() / 1000}
-        return {"kilobytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss}
+        return {"kilobytes": peak_kilobytes()}
 
     def traffic(self, request: dict[str, Any]) -> dict[str, Any]:
         """Bytes of the tensors that the operations of a step read and write."""

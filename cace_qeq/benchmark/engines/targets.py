@@ -120,16 +120,21 @@ class ErrorSums:
         self.errors["total_energy"].append(energy)
         self.errors["energy"].append(energy / label.n_atoms)
         for name in ("forces", "charges", "stress", "dipole"):
-            value = getattr(predicted, name)
+            value, labelled = getattr(predicted, name), getattr(label, name)
             if value is not None:
-                self.errors[name].append(1e3 * (value.detach() - getattr(label, name)).flatten())
+                known = labelled.isfinite()
+                self.errors[name].append(1e3 * (value.detach()[known] - labelled[known]))
 
     def results(self) -> dict[str, float]:
-        """In UNITS, of what is labelled and predicted."""
+        """In UNITS, of what is labelled and predicted.
+
+        raises  FloatingPointError for predictions that are not finite
+        """
         found = {}
-        for name, parts in self.errors.items():
-            errors = torch.cat(parts) if parts else torch.tensor([torch.nan])
-            if errors.isfinite().all():
+        for name, errors in ((name, torch.cat(parts)) for name, parts in self.errors.items() if parts):
+            if not errors.isfinite().all():
+                raise FloatingPointError(f"predictions of {name} are not finite.")
+            if len(errors):
                 found[f"{name}_rmse_{UNITS[name]}"] = float(errors.square().mean().sqrt())
                 found[f"{name}_mae_{UNITS[name]}"] = float(errors.abs().mean())
         return found

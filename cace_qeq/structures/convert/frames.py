@@ -29,7 +29,7 @@ def read_frames(path: str | Path) -> list[Atoms]:
     """
     path = Path(path)
     refuse_missing(path)
-    frames = list(read_runner(path)) if is_runner(path) else read_by_ase(path)
+    frames = list(read_runner(path)) if not is_xyz(path) and is_runner(path) else read_by_ase(path)
     if not frames:
         raise ValueError(f"{path}: no structures found; expected one frame or more.")
     for index, atoms in enumerate(frames):

@@ -13,13 +13,16 @@ Source: T. W. Ko et al., Nat. Commun. 12, 398 (2021), data sets; n2p2 and RuNNer
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from lzma import LZMAError
 from pathlib import Path
 
 import numpy as np
 from ase import Atoms
 from ase.data import atomic_numbers
+from ase.io.formats import open_with_compression
 from ase.units import Bohr, Hartree
 
+LONGEST_START = 100_000  # bytes in which a file has to begin
 ELEMENT = 3  # its place among the words of an atom
 
 
@@ -35,11 +38,17 @@ class Block:
 
 
 def is_runner(path: Path) -> bool:
-    """Whether a file of another program's suffix .data begins as RuNNer's do."""
-    if path.suffix != ".data":
+    """Whether a file, compressed or not, begins as RuNNer's do: begin is its first line that is no comment."""
+    try:
+        with open_with_compression(str(path), "rb") as file:
+            lines = file.read(LONGEST_START).decode(errors="replace").splitlines()
+    except (EOFError, OSError, LZMAError):
         return False
-    with path.open(errors="replace") as lines:
-        return next((line.split()[0] for line in lines if line.strip()), "") == "begin"
+    return next((line.strip() for line in lines if meaningful(line)), "") == "begin"
+
+
+def meaningful(line: str) -> bool:
+    return bool(line.strip()) and not line.lstrip().startswith("#")
 
 
 def read_runner(path: Path) -> Iterator[Atoms]:
@@ -73,8 +82,10 @@ def read_blocks(path: Path) -> Iterator[Block]:
     """raises  ValueError"""
     block: Block | None = None
     line_number = 0
-    for line_number, line in enumerate(path.read_text().splitlines(), start=1):
-        keyword, *words = line.split() or [""]
+    with open_with_compression(str(path), "rb") as file:
+        lines = file.read().decode().splitlines()
+    for line_number, line in enumerate(lines, start=1):
+        keyword, *words = line.split() if meaningful(line) else [""]
         where = f"{path}, line {line_number}"
         if keyword == "begin" and block is None:
             block = Block()

@@ -1,6 +1,7 @@
 """Labels, what is taken off them, and errors, by hand."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -68,6 +69,17 @@ def test_errors_by_hand():
     assert found["forces_rmse_mev_per_angstrom"] == pytest.approx(10.0)
     assert found["stress_mae_mev_per_cubic_angstrom"] == pytest.approx(2.0)
     assert "charges_rmse_me" not in found and "dipole_mae_me_angstrom" not in found  # neither labelled nor predicted
+
+
+def test_errors_are_those_of_labelled_frames_and_broken_predictions_are_named():
+    sums, known, other = ErrorSums(), label(0.0, 2), label(0.0, 2)
+    known = replace(known, dipole=torch.ones_like(known.dipole))
+    for one in (known, other):
+        sums.add(Predicted(one.energy, one.forces, dipole=torch.full_like(known.dipole, 1.003)), one)
+    assert sums.results()["dipole_mae_me_angstrom"] == pytest.approx(3.0)
+    sums.add(Predicted(known.energy, known.forces * torch.nan), known)
+    with pytest.raises(FloatingPointError, match="predictions of forces are not finite"):
+        sums.results()
 
 
 def test_stress_in_voigts_order_is_that_of_the_full_matrix():

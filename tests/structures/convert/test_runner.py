@@ -1,5 +1,6 @@
 """RuNNer's input.data: numbers computed by hand from the atomic units, and everything that is refused."""
 
+import gzip
 from pathlib import Path
 
 import numpy as np
@@ -80,13 +81,21 @@ def test_without_energy_there_is_no_label(tmp_path):
     ("text", "name", "ours"),
     [
         ("\n begin\n", "input.data", True),
-        ("begin\n", "begin.xyz", False),
+        ("# of n2p2\nbegin\n", "input.data.1", True),
         ("made up\n\n1 atoms\n", "lammps.data", False),
         ("", "a.data", False),
     ],
 )
-def test_a_file_is_known_by_its_suffix_and_first_word(tmp_path, text, name, ours):
+def test_a_file_is_known_by_its_first_word(tmp_path, text, name, ours):
     assert is_runner(written(tmp_path, text, name)) is ours
+
+
+def test_compressed_files_and_other_names_keep_their_charges(tmp_path):
+    (expected,) = read_frames(written(tmp_path, MOLECULE))
+    (tmp_path / "input.data.gz").write_bytes(gzip.compress(f"# set 1\n{MOLECULE}".encode()))
+    for path in (tmp_path / "input.data.gz", written(tmp_path, MOLECULE, "input.data.train")):
+        (found,) = read_frames(path)
+        np.testing.assert_array_equal(found.arrays["REF_charges"], expected.arrays["REF_charges"])
 
 
 @pytest.mark.parametrize(
