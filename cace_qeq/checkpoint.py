@@ -1,5 +1,6 @@
 """A model in one .safetensors file: its tensors, its config and how it came to be. Nothing is unpickled."""
 
+import hashlib
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,7 +10,7 @@ import torch
 from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
-from torch import Tensor
+from torch import Tensor, nn
 
 from cace_qeq.config import ModelConfig
 from cace_qeq.files import write_atomically
@@ -51,6 +52,14 @@ def load_model(path: str | Path, device: torch.device | str = "cpu", dtype: torc
         model = built(metadata["config"], tensors, dtype)
         model.provenance = json.loads(metadata["provenance"])
     return model.to(device_of(device)).eval()
+
+
+def fingerprint(potential: nn.Module) -> str:
+    """Twelve hexadecimal digits that tell trained models apart, whatever their precision and device."""
+    digest = hashlib.sha256()
+    for parameter in potential.parameters():
+        digest.update(parameter.detach().float().cpu().numpy().tobytes())
+    return digest.hexdigest()[:12]
 
 
 def device_of(name: torch.device | str) -> torch.device:

@@ -51,13 +51,10 @@ class Comparison:
         plan = one.plan(files, symbols(files["train"]), self.states / f"{one.name}.pt")
         with Worker(one.engine, self.interpreters[one.engine], DEFAULT, tell) as worker:
             result, versions = worker.ask("fit", plan=plan), worker.ask("versions")
-        about = {
-            "run": one.values(),
-            "held_out": "valid" if files["held_out"] == files["valid"] else "test",
-            "threads_per_process": 1,
-        }
+        held_out = "valid" if files["held_out"] == files["valid"] else "test"
+        about = {"run": one.values(), "held_out": held_out, "threads_per_process": 1}
         write_result(self.result(one), {**about, "result": result, "versions_of_code": versions})
-        return Finished(one, result, about["held_out"])
+        return Finished(one, result, held_out)
 
 
 def symbols(paths: list[str]) -> list[str]:

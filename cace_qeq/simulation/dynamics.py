@@ -7,6 +7,7 @@ import numpy as np
 from ase import Atoms
 from ase.md.md import MolecularDynamics
 
+from cace_qeq.checkpoint import fingerprint
 from cace_qeq.simulation.integrators import barostat_state, integrator, reseed, restore_barostat
 from cace_qeq.simulation.record import DynamicsSummary, Sample, read_log, row, sample, summarize, write_log
 from cace_qeq.simulation.settings import DynamicsSettings
@@ -77,7 +78,7 @@ def resume_dynamics(
     atoms  the structure that the run began with, its calculator attached; moved in place
 
     Raises FileNotFoundError without a trajectory, and ValueError for one of another structure, total charge, conditions
-    on charges, ensemble or time step.
+    on charges, model, ensemble or time step.
     """
     trajectory = checked(Path(trajectory))
     for path in (trajectory, log_of(trajectory)):
@@ -106,6 +107,7 @@ class Run:
         self.reporter = reporter
         self.samples: list[Sample] = []
         self.free_motions = free_motions(atoms, settings.ensemble)
+        self.model = model_of(atoms)
         self.noise = np.random.default_rng(settings.seed)
         self.dynamics: MolecularDynamics = integrator(atoms, settings, self.noise)
 
@@ -145,6 +147,7 @@ class Run:
             "interval": self.settings.interval,
             "free_motions": self.free_motions,
             "ensemble": ensemble_of(self.settings),
+            "model": self.model,
         }
         barostat = barostat_state(self.dynamics)
         if barostat is not None:
@@ -169,6 +172,12 @@ def checked(trajectory: Path) -> Path:
 def ensemble_of(settings: DynamicsSettings) -> str:
     """What a run cannot change on the way."""
     return f"npt_{settings.cell}" if settings.ensemble == "npt" else settings.ensemble
+
+
+def model_of(atoms: Atoms) -> str:
+    """Its digits behind a letter, so that no file takes them for a number."""
+    model = getattr(atoms.calc, "model", None)
+    return "unknown" if model is None else f"f{fingerprint(model)}"
 
 
 def stated_charge(atoms: Atoms) -> float:
@@ -202,6 +211,8 @@ def refuse_another_run(atoms: Atoms, frame: Atoms, settings: DynamicsSettings, t
             f"{trajectory} was run under {written_conditions(frame) or 'no conditions on charges'}, not "
             f"{written_conditions(atoms) or 'none'}; give the same."
         )
+    if frame.info.get("model", model_of(atoms)) != model_of(atoms):
+        raise ValueError(f"{trajectory} was run with another model; give the same, or start a new run.")
     before = frame.info.get("ensemble", ensemble_of(settings))
     if before != ensemble_of(settings):
         raise ValueError(

@@ -2,13 +2,15 @@
 
 import numpy as np
 import pytest
+import torch
 from ase import Atoms
 from ase.io import read
 
+from cace_qeq.calculator import CACEQEqCalculator
 from cace_qeq.simulation import DynamicsSettings, log_of, read_log, resume_dynamics, run_dynamics
 from cace_qeq.structures import read_frames
 from listened_runs import ENSEMBLES, Listener, salt
-from small_models import cluster, crystal
+from small_models import cluster, crystal, trained_model
 
 
 @pytest.mark.parametrize("ensemble", ENSEMBLES.values(), ids=ENSEMBLES)
@@ -108,6 +110,18 @@ def test_another_ensemble_cannot_resume(begun, resumed, tmp_path):
     run_dynamics(salt(crystal()), DynamicsSettings(n_steps=2, **ENSEMBLES[begun]), tmp_path / "md.extxyz")
     with pytest.raises(ValueError, match=r"was run as \w+, not \w+; give the same, or start a new run"):
         resume_dynamics(salt(crystal()), DynamicsSettings(n_steps=4, **ENSEMBLES[resumed]), tmp_path / "md.extxyz")
+
+
+def test_another_model_cannot_resume(tmp_path):
+    """The same one may compute in another precision."""
+    run_dynamics(salt(cluster()), DynamicsSettings(n_steps=2), tmp_path / "md.extxyz")
+    atoms = salt(cluster())
+    atoms.calc = CACEQEqCalculator(trained_model(), dtype=torch.float64)
+    assert resume_dynamics(atoms, DynamicsSettings(n_steps=4), tmp_path / "md.extxyz").n_steps == 4
+    with torch.no_grad():
+        next(atoms.calc.model.energy_head.parameters()).add_(0.1)
+    with pytest.raises(ValueError, match="was run with another model"):
+        resume_dynamics(atoms, DynamicsSettings(n_steps=6), tmp_path / "md.extxyz")
 
 
 def test_other_conditions_cannot_resume(tmp_path):
