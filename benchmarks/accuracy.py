@@ -21,6 +21,7 @@ from ase.optimize import BFGS
 from rich.console import Console
 
 from cace_qeq import CACEQEqCalculator, Committee, load_model, predict
+from cace_qeq.cli.md import MovingBar
 from cace_qeq.simulation import DynamicsSettings, run_dynamics
 from cace_qeq.structures import LabelKeys, collate, read_frames, to_batch, total_charge_of
 from cace_qeq.training import TrainConfig, evaluate_committee, load_config
@@ -155,7 +156,8 @@ def drifts(config: TrainConfig) -> dict[str, Any]:
         trajectory = config.training.output / f"nve_{kind}.extxyz"
         for old in (trajectory, trajectory.with_suffix(".csv")):
             old.unlink(missing_ok=True)
-        found[kind] = asdict(run_dynamics(atoms, settings, trajectory))
+        with MovingBar(settings.n_steps, Console()) as bar:
+            found[kind] = asdict(run_dynamics(atoms, settings, trajectory, bar))
     return found
 
 

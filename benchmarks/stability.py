@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 from cace_qeq import CACEQEqCalculator
+from cace_qeq.cli.md import MovingBar
 from cace_qeq.simulation import DynamicsSettings, resume_dynamics, run_dynamics
 from cace_qeq.structures import read_frames
 from cace_qeq.training import load_config
@@ -76,7 +77,8 @@ def run(molecules: list[Atoms], temperature: float, picoseconds: float, path: Pa
         friction=1.0,
         interval=INTERVAL,
     )
-    return asdict((resume_dynamics if path.exists() else run_dynamics)(atoms, settings, path))
+    with MovingBar(settings.n_steps, Console()) as bar:
+        return asdict((resume_dynamics if path.exists() else run_dynamics)(atoms, settings, path, bar))
 
 
 def longest_bonds(frame: Atoms, starts: list[Atoms]) -> list[float]:

@@ -25,6 +25,7 @@ from rich.console import Console
 from rich.progress import track
 
 from cace_qeq import CACEQEqCalculator
+from cace_qeq.cli.md import MovingBar
 from cace_qeq.files import write_atomically
 from cace_qeq.simulation import DynamicsSettings, resume_dynamics, run_dynamics
 from cace_qeq.simulation.record import pressure
@@ -79,7 +80,8 @@ def moved(atoms: Atoms, ensemble: str, folder: Path) -> dict[str, Any]:
         n_steps=steps(ensemble), ensemble=ensemble, timestep=TIMESTEP, temperature=TEMPERATURE, interval=INTERVAL
     )  # fmt: skip
     run = resume_dynamics if trajectory.exists() else run_dynamics
-    return asdict(run(atoms, settings, trajectory))
+    with MovingBar(settings.n_steps, Console()) as bar:
+        return asdict(run(atoms, settings, trajectory, bar))
 
 
 def steps(ensemble: str) -> int:
