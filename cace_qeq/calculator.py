@@ -24,6 +24,7 @@ from cace_qeq.structures import (
     AtomicBatch,
     LabelKeys,
     NeighborCache,
+    charge_by_conditions,
     place,
     to_batch,
     total_charge_of,
@@ -79,6 +80,8 @@ class CACEQEqCalculator(Calculator):
     ):
         super().__init__()
         potential = load_potential(model) if isinstance(model, str | Path) else model
+        if solver is not None and not isinstance(solver, Solver):
+            raise ValueError(f"solver is {solver!r}, expected a Solver, such as Solver({solver!r}).")
         self.device = device_of(device)
         self.model = frozen_copy(potential, self.device, dtype)
         self.model.solver = solver or self.model.solver
@@ -101,10 +104,9 @@ class CACEQEqCalculator(Calculator):
         """e; zero for a model without charges, which does not ask; NaN where electrodes decide."""
         if not self.has_charges:
             return 0.0
-        if "electrode" in atoms.arrays and not any(key in atoms.info for key in ALIASES["total_charge"]):
-            return float("nan")
         seen = self.model.provenance.get("total_charges", [])
-        if any(seen) and not any(key in atoms.info for key in ALIASES["total_charge"]):
+        silent = not any(key in atoms.info for key in ALIASES["total_charge"])
+        if any(seen) and silent and charge_by_conditions(atoms) is None:
             raise ValueError(
                 f"{place(atoms)}: the total charge is missing, and the model has seen {seen} e; "
                 'set atoms.info["charge"], 0 included.'
@@ -174,7 +176,7 @@ def frozen_copy(model: Potential, device: torch.device | str, dtype: torch.dtype
 
 
 def written_charges(atoms: Atoms) -> tuple[Any, ...]:
-    return tuple(atoms.info.get(key) for key in ALIASES["total_charge"])
+    return tuple(np.asarray(atoms.info.get(key)).tolist() for key in ALIASES["total_charge"])
 
 
 def refuse_unknown_elements(atoms: Atoms, species: Sequence[int]) -> None:

@@ -14,6 +14,23 @@ from torch import Tensor
 Group = tuple[Any, Any]  # indices of atoms, and the number that they share
 
 
+def holds_tensors(value: Any) -> bool:
+    """Whether a user's numbers are a tensor, or a list with tensors in it."""
+    return isinstance(value, Tensor) or (isinstance(value, list | tuple) and any(isinstance(v, Tensor) for v in value))
+
+
+def as_float64(value: Any) -> Tensor:
+    """A user's numbers; tensors, alone or in a list, keep their gradients, and arrays may have any layout.
+
+    raises  TypeError, ValueError, RuntimeError for what is no array of numbers
+    """
+    if isinstance(value, Tensor):
+        return value.to(torch.float64)
+    if holds_tensors(value):
+        return torch.stack([as_float64(part) for part in value])
+    return torch.from_numpy(np.array(value, dtype=np.float64))
+
+
 @dataclass(frozen=True)
 class Conditions:
     """What one structure's user imposes. Numbers may be lists, arrays, or tensors that carry gradients.
@@ -37,9 +54,10 @@ class Conditions:
 
     @property
     def empty(self) -> bool:
-        others = (self.fragments, self.electrodes, self.external_positions, self.external_charges)
-        in_field = isinstance(self.field, Tensor) or bool(np.any(np.asarray(self.field) != 0))
-        return not in_field and not any(len(other) for other in others)
+        around = (self.external_positions, self.external_charges, self.external_widths)
+        in_field = holds_tensors(self.field) or bool(np.any(np.asarray(self.field) != 0))
+        anything = any(holds_tensors(other) or np.size(other) for other in around)
+        return not (in_field or anything or self.fragments or self.electrodes)
 
 
 @dataclass(frozen=True)

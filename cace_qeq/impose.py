@@ -5,10 +5,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from cace_qeq.conditions import Conditions, ExternalCharges, Group, Imposed, nothing_imposed
+from cace_qeq.conditions import (
+    Conditions,
+    ExternalCharges,
+    Group,
+    Imposed,
+    as_float64,
+    holds_tensors,
+    nothing_imposed,
+)
 
 CLOSEST = 1e-3  # Å; a charge nearer to an atom is a mistake in the input
 SAME_CHARGE = 1e-6  # e; sums that differ by less agree
@@ -65,8 +74,10 @@ def impose(conditions: Conditions, boundary: Boundary) -> Imposed:
 def labelled(groups: Sequence[Group], n_atoms: int, name: str) -> tuple[Tensor, Tensor]:
     """Groups as a label per atom, -1 in none, and a number per group."""
     label = torch.full((n_atoms,), -1, dtype=torch.int64)
+    if not all(isinstance(group, list | tuple) and len(group) == 2 for group in groups):
+        raise ValueError(f"{name}s are {groups!r}, expected a list of pairs, the atoms and their number")
     for index, (atoms, _) in enumerate(groups):
-        members = torch.as_tensor(atoms)
+        members = indices(atoms)
         if members.dim() != 1 or not len(members) or members.is_floating_point() or members.dtype == torch.bool:
             raise ValueError(f"{name} {index} has the atoms {atoms}, expected a list of one index or more")
         members = members.to(torch.int64)
@@ -81,9 +92,17 @@ def labelled(groups: Sequence[Group], n_atoms: int, name: str) -> tuple[Tensor, 
     return label, torch.stack(values) if values else torch.zeros(0, dtype=torch.float64)
 
 
+def indices(atoms: Any) -> Tensor:
+    """As they are; an empty tensor for what is no array of numbers."""
+    try:
+        return atoms if isinstance(atoms, Tensor) else torch.from_numpy(np.array(atoms))
+    except (TypeError, ValueError):
+        return torch.zeros(0)
+
+
 def numbers(value: Any, name: str, dimensions: int) -> Tensor:
     try:
-        tensor = torch.as_tensor(value, dtype=torch.float64, device="cpu")
+        tensor = as_float64(value).cpu()
     except (TypeError, ValueError, RuntimeError):
         raise ValueError(f"{name} is {value!r}, expected finite numbers with {dimensions} axes") from None
     if tensor.dim() != dimensions or not torch.isfinite(tensor).all():
@@ -157,13 +176,15 @@ def checked_field(field: Any, boundary: Boundary) -> Tensor:
 
 
 def checked_external(conditions: Conditions, boundary: Boundary) -> ExternalCharges:
-    count = len(conditions.external_charges)
-    widths = conditions.external_widths if len(conditions.external_widths) else [0.0] * count
-    if not count and not len(conditions.external_positions):
+    given = (conditions.external_positions, conditions.external_charges, conditions.external_widths)
+    if not any(holds_tensors(values) or np.size(values) for values in given):
         return nothing_imposed(0).external
+    charge = numbers(conditions.external_charges, "external_charges", 1)
+    count = len(charge)
+    widths = given[2] if holds_tensors(given[2]) or np.size(given[2]) else [0.0] * count
     found = ExternalCharges.of_one(
         positions=numbers(conditions.external_positions, "external_positions", 2),
-        charge=numbers(conditions.external_charges, "external_charges", 1),
+        charge=charge,
         width=numbers(widths, "external_widths", 1),
     )
     if (*found.positions.shape, len(found.width)) != (count, 3, count) or (found.width < 0).any():

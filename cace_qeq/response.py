@@ -37,8 +37,10 @@ class Response:
 def predict_response(model: CACEQEq, batch: AtomicBatch) -> Response:
     """All responses of a batch, from the one factorisation (or the products) that gives the charges.
 
-    Raises ValueError for a model without charges.
+    Raises ValueError for a committee and a model without charges.
     """
+    if not isinstance(model, CACEQEq):
+        raise ValueError(f"expected a model, got a {type(model).__name__}; ask its members one by one (`.members`)")
     if model.charge_heads is None:
         raise ValueError('the model has no charges (energy="none"), so nothing responds; expected one with charges')
     positions = batch.positions.detach().clone().requires_grad_()

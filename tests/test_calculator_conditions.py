@@ -57,6 +57,18 @@ def test_electrodes_decide_the_charge_unless_it_is_given():
         atoms.get_potential_energy()
 
 
+def test_labels_of_no_electrode_leave_the_charge_as_it_is():
+    atoms, plain = ethanol(), ethanol()
+    atoms.arrays["electrode"], atoms.info["electrode_potentials"] = np.full(len(atoms), -1), []
+    assert atoms.get_potential_energy() == plain.get_potential_energy()
+
+
+def test_fragments_that_hold_every_atom_tell_the_total_charge():
+    atoms = ethanol()
+    atoms.arrays["charge_fragment"], atoms.info["fragment_charges"] = np.zeros(len(atoms), dtype=int), [1.0]
+    assert atoms.get_charges().sum() == pytest.approx(1.0, abs=1e-10)
+
+
 def test_forces_on_external_charges_balance_those_on_atoms():
     atoms = ethanol()
     inner = atoms.get_forces().sum(axis=0)

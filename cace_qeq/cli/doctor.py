@@ -38,6 +38,8 @@ def doctor(
     Exit code 1 if a number is beyond its limit.
     """
     patient = load_model(model, dtype=torch.float64)
+    if structure is None and (charge is not None or frame != -1):
+        raise ValueError("--charge and --frame are those of a STRUCTURE, but none is given; give its file, or neither.")
     if structure is None:
         structures = samples(patient.config.species)
     else:

@@ -29,6 +29,8 @@ def spectrum(
     largest: LargestOption = 4500.0,
 ) -> None:
     """Infrared spectrum of a molecule from the dipoles of its molecular dynamics."""
+    if out.suffix == ".png":
+        raise ValueError(f"--out is {out}, the name of the figure; give that of the table, such as spectrum.csv.")
     series = dipole_series(read_frames(trajectory)[skip:])
     found = infrared_spectrum(series, resolution)
     shown = found.wavenumbers <= largest

@@ -19,11 +19,11 @@ from cace_qeq.electrostatics.qeq import ChargeParameters, Equilibrium
 
 @dataclass(frozen=True)
 class Bonds:
-    """Between which atoms charge flows, and how easily. Each bond once or in both directions; halves add up.
+    """Between which atoms charge flows, and how easily: in both directions with half of the softness, or once with all.
 
     center    (bond,)  int64
     neighbor  (bond,)  int64
-    softness  (bond,)  e²/eV, half of s = 1 / κ: a bond that carries the charge p costs κ p² / 2
+    softness  (bond,)  e²/eV, s / 2 in each direction, s = 1 / κ: a bond that carries the charge p costs κ p² / 2
     """
 
     center: Tensor

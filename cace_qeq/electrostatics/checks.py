@@ -7,15 +7,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from cace_qeq.conditions import as_float64
+
 Numbers = Tensor | NDArray[np.floating] | Sequence[float] | Sequence[Sequence[float]] | float
 
 
 def checked(value: object, name: str, shape: tuple[int | None, ...]) -> Tensor:
     """The value as float64 tensor of the expected shape, None for any length."""
-    try:
-        tensor = torch.as_tensor(value, dtype=torch.float64)
-    except (TypeError, ValueError, RuntimeError):
-        raise ValueError(f"{name} is {value!r}, expected finite numbers") from None
+    tensor = converted(value, name)
     matches = tensor.dim() == len(shape) and all(
         length in (None, found) for length, found in zip(shape, tensor.shape, strict=True)
     )
@@ -28,9 +27,17 @@ def checked(value: object, name: str, shape: tuple[int | None, ...]) -> Tensor:
     return tensor
 
 
+def converted(value: object, name: str) -> Tensor:
+    """The value as float64 tensor of whatever shape."""
+    try:
+        return as_float64(value)
+    except (TypeError, ValueError, RuntimeError):
+        raise ValueError(f"{name} is {' '.join(repr(value).split())[:80]}, expected finite numbers") from None
+
+
 def checked_total_charge(value: object) -> Tensor:
     """() e; NaN may pass, for electrodes"""
-    tensor = torch.as_tensor(value, dtype=torch.float64)
+    tensor = converted(value, "total_charge")
     return tensor if tensor.dim() == 0 and bool(tensor.isnan()) else checked(tensor, "total_charge", ())
 
 

@@ -1,6 +1,7 @@
 """Charges by the method that suits each structure of a batch."""
 
 from dataclasses import dataclass, fields
+from typing import get_args
 
 import torch
 from torch import Tensor
@@ -14,6 +15,7 @@ from cace_qeq.electrostatics.qeq import ChargeParameters, Equilibrium, equilibra
 from cace_qeq.electrostatics.solvers import MatrixError
 from cace_qeq.lattice import LARGEST_DENSE, Method
 
+FINEST_MESH, COARSEST_MESH = 1e-14, 0.1
 LARGEST_PADDED = 100  # atoms of structures that are treated together; measured
 PER_ATOM = ("charges", "potential")  # of an Equilibrium; the rest is per structure
 
@@ -30,12 +32,22 @@ class Solver:
     tolerance      eV/e, of the largest residual of conjugate gradients
     iterations     at most
     mesh_accuracy  error of the potential of unit charges, in units of that of one at 1 Å
+
+    Raises ValueError for another method and numbers that no sum can keep.
     """
 
     method: Method = "auto"
     tolerance: float = 1e-6
     iterations: int = 200
     mesh_accuracy: float = 1e-5
+
+    def __post_init__(self) -> None:
+        if self.method not in get_args(Method):
+            raise ValueError(f"method is {self.method!r}, expected one of {', '.join(get_args(Method))}.")
+        if not (self.tolerance > 0 and self.iterations > 0):
+            raise ValueError(f"tolerance {self.tolerance} and iterations {self.iterations}: expected more than zero.")
+        if not FINEST_MESH <= self.mesh_accuracy <= COARSEST_MESH:
+            raise ValueError(f"mesh_accuracy is {self.mesh_accuracy}, expected {FINEST_MESH} to {COARSEST_MESH}.")
 
     @property
     def until(self) -> Convergence:

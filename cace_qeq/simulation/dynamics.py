@@ -13,8 +13,7 @@ from cace_qeq.simulation.record import DynamicsSummary, Sample, read_log, row, s
 from cace_qeq.simulation.settings import DynamicsSettings
 from cace_qeq.simulation.trajectory import append, cut, frame_text, tail
 from cace_qeq.simulation.velocities import draw_velocities, free_motions
-from cace_qeq.structures import written_conditions
-from cace_qeq.structures.convert.lookup import ALIASES
+from cace_qeq.structures import LabelKeys, total_charge_of, written_conditions
 
 HIGHEST_TEMPERATURE = 1e6  # K, beyond which nothing is left that could go on
 TRAJECTORY_SUFFIXES = (".extxyz", ".xyz")
@@ -182,8 +181,7 @@ def model_of(atoms: Atoms) -> str:
 
 def stated_charge(atoms: Atoms) -> float:
     """e; zero where nothing is stated, NaN where electrodes decide"""
-    silent = np.nan if "electrode" in atoms.arrays else 0.0
-    return next((float(atoms.info[key]) for key in ALIASES["total_charge"] if key in atoms.info), silent)
+    return total_charge_of(atoms, LabelKeys(), default=0.0)
 
 
 def same_conditions(one: Atoms, other: Atoms) -> bool:

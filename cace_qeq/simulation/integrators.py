@@ -46,7 +46,8 @@ def integrator(atoms: Atoms, settings: DynamicsSettings, noise: np.random.Genera
 
 def refuse_charges_left_behind(atoms: Atoms) -> None:
     """Raise ValueError for external charges in a cell that is about to change."""
-    if np.size(atoms.info.get("external_charges", ())):
+    felt = "external_forces" in getattr(atoms.calc, "implemented_properties", ())
+    if felt and np.size(atoms.info.get("external_charges", ())):
         raise ValueError(
             "external charges stay where they are while the cell changes, but the stress is that of a cell that takes "
             "them along; keep the cell fixed, or take them out of atoms.info."

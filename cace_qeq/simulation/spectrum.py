@@ -67,6 +67,8 @@ def dipole_series(frames: Sequence[Atoms]) -> DipoleSeries:
         index = int(np.abs(intervals - np.median(intervals)).argmax()) + 1
         raise ValueError(f"{place(frames[index])}: time {times[index]:g} fs, expected equal intervals between frames")
     motions = frames[0].info.get("free_motions", 3 * len(frames[0]))
+    if not any(atoms.get_kinetic_energy() > 0 for atoms in frames):
+        raise ValueError(f"{place(frames[0])}: no atom moves in any frame, so that the temperature is zero")
     kinetic = float(np.mean([atoms.get_kinetic_energy() for atoms in frames]))
     return DipoleSeries(
         np.array([dipole_of(atoms) for atoms in frames]), float(intervals.mean()), 2 * kinetic / (motions * units.kB)
@@ -88,7 +90,10 @@ def dipole_of(atoms: Atoms) -> Floats:
         raise ValueError(
             f"{place(atoms)}: no dipole; expected a molecule (pbc F F F) and a trajectory of a model with charges"
         )
-    return np.asarray(results["dipole"], dtype=np.float64)
+    dipole = np.asarray(results["dipole"], dtype=np.float64)
+    if not np.isfinite(dipole).all():
+        raise ValueError(f"{place(atoms)}: the dipole is {dipole.tolist()}, expected finite numbers")
+    return dipole
 
 
 def infrared_spectrum(series: DipoleSeries, resolution: float = 0.0) -> Spectrum:
@@ -102,6 +107,9 @@ def infrared_spectrum(series: DipoleSeries, resolution: float = 0.0) -> Spectrum
     step = series.interval * units.fs
     longest = len(series.dipoles)
     segment = min(longest, math.ceil(1 / (resolution * PER_WAVENUMBER * step))) if resolution > 0 else longest
+    if segment < SHORTEST:
+        coarsest = 1 / (SHORTEST * PER_WAVENUMBER * step)
+        raise ValueError(f"a resolution of {resolution:g} leaves {segment} frames, expected {coarsest:g} 1/cm or less")
     frequencies, power = welch(series.dipoles, 1 / step, nperseg=segment, axis=0, detrend="linear")
     velocity = (2 * np.pi * frequencies) ** 2 * power.sum(axis=1)
     absorption = KM_PER_MOL * velocity / (units.kB * series.temperature)

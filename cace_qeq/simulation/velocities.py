@@ -54,14 +54,16 @@ def free_motions(atoms: Atoms, ensemble: str) -> int:
     """Degrees of freedom that share the kinetic energy, at least one.
 
     A bath moves all of them; without one, drift and a molecule's rotation stay what they are: momenta that come from
-    a bath have both, drawn ones neither.
+    a bath have both, drawn ones neither. External charges push and turn a molecule, and a field turns it.
     """
     free = int(atoms.get_number_of_degrees_of_freedom())
     if ensemble == "nve" and not atoms.constraints:
+        pushed = np.size(atoms.info.get("external_charges", ())) > 0
+        turned = pushed or np.any(atoms.info.get("electric_field", 0.0))
         momenta = atoms.get_momenta()
         small = STILL * np.abs(momenta).max()
-        if np.abs(drift(atoms, momenta)).max() <= small:
+        if not pushed and np.abs(drift(atoms, momenta)).max() <= small:
             free -= 3
-        if not atoms.pbc.any() and np.abs(turning(atoms, momenta)).max() <= small:
+        if not turned and not atoms.pbc.any() and np.abs(turning(atoms, momenta)).max() <= small:
             free -= int(np.linalg.matrix_rank(inertia(atoms), tol=None, hermitian=True, rtol=LINEAR))
     return max(free, 1)

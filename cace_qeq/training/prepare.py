@@ -13,7 +13,7 @@ from cace_qeq.checkpoint import load_model
 from cace_qeq.config import ModelConfig
 from cace_qeq.model import CACEQEq
 from cace_qeq.strict import readable
-from cace_qeq.structures import LabelKeys, label_sources, place
+from cace_qeq.structures import LabelKeys, charge_by_conditions, label_sources, place
 from cace_qeq.training.baseline import force_scale, isolated_energies, refit_reference_energies
 from cace_qeq.training.config import DataConfig, Stage, TrainConfig, TrainingConfig
 from cace_qeq.training.data import (
@@ -202,7 +202,7 @@ def default_charge_of(split: Split, keys: LabelKeys, config: DataConfig) -> tupl
     """Total charge of frames that state none, with a note about it; None if every frame must state it."""
     if config.default_total_charge is not None:
         return config.default_total_charge, ()
-    silent = [frame for frame in split.everything if total_charge_source(frame, keys) is None]
+    silent = [frame for frame in split.everything if not total_charge_known(frame, keys)]
     if len(silent) == len(split.everything):
         return 0.0, ("No frame states a total charge: all are taken as neutral.",)
     if silent:
@@ -256,9 +256,10 @@ def check_weights(rows: Sequence[LabelRow], stages: Sequence[Stage], model: Mode
             )
 
 
-def total_charge_source(frame: Frame, keys: LabelKeys) -> str | None:
-    """The key under which a frame states its total charge."""
-    return label_sources(frame.atoms, keys)["total_charge"]
+def total_charge_known(frame: Frame, keys: LabelKeys) -> bool:
+    """Whether a frame states its total charge, or conditions on the charges that decide it."""
+    stated = label_sources(frame.atoms, keys)["total_charge"] is not None
+    return stated or charge_by_conditions(frame.atoms) is not None
 
 
 def summary_of(

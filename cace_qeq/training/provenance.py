@@ -22,7 +22,7 @@ def provenance_of(config: TrainConfig, sets: Sequence[Sequence[Example]]) -> dic
 
     sets  training, validation and test examples
     """
-    charges = {float(charge) for example in sets[0] for charge in example.batch.total_charge}
+    charges = {float(charge) for example in sets[0] for charge in example.batch.total_charge if not charge.isnan()}
     return {
         "settings": config.model_dump(mode="json"),
         "files": [file_record(path) for path in files_of(config)],

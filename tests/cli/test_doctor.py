@@ -42,3 +42,8 @@ def test_a_frame_that_is_not_there(model, tmp_path):
     cluster().write(tmp_path / "one.extxyz")
     result = run(app, ["doctor", str(model), str(tmp_path / "one.extxyz"), "--frame", "3"])
     assert "there is no frame 3" in str(result.exception)
+
+
+def test_a_charge_without_a_structure_is_refused(model):
+    result = run(app, ["doctor", str(model), "--charge", "1"])
+    assert "are those of a STRUCTURE" in str(result.exception)

@@ -1,10 +1,12 @@
 import json
 
+import numpy as np
 import pytest
 import torch
 from ase.io import read, write
 from typer.testing import CliRunner
 
+from cace_qeq.calculator import CACEQEqCalculator
 from cace_qeq.checkpoint import load_model, save_model
 from cace_qeq.cli import app
 from cace_qeq.config import ModelConfig
@@ -54,6 +56,25 @@ def test_errors_by_hand(folder, tmp_path):
     per_atom = (prediction.energy - energies) / 3
     assert errors["energy_rmse_mev_per_atom"] == pytest.approx(1000 * float(per_atom.square().mean().sqrt()))
     assert errors["charges_mae_me"] == pytest.approx(1000 * float((prediction.charges - charges).abs().mean()))
+
+
+def test_electrodes_decide_charges_here_as_in_ase(tmp_path):
+    """Labels are the model's own, so that nothing is wrong with them."""
+    model = CACEQEq(ModelConfig(species=(47,), cutoff=5.0, channels=4, layers=1)).double()
+    save_model(model, tmp_path / "model.safetensors")
+    frames = read(trimers(tmp_path) / "valid.extxyz", ":")
+    for atoms in frames:
+        del atoms.info["total_charge"]
+        atoms.arrays["electrode"], atoms.info["electrode_potentials"] = np.zeros(3, dtype=int), [-5.0]
+        atoms.calc = CACEQEqCalculator(model)
+        atoms.info["REF_energy"] = atoms.get_potential_energy()
+        atoms.arrays["REF_forces"], atoms.arrays["REF_charges"] = atoms.get_forces(), atoms.get_charges()
+        assert abs(atoms.get_charges().sum()) > 0.1
+        atoms.calc = None
+    write(tmp_path / "electrodes.extxyz", frames)
+    result = evaluate(tmp_path, tmp_path / "electrodes.extxyz", "--json", tmp_path / "errors.json")
+    assert result.exit_code == 0, result.output
+    assert json.loads((tmp_path / "errors.json").read_text())["energy_rmse_mev_per_atom"] < 1e-3
 
 
 def test_plots_and_several_files(folder, tmp_path):

@@ -30,3 +30,9 @@ def test_something_else_is_refused(tmp_path):
     result = run(app, ["spectrum", str(tmp_path / "one.extxyz")])
     assert result.exit_code != 0
     assert "1 frames, expected 16" in str(result.exception)
+
+
+def test_the_table_does_not_take_the_name_of_the_figure(tmp_path):
+    (tmp_path / "one.extxyz").write_text("1\n\nO 0 0 0\n")
+    result = run(app, ["spectrum", str(tmp_path / "one.extxyz"), "--out", str(tmp_path / "ir.png")])
+    assert "the name of the figure" in str(result.exception)

@@ -28,6 +28,13 @@ AROUND = {  # off the grid of the atoms
     "external_charges": [0.8, -0.5],
     "external_widths": [0.0, 1.5],  # the second wider than any atom
 }
+NO_CONDITIONS = [
+    {"fragments": [[0, 1, 2]]},
+    {"fragments": {0: 0.0}},
+    {"electrodes": [("ab", 1.0)]},
+    {"external_charges": -1.0},
+    {"external_widths": [1.0]},
+]
 ALL_BOUNDARIES = pytest.mark.parametrize("make", [molecule, slab, crystal])
 
 
@@ -268,3 +275,17 @@ def test_a_field_on_electrodes_is_a_capacitor_turned_around():
     in_field = Conditions(electrodes=[(lower, 0.0), (upper, 2.0)], field=[0.0, 0.0, -0.2])
     assert solve_charges(**plates, conditions=at_voltage).charges[upper].mean() > 0.01
     assert solve_charges(**plates, conditions=in_field).charges.abs().max() < 1e-12
+
+
+@pytest.mark.parametrize("conditions", NO_CONDITIONS, ids=str)
+def test_what_is_no_condition_is_refused_in_a_sentence(conditions):
+    with pytest.raises(ValueError, match="expected"):
+        solved(molecule(5), **conditions)
+
+
+def test_a_field_may_hold_tensors():
+    strength = torch.tensor(0.1, dtype=torch.float64, requires_grad=True)
+    found = solved(molecule(5), field=[0.0, 0.0, strength])
+    (slope,) = torch.autograd.grad(found.energy, strength)
+    dipole = (found.charges.detach() * molecule(5).positions[:, 2]).sum()
+    assert slope.item() == pytest.approx(-dipole.item(), rel=1e-10)

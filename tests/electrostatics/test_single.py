@@ -53,6 +53,34 @@ def test_a_cluster_in_vacuum_is_as_exact_on_a_mesh(edge):
     assert torch.allclose(mesh, matrix, rtol=0, atol=3e-5)
 
 
+def test_arrays_of_any_layout_and_tensors_in_lists():
+    structure = molecule(4)
+    values = arguments(structure)
+    expected = solve_charges(**values).energy
+    backwards = {name: values[name].numpy()[::-1] for name in ("positions", "electronegativity", "hardness", "width")}
+    backwards["hardness"] = backwards["hardness"].astype(">f8")
+    assert solve_charges(**{**values, **backwards}).energy.item() == pytest.approx(expected.item(), rel=1e-12)
+    first = structure.electronegativity[0].clone().requires_grad_()
+    found = solve_charges(**{**values, "electronegativity": [first, *structure.electronegativity[1:].tolist()]})
+    (slope,) = torch.autograd.grad(found.energy, first)
+    assert slope.item() == pytest.approx(found.charges[0].item(), rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"method": "Mesh"},
+        {"tolerance": 0.0},
+        {"iterations": 0},
+        {"mesh_accuracy": 10.0},
+        {"mesh_accuracy": 0.0},
+    ],
+)
+def test_solvers_that_cannot_be(changes):
+    with pytest.raises(ValueError, match=next(iter(changes))):
+        Solver(**changes)
+
+
 @pytest.mark.parametrize("structure", [molecule(3, 1.0), crystal(2, 1.0)], ids=["open", "periodic"])
 def test_results_carry_gradients_of_tensors(structure):
     names = ("positions", "electronegativity", "hardness", "width", "total_charge")

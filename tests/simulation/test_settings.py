@@ -17,6 +17,8 @@ from cace_qeq.simulation import DynamicsSettings, RelaxationSettings
         ("barostat_time", 0),
         ("interval", 0),
         ("seed", -1),
+        ("pressure", float("nan")),
+        ("friction", float("inf")),
     ],
 )
 def test_impossible_dynamics(name, value):

@@ -140,3 +140,17 @@ def test_trajectories_without_a_spectrum_are_explained():
     del still[5].arrays["momenta"]
     with pytest.raises(ValueError, match="no time_fs or no momenta"):
         dipole_series(still)
+    resting = frames()
+    for atoms in resting:
+        atoms.set_momenta(np.zeros((2, 3)))
+    with pytest.raises(ValueError, match="no atom moves in any frame"):
+        dipole_series(resting)
+    broken = frames()
+    broken[3].calc = SinglePointCalculator(broken[3], dipole=[0.0, np.nan, 0.1])
+    with pytest.raises(ValueError, match="the dipole is .*nan"):
+        dipole_series(broken)
+
+
+def test_a_resolution_that_leaves_too_few_frames_is_refused():
+    with pytest.raises(ValueError, match="leaves 1 frames, expected .* 1/cm or less"):
+        infrared_spectrum(oscillation(1000.0, 1.0, 64), 1e6)

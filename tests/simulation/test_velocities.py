@@ -89,3 +89,12 @@ def test_drift_and_rotation_that_a_bath_has_left_are_counted():
     assert free_motions(atoms, "nve") == 6  # it still turns
     atoms.set_momenta(noise - rigid_momenta(atoms, noise))
     assert free_motions(atoms, "nve") == 3
+
+
+def test_what_external_charges_and_fields_push_is_counted():
+    """Seen in a cube beside a charge of 3 e: half of the kinetic energy came to be drift and rotation."""
+    atoms = molecule("H2O")
+    atoms.info["electric_field"] = [0.0, 0.0, 0.1]
+    assert free_motions(atoms, "nve") == 6  # of a neutral molecule: it turns and does not drift
+    atoms.info["external_charges"] = [3.0]
+    assert free_motions(atoms, "nve") == 9

@@ -7,6 +7,7 @@ from cace_qeq.structures.convert.frames import MissingFileError, check_atoms, pl
 from cace_qeq.structures.convert.lookup import (
     TOTAL_CHARGE_KEYS,
     LabelKeys,
+    charge_by_conditions,
     check_charge_sum,
     label_sources,
     labels_of,
@@ -30,6 +31,7 @@ __all__ = [
     "place",
     "read_frames",
     "to_batch",
+    "charge_by_conditions",
     "total_charge_of",
     "write_frames",
     "written_conditions",

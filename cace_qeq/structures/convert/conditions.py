@@ -56,8 +56,9 @@ def imposed_on(atoms: Atoms, boundary: Boundary) -> Imposed:
 
     raises  ValueError naming the frame for what `impose` refuses
     """
+    conditions = conditions_of(atoms)
     try:
-        return impose(conditions_of(atoms), boundary)
+        return impose(conditions, boundary)
     except ValueError as error:
         raise ValueError(f"{place(atoms)}: {error}") from error
 

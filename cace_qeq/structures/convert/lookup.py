@@ -1,5 +1,6 @@
 """Labels and total charges of a frame: where they are found, and what they must look like."""
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
@@ -70,11 +71,14 @@ def label_sources(atoms: Atoms, keys: LabelKeys) -> dict[str, str | None]:
 
 
 def total_charge_of(atoms: Atoms, keys: LabelKeys, default: float | None) -> float:
-    """Total charge of a structure, e; `default` where none is written.
+    """Total charge of a structure, e; where none is written that of `charge_by_conditions`, otherwise `default`.
 
     raises  ValueError: none written and no default, not a number, or two keys that disagree
     """
     found = list(findings(atoms, keys, "total_charge"))
+    decided = charge_by_conditions(atoms)
+    if not found and decided is not None:
+        return decided
     if not found and default is not None:
         return float(default)
     if not found:
@@ -87,6 +91,16 @@ def total_charge_of(atoms: Atoms, keys: LabelKeys, default: float | None) -> flo
         given = " and ".join(f"{f.key}={value:g}" for f, value in zip(found, values, strict=True))
         raise ValueError(f"{place(atoms)}: {given} disagree about the total charge; remove the wrong one.")
     return values[0]
+
+
+def charge_by_conditions(atoms: Atoms) -> float | None:
+    """NaN where electrodes decide the total charge, the sum of fragments that hold every atom, otherwise None."""
+    electrode, fragment = (np.asarray(atoms.arrays.get(key, [])) for key in ("electrode", "charge_fragment"))
+    if electrode.dtype.kind in "iu" and (electrode >= 0).any():
+        return math.nan
+    if fragment.dtype.kind in "iu" and "fragment_charges" in atoms.info and (fragment >= 0).all():
+        return float(np.sum(atoms.info["fragment_charges"]))
+    return None
 
 
 def check_charge_sum(atoms: Atoms, labels: Labels, total_charge: float) -> None:
