@@ -90,6 +90,7 @@ class CACEQEqCalculator(Calculator):
         self.neighbors = NeighborCache(self.model.frozen_geometry, skin)
         self.last_charges = torch.zeros(0, dtype=torch.float64)
         self.conditions: dict[str, Any] = {}
+        self.charges_written: tuple[Any, ...] = ()
         self.implemented_properties = [*ENERGIES, "forces", "stress", "surface_stress"]
         if self.has_charges:
             self.implemented_properties += CHARGES
@@ -124,7 +125,7 @@ class CACEQEqCalculator(Calculator):
             "cell": np.array_equal(before.cell.array, atoms.cell.array),
             "pbc": np.array_equal(before.pbc, atoms.pbc),
             "masses": np.array_equal(before.get_masses(), atoms.get_masses()),
-            "total_charge": written_charges(before) == written_charges(atoms),
+            "total_charge": self.charges_written == written_charges(atoms),
             "conditions": self.conditions == written_conditions(atoms),
         }
         return [name for name, is_same in same.items() if not is_same]
@@ -138,7 +139,7 @@ class CACEQEqCalculator(Calculator):
         """All properties at once; none costs anything beside the forces."""
         if atoms is not None:
             self.atoms = atoms.copy()
-            self.conditions = written_conditions(atoms)  # the copy shares `info`
+            self.conditions, self.charges_written = written_conditions(atoms), written_charges(atoms)  # not shared
         self.results = {}
         refuse_unknown_elements(self.atoms, self.model.config.species)
         results = self.evaluated(self.atoms, self.total_charge(self.atoms))
@@ -170,6 +171,8 @@ def answer(model: CACEQEq | Committee, batch: AtomicBatch, atoms: Atoms) -> dict
 
 def frozen_copy(model: Potential, device: torch.device | str, dtype: torch.dtype | None) -> Potential:
     """The model to evaluate, independent of the caller's and without gradients of its parameters."""
+    if dtype not in (None, torch.float32, torch.float64):
+        raise ValueError(f"dtype is {dtype!r}, expected torch.float32 or torch.float64.")
     copied = copy.deepcopy(model)
     copied.to(device=device, dtype=dtype).eval().requires_grad_(False)
     return copied

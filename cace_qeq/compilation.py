@@ -52,6 +52,14 @@ class CompiledRepresentation(nn.Module):
         width, features = self.generated[n_atoms]
         return features(*self.padded(around, width), species)
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> "CompiledRepresentation":
+        """Of the network alone: a copy may come to compute in another precision."""
+        return CompiledRepresentation(copy.deepcopy(self.representation, memo))
+
+    def state_dict(self, *arguments: Any, **options: Any) -> Any:
+        """That of the network, as if it were not compiled."""
+        return self.representation.state_dict(*arguments, **options)
+
     def plain(self, displacements: Tensor, senders: Tensor, species: Tensor) -> Tensor:
         """What the code is made from: all rows together, and nothing that depends on values."""
         return self.representation(Environments(displacements, senders, None, self.settings), species)
@@ -153,5 +161,5 @@ def value_and_gradient(
 def compile_networks(potential: nn.Module) -> None:
     """Let a model, or all members of a committee, compute features by generated code: for evaluation alone."""
     for model in potential.modules():
-        if isinstance(model, CACEQEq):
+        if isinstance(model, CACEQEq) and not isinstance(model.representation, CompiledRepresentation):
             model.set_submodule("representation", CompiledRepresentation(model.representation))

@@ -1,6 +1,6 @@
 """What a model is: every choice that its parameters' shapes and its physics depend on."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
@@ -16,6 +16,7 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 ON_THE_SPHERE = ("quadrature_degree", "residual", "normalization", "product_passes")
 BY_CONTRACTION = ("couplings", "compression")
+OF_CHARGES = ("environment_hardness", "learn_widths")
 
 
 def preset_settings(name: str) -> dict[str, Any]:
@@ -79,7 +80,7 @@ class ModelConfig(Settings):
     product_passes: int = Field(1, ge=1, le=2)
     couplings: Literal["complete", "paths"] = "complete"
     compression: Literal["none", "asinh"] = "none"
-    hidden: tuple[int, ...] = (64, 32)
+    hidden: tuple[Annotated[int, Field(ge=1)], ...] = (64, 32)
     repulsion: Literal["none", "screened"] = "none"
     charge_feedback: Literal["none", "readout", "embedding"] = "none"
     environment_hardness: bool = False
@@ -122,8 +123,10 @@ class ModelConfig(Settings):
             raise ValueError(f"message_rank is {self.message_rank}, but l_max only {self.l_max}; raise l_max")
         if self.message_rank == 0:
             self._keep_default(ON_THE_SPHERE, "is for equivariant messages; set message_rank to 1, 2 or 3 with it")
-        else:
+        elif self.charge_feedback != "embedding":  # whose own round is one of contractions
             self._keep_default(BY_CONTRACTION, "is for invariant messages; set message_rank to 0 with it")
+        if self.energy == "none":
+            self._keep_default(OF_CHARGES, 'is for charges, of which energy="none" has none')
         if self.energy == "none" and self.closed_shells:
             raise ValueError('energy="none" has no charges that closed_shells could hold; choose another energy')
         if self.energy == "none" and self.charge_flow != "free":

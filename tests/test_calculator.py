@@ -210,6 +210,19 @@ def charged_ethanol(**options) -> Atoms:
     return ethanol(model)
 
 
+def test_a_total_charge_changed_in_place_is_noticed():
+    atoms = salt()
+    atoms.info["charge"] = np.array(0.0)
+    neutral = atoms.get_charges().sum()
+    atoms.info["charge"][...] = 1.0
+    assert atoms.get_charges().sum() - neutral == pytest.approx(1.0, abs=1e-9)
+
+
+def test_other_precisions_are_refused():
+    with pytest.raises(ValueError, match=r"expected torch\.float32 or torch\.float64"):
+        CACEQEqCalculator(trained_model(), dtype=torch.float16)
+
+
 def test_a_missing_total_charge_is_zero_only_for_models_that_saw_no_other():
     atoms = charged_ethanol()
     with pytest.raises(ValueError, match=r"has seen \[-1.0, 0.0\] e; set atoms.info\[\"charge\"\]"):

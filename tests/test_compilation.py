@@ -63,6 +63,19 @@ def test_code_is_made_anew_for_more_neighbours_and_for_other_numbers_of_atoms():
     assert seen[1] == seen[2]  # code for more neighbours serves fewer
 
 
+def test_a_compiled_model_is_copied_and_saved_as_the_network_that_it_is(tmp_path):
+    atoms, model = cluster(), untrained_model(cluster(), energy="none", **TINY)
+    compiled = answers(atoms, model, compiled=True)
+    forces = compiled.get_forces()
+    save_model(compiled.calc.model, tmp_path / "model.safetensors")
+    again = answers(atoms, tmp_path / "model.safetensors")
+    single = answers(atoms, compiled.calc.model, dtype=torch.float32)
+    twice = answers(atoms, compiled.calc.model, compiled=True)
+    np.testing.assert_allclose(again.get_forces(), forces, rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(single.get_forces(), forces, rtol=1e-3, atol=1e-5)
+    np.testing.assert_allclose(twice.get_forces(), forces, rtol=1e-9, atol=1e-12)
+
+
 def spread(atoms: Atoms, factor: float) -> Atoms:
     far = atoms.copy()
     far.positions *= factor

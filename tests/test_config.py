@@ -45,6 +45,9 @@ def test_frozen():
         ({"quadrature_degree": 11}, "set message_rank"),
         ({"residual": True}, "residual is for equivariant messages"),
         ({"message_rank": 1, "compression": "asinh"}, "compression is for invariant messages"),
+        ({"widths": [float("nan")]}, "finite"),
+        ({"hidden": [0]}, "greater than or equal to 1"),
+        ({"energy": "none", "learn_widths": True}, "learn_widths is for charges"),
         ({"normalization": "rms"}, "set message_rank"),
         ({"energy": "none", "charge_feedback": "readout"}, "no charges to feed back"),
         ({"energy": "none", "closed_shells": True}, "no charges that closed_shells"),
@@ -54,3 +57,8 @@ def test_frozen():
 def test_wrong_settings_say_what_is_wrong(changes, message):
     with pytest.raises(ValidationError, match=message):
         ModelConfig(**{"species": [1], "cutoff": 4.0, **changes})
+
+
+def test_couplings_and_compression_shape_the_round_of_the_charges_too():
+    changes = {"message_rank": 1, "charge_feedback": "embedding", "couplings": "paths", "compression": "asinh"}
+    assert ModelConfig(species=[1], cutoff=4.0, **changes).couplings == "paths"

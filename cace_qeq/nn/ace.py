@@ -29,6 +29,8 @@ from cace_qeq.nn.mlp import mlp
 
 SMALLEST_PART, MOST_PARTS = 512, 8  # atoms, and parts of a structure however large
 SMALLEST_RELATIVE_SPREAD = 0.05  # of a feature, below which it is not blown up to unit variance
+SMALLEST_SPREAD = 1e-3  # of features beside their own size, where structures are all alike
+SMALLEST_SIZE = 0.05  # of a degree beside the largest; a smaller one is forbidden by the symmetry of the structures
 
 
 @dataclass(frozen=True)
@@ -183,16 +185,36 @@ class ACELayer(nn.Module):
     def calibrate(self, densities: list[Tensor], species: Tensor) -> None:
         """Give every degree of the moments unit size and every invariant zero mean and unit variance here."""
         moments = self.moments(densities, species)
-        for degree in range(int(self.degrees.max()) + 1):
-            size = moments[:, self.degrees == degree].square().mean().sqrt().clamp(min=1e-6)
-            for mixing in self.mixings:
-                assert isinstance(mixing, MomentMixing)
-                mixing.weight[degree] /= size
-        invariants = self.couplings(self.moments(densities, species)).flatten(1)
-        spread = invariants.std(dim=0, unbiased=False)
-        smallest = SMALLEST_RELATIVE_SPREAD * spread.square().mean().sqrt()
-        self.shift.copy_(invariants.mean(dim=0))
-        self.scale.copy_(spread.clamp(min=max(float(smallest), 1e-6)))
+        sizes = typical_sizes(moments.transpose(0, 1), self.degrees)
+        for mixing in self.mixings:
+            assert isinstance(mixing, MomentMixing)
+            mixing.weight.div_(sizes.view(-1, 1, 1))
+        shift, scale = standardisation(self.couplings(self.moments(densities, species)).flatten(1))
+        self.shift.copy_(shift)
+        self.scale.copy_(scale)
+
+
+def typical_sizes(components: Tensor, degrees: Tensor) -> Tensor:
+    """Root mean square of each degree's components; that of the largest where symmetry forbids one, one if it does all.
+
+    What a perfect crystal has none of is as large as anything else once its atoms move.
+
+    components  (component, ...)
+    degrees     (component,)
+    """
+    parts = [components[degrees == degree] for degree in range(int(degrees.max()) + 1)]
+    sizes = torch.stack([part.square().mean().sqrt() for part in parts])
+    largest = sizes.max()
+    if largest < SMALLEST_SPREAD:
+        return torch.ones_like(sizes)
+    return torch.where(sizes < SMALLEST_SIZE * largest, largest, sizes)
+
+
+def standardisation(features: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and spread of features (atom, feature), each (feature,); no spread is small beside that of the others."""
+    spread, size = features.std(dim=0, unbiased=False), features.square().mean().sqrt()
+    smallest = SMALLEST_RELATIVE_SPREAD * spread.square().mean().sqrt()
+    return features.mean(dim=0), spread.clamp(min=max(float(smallest), float(SMALLEST_SPREAD * size), 1e-6))
 
 
 class CartesianACE(nn.Module):

@@ -12,7 +12,7 @@ from torch.nn.functional import pad
 
 from cace_qeq.features import harmonic_degrees, n_harmonics, sphere_products
 from cace_qeq.features.harmonics import odd_factorial
-from cace_qeq.nn.ace import SMALLEST_RELATIVE_SPREAD, ExpansionSettings
+from cace_qeq.nn.ace import ExpansionSettings, standardisation, typical_sizes
 
 
 @dataclass(frozen=True)
@@ -47,10 +47,7 @@ class DegreeMixing(nn.Module):
     @torch.no_grad()
     def calibrate(self, components: Tensor, size: float = 1.0) -> None:
         """Scale the output so that the mean square of every degree is that of one harmonic of this size."""
-        mixed = self(components)
-        for degree in range(len(self.weight)):
-            part = mixed[self.degrees == degree]
-            self.weight[degree] *= size / part.square().mean().sqrt().clamp(min=1e-6)
+        self.weight.mul_(size / typical_sizes(self(components), self.degrees).view(-1, 1, 1))
 
 
 class Covariants(nn.Module):
@@ -120,11 +117,9 @@ class SpherePowers(nn.Module):
 
     def calibrate(self, moments: Tensor, species: Tensor) -> None:
         """Zero mean and unit variance of every feature."""
-        features = means(self(moments, species))
-        spread = features.std(dim=0, unbiased=False)
-        smallest = SMALLEST_RELATIVE_SPREAD * spread.square().mean().sqrt()
-        self.shift.copy_(features.mean(dim=0))
-        self.scale.copy_(spread.clamp(min=max(float(smallest), 1e-6)))
+        shift, scale = standardisation(means(self(moments, species)))
+        self.shift.copy_(shift)
+        self.scale.copy_(scale)
 
 
 class TwoPasses(nn.Module):

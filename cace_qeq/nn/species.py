@@ -26,7 +26,7 @@ class SpeciesIndex(nn.Module):
 
     def forward(self, numbers: Tensor) -> Tensor:
         """numbers (atom,) -> index (atom,)"""
-        index = self.table.index_select(0, numbers)
+        index = self.table.index_select(0, numbers.clamp(max=N_ELEMENTS))
         if (index < 0).any():
             atom = int(torch.nonzero(index < 0)[0])
             raise ValueError(

@@ -9,12 +9,14 @@ from torch.nn import Parameter
 
 from cace_qeq.training.config import TrainingConfig
 
+OF_ELEMENTS = {"receiver", "place", "stiffness"}  # gates about one, walls of shells
 LARGEST_ROTATED = 600  # length of a matrix's side beyond which its axes are left as they are: QR grows with the cube
 
 
-def optimizer_of(config: TrainingConfig, parameters: Iterable[Parameter]) -> torch.optim.Optimizer:
+def optimizer_of(config: TrainingConfig, parameters: Iterable[tuple[str, Parameter]]) -> torch.optim.Optimizer:
     """AdamW, or SOAP: Adam in the eigenvectors of Shampoo's preconditioner, which are found anew every ten steps.
 
+    parameters  with their names
     Vyas et al., ICLR 2025, arXiv 2409.11321
     """
     groups = parameter_groups(parameters, config.weight_decay)
@@ -23,10 +25,9 @@ def optimizer_of(config: TrainingConfig, parameters: Iterable[Parameter]) -> tor
     return SOAP(groups, max_precondition_dim=LARGEST_ROTATED)
 
 
-def parameter_groups(parameters: Iterable[Parameter], weight_decay: float) -> list[dict[str, Any]]:
-    """Matrices decay; offsets, hardnesses and other vectors do not."""
-    parameters = list(parameters)
-    return [
-        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": weight_decay},
-        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
-    ]
+def parameter_groups(parameters: Iterable[tuple[str, Parameter]], weight_decay: float) -> list[dict[str, Any]]:
+    """Matrices decay; vectors do not, nor what belongs to elements and has a natural size other than zero."""
+    groups: dict[bool, list[Parameter]] = {True: [], False: []}
+    for name, parameter in parameters:
+        groups[parameter.ndim > 1 and name.rpartition(".")[2] not in OF_ELEMENTS].append(parameter)
+    return [{"params": groups[True], "weight_decay": weight_decay}, {"params": groups[False], "weight_decay": 0.0}]

@@ -44,7 +44,8 @@ class Trainer:
         self.stage_ends = list(accumulate(stage.epochs for stage in config.all_stages))
 
     def new_optimizer(self) -> torch.optim.Optimizer:
-        return optimizer_of(self.config, self.gradient.parameters)
+        trained = [(name, p) for name, p in self.model.named_parameters() if p.requires_grad]
+        return optimizer_of(self.config, trained)
 
     @property
     def stage(self) -> Stage:

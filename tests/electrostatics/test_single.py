@@ -71,7 +71,7 @@ def test_arrays_of_any_layout_and_tensors_in_lists():
     [
         {"method": "Mesh"},
         {"tolerance": 0.0},
-        {"iterations": 0},
+        {"iterations": -1},
         {"mesh_accuracy": 10.0},
         {"mesh_accuracy": 0.0},
     ],

@@ -26,7 +26,7 @@ def trained(module, optimizer, steps):
 def test_a_restored_state_continues_bit_for_bit(tmp_path, name):
     module, other = network(0), network(1)
     config = TrainingConfig(output=tmp_path, optimizer=name)
-    optimizer, other_optimizer = (optimizer_of(config, m.parameters()) for m in (module, other))
+    optimizer, other_optimizer = (optimizer_of(config, m.named_parameters()) for m in (module, other))
     trained(module, optimizer, 15)  # soap has turned its axes once
     history = [{"epoch": 1, "stage": "joint", "train_loss": 0.1 + 0.2}]
     saved = Progress(epoch=3, best=0.1, history=history)
