@@ -1,7 +1,7 @@
 """Energies, forces, stress, charges and dipoles of a batch, consistent with each other.
 
 Forces and stress are derivatives of the one energy. Where it is not stationary in the charges, the solver's
-implicit derivative supplies the adjoint term L.(dχ/dR + dA/dR q) of the theory page, to any order.
+implicit derivative supplies the adjoint term L.(dχ/dR + dA/dR q) to any order.   (theory, eqs. 14 to 16)
 """
 
 from dataclasses import dataclass, fields, replace

@@ -1,4 +1,4 @@
-"""The Coulomb matrix of Gaussian charges, open, periodic, or of slabs."""
+"""The Coulomb matrix of Gaussian charges, open, periodic, or of slabs.   (theory, eqs. 7, 11 to 13)"""
 
 import math
 from typing import Any

@@ -1,4 +1,4 @@
-"""Charge equilibration: charges that minimise a quadratic energy under linear constraints."""
+"""Charge equilibration: charges that minimise a quadratic energy under linear constraints.   (theory, eqs. 8 to 10)"""
 
 from dataclasses import dataclass
 from typing import Any

@@ -1,4 +1,4 @@
-"""Smooth end of the neighbourhood."""
+"""Smooth end of the neighbourhood.   (theory, eq. 3)"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Contraction graphs: which indices of which moments are summed over to give an invariant.
+"""Contraction graphs: which indices of which moments are summed over to give an invariant.   (theory, eq. 6)
 
 A vertex is a moment A_l, its degree is the rank l, and an edge of multiplicity k contracts k indices of its
 two ends.  Connected graphs without loops are the invariants that are not products of simpler ones.

@@ -1,4 +1,4 @@
-"""Packed monomials: the components of the symmetric tensors u ⊗ u ⊗ .. ⊗ u, each once."""
+"""Packed monomials: the components of the symmetric tensors u ⊗ u ⊗ .. ⊗ u, each once.   (theory, eq. 4)"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Radial basis."""
+"""Radial basis.   (theory, eq. 2)"""
 
 from __future__ import annotations
 

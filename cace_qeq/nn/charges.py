@@ -1,4 +1,4 @@
-"""What charge equilibration needs of every atom: electronegativity, hardness, width.   (theory, section 2)"""
+"""What charge equilibration needs of every atom: electronegativity, hardness, width.   (theory, eqs. 7, 8)"""
 
 import math
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Repulsion of nuclei at short distance, for pairs closer than the training data."""
+"""Repulsion of nuclei at short distance, for pairs closer than the training data.   (theory, eq. 6a)"""
 
 from collections.abc import Sequence
 
