@@ -17,7 +17,7 @@ ORDERS = (4, 5, 6, 7, 8)
 REAL_SPACE_MARGIN = 1e-2  # of the accuracy: pairs that come and go at the cutoff make steps, a mesh does not
 PER_PAIR, PER_SHARE, PER_POINT = 15.0, 3.0, 9.0  # ns in each product: pairs, shares of mesh points, mesh points
 SMALLEST_CUTOFF, LARGEST_CUTOFF = 3.0, 10.0  # Å, between which the fastest is chosen
-SPARSE, CROWDED = 0.01, 0.1  # 1/Å³, atoms of a cell that is mostly vacuum, and in its clusters
+SPARSE, CROWDED = 1e-3, 0.1  # 1/Å³, atoms of a cell that is mostly vacuum (crystals of caesium have 9e-3), and in clusters
 
 
 def plan_mesh(

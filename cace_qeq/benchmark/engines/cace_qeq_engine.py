@@ -98,7 +98,9 @@ class CACEQEqEngine:
             found = differentiable_predict(self.model, batch)
         else:
             found = self.recorded.predict(batch)
-        return Predicted(found.energy, found.forces, found.charges, found.stress, found.dipole)
+        charges = None if self.model.charge_heads is None else found.charges
+        dipole = None if found.dipole.isnan().all() else found.dipole  # of crystals, and without charges
+        return Predicted(found.energy, found.forces, charges, found.stress, dipole)
 
     def calculator(self, keep_neighbors: bool) -> Any:
         skin = SKIN if keep_neighbors else 0.0
