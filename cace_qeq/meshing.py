@@ -17,7 +17,7 @@ ORDERS = (4, 5, 6, 7, 8)
 REAL_SPACE_MARGIN = 1e-2  # of the accuracy: pairs that come and go at the cutoff make steps, a mesh does not
 PER_PAIR, PER_SHARE, PER_POINT = 15.0, 3.0, 9.0  # ns in each product: pairs, shares of mesh points, mesh points
 SMALLEST_CUTOFF, LARGEST_CUTOFF = 3.0, 10.0  # Å, between which the fastest is chosen
-SPARSE, CROWDED = 1e-3, 0.1  # 1/Å³, atoms of a cell that is mostly vacuum (crystals of caesium have 9e-3), and in clusters
+SPARSE, CROWDED = 3e-3, 0.1  # 1/Å³, atoms of a cell that is mostly vacuum (caesium has 9e-3), and in its clusters
 
 
 def plan_mesh(
@@ -39,7 +39,8 @@ def plan_mesh(
     if vacuum and largest_cutoff is None:  # few pairs are there to be added, and a mesh of all the vacuum is large
         cutoffs = np.append(cutoffs, np.geomspace(LARGEST_CUTOFF, max(LARGEST_CUTOFF, volume ** (1 / 3) / 2)))
     plans = [_plan(cell, density, cutoff / decay, cutoff, order, accuracy) for cutoff in cutoffs for order in ORDERS]
-    return min(plans, key=lambda plan: _cost(plan, n_atoms, density))
+    most_pairs = n_atoms**2 / 2 if vacuum else np.inf
+    return min(plans, key=lambda plan: _cost(plan, n_atoms, density, most_pairs))
 
 
 def mesh_error(split: float, spacing: float, order: int, density: float) -> float:
@@ -68,8 +69,8 @@ def _plan(cell: Floats, density: float, split: float, cutoff: float, order: int,
     return EwaldPlan(float(split), float(cutoff), none, mesh=(first, second, third, order))
 
 
-def _cost(plan: EwaldPlan, n_atoms: int, density: float) -> float:
-    pairs = min(n_atoms * density * 2 * np.pi / 3 * plan.cutoff**3, n_atoms**2 / 2)
+def _cost(plan: EwaldPlan, n_atoms: int, density: float, most_pairs: float) -> float:
+    pairs = min(n_atoms * density * 2 * np.pi / 3 * plan.cutoff**3, most_pairs)
     return PER_PAIR * pairs + PER_SHARE * n_atoms * plan.mesh[3] ** 3 + PER_POINT * float(np.prod(plan.mesh[:3]))
 
 
