@@ -1,14 +1,12 @@
 """`cace-qeq committee`."""
 
-from itertools import combinations
 from pathlib import Path
 from typing import Annotated
 
-import torch
 import typer
 from rich.console import Console
 
-from cace_qeq.checkpoint import load_model
+from cace_qeq.checkpoint import fingerprint, load_model
 from cace_qeq.committee import Committee, save_committee
 from cace_qeq.model import CACEQEq
 
@@ -30,7 +28,8 @@ def committee(out: Target, models: Members) -> None:
 
 def refuse_twins(members: list[CACEQEq], paths: list[Path]) -> None:
     """Raise ValueError for two that always agree, as no spread could tell."""
-    for (one, path), (other, again) in combinations(zip(members, paths, strict=True), 2):
-        pairs = zip(one.parameters(), other.parameters(), strict=False)
-        if one.config == other.config and all(torch.equal(left, right) for left, right in pairs):
-            raise ValueError(f"{path} and {again} hold the same model; give models of several seeds.")
+    seen: dict[str, Path] = {}
+    for member, path in zip(members, paths, strict=True):
+        first = seen.setdefault(fingerprint(member), path)
+        if first is not path:
+            raise ValueError(f"{first} and {path} hold the same model; give models of several seeds.")

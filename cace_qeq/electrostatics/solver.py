@@ -46,7 +46,7 @@ class Solver:
             raise ValueError(f"method is {self.method!r}, expected one of {', '.join(get_args(Method))}.")
         if not self.tolerance > 0 or self.iterations < 0:
             raise ValueError(
-                f"tolerance is {self.tolerance} eV/e and iterations {self.iterations}, expected more than 0."
+                f"tolerance is {self.tolerance} eV/e, expected more than 0; iterations {self.iterations}, 0 or more."
             )
         if not FINEST_MESH <= self.mesh_accuracy <= COARSEST_MESH:
             raise ValueError(f"mesh_accuracy is {self.mesh_accuracy}, expected {FINEST_MESH} to {COARSEST_MESH}.")

@@ -15,6 +15,7 @@ from ase.md.verlet import VelocityVerlet
 from numpy.typing import NDArray
 
 from cace_qeq.simulation.settings import DynamicsSettings
+from cace_qeq.simulation.velocities import feels_external_charges
 
 
 def integrator(atoms: Atoms, settings: DynamicsSettings, noise: np.random.Generator) -> MolecularDynamics:
@@ -46,8 +47,7 @@ def integrator(atoms: Atoms, settings: DynamicsSettings, noise: np.random.Genera
 
 def refuse_charges_left_behind(atoms: Atoms) -> None:
     """Raise ValueError for external charges in a cell that is about to change."""
-    felt = "external_forces" in getattr(atoms.calc, "implemented_properties", ())
-    if felt and np.size(atoms.info.get("external_charges", ())):
+    if feels_external_charges(atoms):
         raise ValueError(
             "external charges stay where they are while the cell changes, but the stress is that of a cell that takes "
             "them along; keep the cell fixed, or take them out of atoms.info."

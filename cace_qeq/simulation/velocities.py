@@ -50,6 +50,12 @@ def inertia(atoms: Atoms) -> Floats:
     return np.trace(arms.T @ weighted) * np.eye(3) - arms.T @ weighted
 
 
+def feels_external_charges(atoms: Atoms) -> bool:
+    """Whether there are any, and the model pays attention to them."""
+    felt = "external_forces" in getattr(atoms.calc, "implemented_properties", ("external_forces",))
+    return felt and np.size(atoms.info.get("external_charges", ())) > 0
+
+
 def free_motions(atoms: Atoms, ensemble: str) -> int:
     """Degrees of freedom that share the kinetic energy, at least one.
 
@@ -58,7 +64,7 @@ def free_motions(atoms: Atoms, ensemble: str) -> int:
     """
     free = int(atoms.get_number_of_degrees_of_freedom())
     if ensemble == "nve" and not atoms.constraints:
-        pushed = np.size(atoms.info.get("external_charges", ())) > 0
+        pushed = feels_external_charges(atoms)
         turned = pushed or np.any(atoms.info.get("electric_field", 0.0))
         momenta = atoms.get_momenta()
         small = STILL * np.abs(momenta).max()

@@ -90,6 +90,11 @@ def test_a_file_is_known_by_its_first_word(tmp_path, text, name, ours):
     assert is_runner(written(tmp_path, text, name)) is ours
 
 
+def test_a_file_that_is_named_xyz_is_xyz(tmp_path):
+    with pytest.raises(ValueError, match="line 1 is 'begin', expected the number of atoms"):
+        read_frames(written(tmp_path, MOLECULE, "begin.xyz"))
+
+
 def test_compressed_files_and_other_names_keep_their_charges(tmp_path):
     (expected,) = read_frames(written(tmp_path, MOLECULE))
     (tmp_path / "input.data.gz").write_bytes(gzip.compress(f"# set 1\n{MOLECULE}".encode()))
