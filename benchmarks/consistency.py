@@ -2,7 +2,7 @@
 
     python benchmarks/consistency.py --percent 22.2222 --seeds 1,2
 
-trains the model of configs/acac_XS.yaml on a nested subset of its frames: without consistency terms, with each of
+trains the model of configs/consistency.yaml on a nested subset of its frames: without consistency terms, with each of
 them for equally many epochs, and without them for about the time that the dearer ones take. Writes
 results/consistency.json and a table in Markdown. Started again, it goes on where it was.
 """
@@ -19,7 +19,7 @@ from variants.changes import Change, Values, changed, epochs_times, same, seeded
 from variants.outcomes import table, trained
 from variants.subsets import on_subset
 
-CONFIG = Path(__file__).parent / "configs" / "acac_XS.yaml"
+CONFIG = Path(__file__).parent / "configs" / "consistency.yaml"
 WEIGHT = 10.0
 
 
