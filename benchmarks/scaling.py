@@ -31,9 +31,9 @@ from cace_qeq.allocation import keep_freed_memory
 from cace_qeq.electrostatics import ChargeGeometry, ChargeParameters, Solver, Task, find_charges
 from cace_qeq.electrostatics.constraints import total_charge_alone
 from cace_qeq.electrostatics.coulomb_forms import charge_form
+from cace_qeq.neighbors import pairs_once
 from cace_qeq.planning import SumSettings, plan_sums
-from cace_qeq.structures import neighbor_pairs, to_batch
-from cace_qeq.structures.neighbors import each_once
+from cace_qeq.structures import to_batch
 from cace_qeq.units import COULOMB
 from record import RESULTS, refuse_unknown, script, write_result
 
@@ -93,7 +93,7 @@ def ratio(preset: str, n_edge: int, repeats: int = REPEATS) -> dict[str, float]:
 def charged(n_edge: int, method: str) -> tuple[ChargeGeometry, ChargeParameters]:
     atoms = water_box(n_edge)
     plan = plan_sums(atoms.cell.array, atoms.pbc, atoms.positions, SumSettings(max(WIDTHS.values()), 1e-6, method))
-    pairs = each_once(neighbor_pairs(atoms.positions, atoms.cell.array, atoms.pbc, plan.cutoff))
+    pairs = pairs_once(atoms.positions, atoms.cell.array, atoms.pbc, plan.cutoff)
     geometry = ChargeGeometry(
         positions=torch.from_numpy(atoms.positions),
         cells=torch.from_numpy(atoms.cell.array).unsqueeze(0),

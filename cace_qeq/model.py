@@ -33,6 +33,8 @@ from cace_qeq.nn.shells import ShellWalls
 from cace_qeq.nn.species import SpeciesIndex
 from cace_qeq.structures.batch import AtomicBatch, GeometrySettings
 
+ROUNDING = 1e-6  # of widths, where a model has changed its precision
+
 
 @dataclass(frozen=True)
 class Energies:
@@ -111,7 +113,7 @@ class CACEQEq(KeepsDoubleBuffers):
         if self.charge_heads is None:
             return self.geometry
         every_species = torch.arange(len(self.config.species), device=self.reference_energies.device)
-        return replace(self.geometry, largest_width=float(self.charge_heads.width(every_species).max()))
+        return replace(self.geometry, largest_width=float(self.charge_heads.width(every_species).detach().max()))
 
     @property
     def dtype(self) -> torch.dtype:
@@ -119,7 +121,7 @@ class CACEQEq(KeepsDoubleBuffers):
         return self.energy_head.linear.weight.dtype
 
     def forward(self, batch: AtomicBatch) -> Energies:
-        """Raises ValueError for an element that the model does not know."""
+        """Raises ValueError for an element that the model does not know, and for a batch made for a narrower model."""
         species = self.species(batch.numbers)
         around = self.environments(batch)
         features = self.representation(around, species)
@@ -137,8 +139,25 @@ class CACEQEq(KeepsDoubleBuffers):
             batch.structure,
         )
 
+    def refuse_narrower(self, made_for: GeometrySettings) -> None:
+        """Raise ValueError for the geometry of a batch that may lack pairs of this model."""
+        needed = self.geometry
+        if made_for.largest_width < needed.largest_width:
+            needed = self.frozen_geometry
+        lacking = made_for.largest_width < (1 - ROUNDING) * needed.largest_width
+        if made_for.cutoff < needed.cutoff or lacking:
+            raise ValueError(
+                f"the batch was made for a cutoff of {made_for.cutoff:g} Å and charges as wide as "
+                f"{made_for.largest_width:g} Å, this model has {needed.cutoff:g} Å and {needed.largest_width:g} Å; "
+                "make batches with the geometry of the model that they are for"
+            )
+
     def environments(self, batch: AtomicBatch) -> Environments:
-        """Neighbours' radial and angular functions in the precision of the network."""
+        """Neighbours' radial and angular functions in the precision of the network.
+
+        Raises ValueError for a batch made for a shorter cutoff or narrower charges.
+        """
+        self.refuse_narrower(batch.geometry)
         return environments(batch.displacements().to(self.dtype), batch.neighbors.index, self.representation.settings)
 
     def charged(self, batch: AtomicBatch, features: Tensor, species: Tensor) -> Charged:

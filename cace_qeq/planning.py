@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from cace_qeq.lattice import LARGEST_DENSE, EwaldPlan, Method, plan_ewald
 from cace_qeq.meshing import LARGEST_CUTOFF, plan_mesh
-from cace_qeq.slab import MARGIN, closed_cells, plan_slab
+from cace_qeq.slab import MARGIN, closed_cells, plan_slab, thickness_of
 
 Floats = NDArray[np.float64]
 
@@ -21,12 +21,14 @@ class SumSettings:
     accuracy          relative size of the first neglected term of an Ewald sum
     method            of the solver
     mesh_accuracy     error of the potential of unit charges on a mesh, in units of that of one at 1 Å
+    margin         Å  by which a slab may grow thicker
     """
 
     largest_width: float
     accuracy: float
     method: Method = "auto"
     mesh_accuracy: float = 1e-5
+    margin: float = MARGIN
 
 
 def plan_sums(cell: Floats, pbc: NDArray[np.bool_], positions: Floats, settings: SumSettings) -> EwaldPlan:
@@ -44,22 +46,21 @@ def plan_sums(cell: Floats, pbc: NDArray[np.bool_], positions: Floats, settings:
         return plan_ewald(cell, n_atoms, settings.largest_width, settings.accuracy)
     if on_mesh:
         return plan_slab_mesh(cell, pbc, positions, settings)
-    return plan_slab(cell, pbc, positions, settings.largest_width, settings.accuracy)
+    return plan_slab(cell, pbc, positions, settings.largest_width, settings.accuracy, settings.margin)
 
 
 def plan_slab_mesh(cell: Floats, pbc: NDArray[np.bool_], positions: Floats, settings: SumSettings) -> EwaldPlan:
     """A mesh over the closed cell, which has to be higher than the slab by the real-space cutoff."""
     width, accuracy, n_atoms = settings.largest_width, settings.mesh_accuracy, len(positions)
-    height = plan_slab(cell, pbc, positions, width, accuracy).height
-    closed, normal = closed_cell(cell, pbc, height)
-    cutoff = plan_mesh(closed, n_atoms, width, accuracy, LARGEST_CUTOFF).cutoff
-    height = max(height, float(np.ptp(positions @ normal)) + cutoff + MARGIN)
-    closed, _ = closed_cell(cell, pbc, height)
+    height = plan_slab(cell, pbc, positions, width, accuracy, settings.margin).height
+    cutoff = plan_mesh(closed_cell(cell, pbc, height), n_atoms, width, accuracy, LARGEST_CUTOFF).cutoff
+    height = max(height, thickness_of(cell, pbc, positions) + cutoff + settings.margin)
+    closed = closed_cell(cell, pbc, height)
     return replace(plan_mesh(closed, n_atoms, width, accuracy, cutoff + 1e-9), height=height)
 
 
-def closed_cell(cell: Floats, pbc: NDArray[np.bool_], height: float) -> tuple[Floats, Floats]:
-    """(3, 3), (3,)  the cell of one slab with its open direction closed, and the normal"""
+def closed_cell(cell: Floats, pbc: NDArray[np.bool_], height: float) -> Floats:
+    """(3, 3)  the cell of one slab with its open direction closed"""
     periodic = torch.tensor(cell * pbc[:, None]).unsqueeze(0)
-    closed, normal = closed_cells(periodic, torch.tensor(pbc).unsqueeze(0), torch.tensor([height]))
-    return closed[0].numpy(), normal[0].numpy()
+    closed, _ = closed_cells(periodic, torch.tensor(pbc).unsqueeze(0), torch.tensor([height]))
+    return np.asarray(closed[0].numpy())

@@ -60,7 +60,10 @@ class Slopes:
 
 
 def predict(model: CACEQEq, batch: AtomicBatch) -> Prediction:
-    """All properties of a batch, detached from the graph."""
+    """All properties of a batch, detached from the graph.
+
+    Raises RuntimeError in torch.inference_mode, and ValueError as the model does.
+    """
     energies, slopes = differentiated(model, batch, keep_graph=False)
     with torch.no_grad():
         values = Energies(**{f.name: getattr(energies, f.name).detach() for f in fields(energies)})
@@ -83,6 +86,11 @@ def differentiable_energies(model: CACEQEq, batch: AtomicBatch) -> Prediction:
 @torch.enable_grad()
 def differentiated(model: CACEQEq, batch: AtomicBatch, keep_graph: bool) -> tuple[Energies, Slopes]:
     keep_freed_memory()
+    if torch.is_inference_mode_enabled() or batch.positions.is_inference():
+        raise RuntimeError(
+            "forces are derivatives, and torch.inference_mode leaves none to tensors that are made in it; "
+            "make batches and predictions outside of it, or under torch.no_grad"
+        )
     strain = torch.zeros_like(batch.cells, requires_grad=True)
     moved = batch.strained(strain) if batch.periodic else movable(batch)
     energies = model(moved)

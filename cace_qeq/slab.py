@@ -17,23 +17,35 @@ MARGIN = 1.0  # Å, by which a slab may grow thicker before its sums are planned
 
 
 def plan_slab(
-    cell: Floats, pbc: NDArray[np.bool_], positions: Floats, largest_width: float, accuracy: float
+    cell: Floats,
+    pbc: NDArray[np.bool_],
+    positions: Floats,
+    largest_width: float,
+    accuracy: float,
+    margin: float = MARGIN,
 ) -> EwaldPlan:
     """As `plan_ewald`, and the height of the closed cell; the vector of the open direction counts for nothing.
+
+    margin  Å, by which the slab may grow thicker
 
     What is left of a slab's own images falls off like exp(-k h), with h the vacuum between them and k the shortest
     reciprocal vector of the plane. Real-space pairs are those of the plane alone, so h also covers the cutoff.
     """
     vectors = cell[pbc]
-    normal = np.cross(*vectors)
-    area = float(np.linalg.norm(normal))
-    thickness = float(np.ptp(positions @ normal / area))
+    area = float(np.linalg.norm(np.cross(*vectors)))
+    thickness = thickness_of(cell, pbc, positions)
     gap = -np.log(accuracy) / (2 * np.pi * shortest(np.linalg.pinv(vectors).T))
     split = optimal_split(area * (thickness + gap), len(positions))
     cutoff = plan_ewald_with_split(np.eye(3), split, largest_width, accuracy).cutoff
-    height = thickness + max(gap, cutoff) + MARGIN
+    height = thickness + max(gap, cutoff) + margin
     closed, _ = closed_cells(torch.tensor(cell * pbc[:, None])[None], torch.tensor(pbc)[None], torch.tensor([height]))
     return replace(plan_ewald_with_split(closed[0].numpy(), split, largest_width, accuracy), height=height)
+
+
+def thickness_of(cell: Floats, pbc: NDArray[np.bool_], positions: Floats) -> float:
+    """Å, of a slab between its outermost positions."""
+    normal = np.cross(*cell[pbc])
+    return float(np.ptp(positions @ normal / np.linalg.norm(normal)))
 
 
 def closed_cells(cells: Tensor, pbc: Tensor, height: Tensor) -> tuple[Tensor, Tensor]:

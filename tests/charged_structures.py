@@ -14,8 +14,8 @@ from cace_qeq.electrostatics import (
     equilibrate,
     total_charge_alone,
 )
-from cace_qeq.electrostatics.images import image_pairs
 from cace_qeq.lattice import EwaldPlan, optimal_split, plan_ewald_with_split
+from cace_qeq.neighbors import Pairs, pairs_once
 from cace_qeq.slab import closed_cells, plan_slab
 
 ACCURACY = 1e-13
@@ -79,10 +79,10 @@ def slab(n_atoms: int = 5, total_charge: float = 0.0, seed: int = 0) -> ChargedS
 
 
 def geometry_of(structure: ChargedStructure, split_factor: float = 1.0) -> ChargeGeometry:
-    """Brute-force geometry, with the Ewald split multiplied by a factor."""
+    """A geometry, with the Ewald split multiplied by a factor."""
     positions, cell = structure.positions, structure.cell
     empty = torch.zeros(0, 3, dtype=torch.int64)
-    plan, pairs = EwaldPlan(1.0, 0.0, empty.numpy()), (empty[:, 0], empty[:, 0], empty)
+    plan, pairs = EwaldPlan(1.0, 0.0, empty.numpy()), Pairs(empty[:, 0], empty[:, 0], empty)
     if structure.pbc.sum() == 2:
         plan = plan_slab(cell.numpy(), structure.pbc.numpy(), positions.numpy(), float(structure.width.max()), ACCURACY)
     cells, normal = closed_cells(cell.unsqueeze(0), structure.pbc.unsqueeze(0), torch.tensor([plan.height]))
@@ -90,20 +90,24 @@ def geometry_of(structure: ChargedStructure, split_factor: float = 1.0) -> Charg
         cell = cells[0]
         split = split_factor * optimal_split(float(torch.linalg.det(cell).abs()), len(positions))
         plan = plan_ewald_with_split(cell.numpy(), split, float(structure.width.max()), ACCURACY)
-        pairs = image_pairs(positions, cell, plan.cutoff)
+        pairs = crystal_pairs(positions, cell, plan.cutoff)
     return ChargeGeometry(
         positions=positions,
         cells=cells,
         periodic=torch.tensor([structure.periodic]),
         normal=normal,
         structure=torch.zeros(len(positions), dtype=torch.int64),
-        center=pairs[0],
-        neighbor=pairs[1],
-        shift=pairs[2],
+        center=pairs.center,
+        neighbor=pairs.neighbor,
+        shift=pairs.shift,
         triplets=torch.from_numpy(plan.triplets).unsqueeze(0),
         split=torch.tensor([plan.split], dtype=torch.float64),
         mesh=torch.tensor([plan.mesh]),
     )
+
+
+def crystal_pairs(positions: Tensor, cell: Tensor, cutoff: float) -> Pairs:
+    return pairs_once(positions.numpy(), cell.numpy(), np.ones(3, dtype=bool), cutoff)
 
 
 def joined(geometries: list[ChargeGeometry]) -> ChargeGeometry:

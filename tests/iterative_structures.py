@@ -5,23 +5,22 @@ from dataclasses import replace
 import torch
 
 from cace_qeq.electrostatics import ChargeGeometry, Equilibrium, Solver, Task, find_charges, total_charge_alone
-from cace_qeq.electrostatics.images import image_pairs
 from cace_qeq.meshing import plan_mesh
-from charged_structures import ChargedStructure, geometry_of
+from charged_structures import ChargedStructure, crystal_pairs, geometry_of
 
 FINE = 1e-11  # mesh accuracy that leaves nothing of the mesh in twelve digits of a charge
 
 
 def meshed(structure: ChargedStructure, accuracy: float = FINE) -> ChargeGeometry:
-    """Brute-force geometry of a crystal or slab, with a mesh instead of reciprocal vectors."""
+    """Geometry of a crystal or slab, with a mesh instead of reciprocal vectors."""
     geometry = geometry_of(structure)
     plan = plan_mesh(geometry.cells[0].numpy(), len(structure.positions), float(structure.width.max()), accuracy)
-    center, neighbor, shift = image_pairs(structure.positions, geometry.cells[0], plan.cutoff)
+    pairs = crystal_pairs(structure.positions, geometry.cells[0], plan.cutoff)
     return replace(
         geometry,
-        center=center,
-        neighbor=neighbor,
-        shift=shift,
+        center=pairs.center,
+        neighbor=pairs.neighbor,
+        shift=pairs.shift,
         triplets=torch.zeros(1, 0, 3, dtype=torch.int64),
         split=torch.tensor([plan.split], dtype=torch.float64),
         mesh=torch.tensor([plan.mesh]),

@@ -13,7 +13,7 @@ import pytest
 SOURCE = Path(__file__).resolve().parent.parent / "cace_qeq"
 
 FLOORS = [
-    {"allocation", "units", "lattice", "conditions", "records", "strict", "files", "datasets"},
+    {"allocation", "units", "lattice", "conditions", "records", "strict", "files", "datasets", "neighbors"},
     {"slab", "meshing", "impose"},
     {"planning"},
     {"structures", "features", "electrostatics"},
@@ -30,7 +30,7 @@ FLOORS = [
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 
 DOORS = {
-    "vesin": {"structures.neighbors"},
+    "vesin": {"neighbors"},
     "pytorch_optimizer": {"training.optimizer", "benchmark.engines"},
     "opt_einsum": {"features.couplings"},
     "scipy": {"features.quadrature", "simulation.spectrum"},

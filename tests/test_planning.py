@@ -8,7 +8,7 @@ import pytest
 import zoo
 from cace_qeq.lattice import LARGEST_DENSE, NO_MESH
 from cace_qeq.planning import SumSettings, closed_cell, plan_sums
-from cace_qeq.slab import MARGIN
+from cace_qeq.slab import MARGIN, thickness_of
 
 SETTINGS = SumSettings(largest_width=0.7, accuracy=1e-8)
 
@@ -42,6 +42,5 @@ def test_a_mesh_on_demand(make):
 def test_the_cell_of_a_slab_on_a_mesh_is_higher_than_slab_and_cutoff():
     atoms = zoo.slab() * (3, 3, 1)
     plan = planned(atoms, method="mesh")
-    closed, normal = closed_cell(atoms.cell.array, atoms.pbc, plan.height)
-    assert plan.height >= np.ptp(atoms.positions @ normal) + plan.cutoff + MARGIN - 1e-9
-    assert abs(np.linalg.det(closed)) > 0
+    assert plan.height >= thickness_of(atoms.cell.array, atoms.pbc, atoms.positions) + plan.cutoff + MARGIN - 1e-9
+    assert abs(np.linalg.det(closed_cell(atoms.cell.array, atoms.pbc, plan.height))) > 0

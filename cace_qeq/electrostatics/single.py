@@ -19,13 +19,13 @@ from cace_qeq.electrostatics.checks import (
 )
 from cace_qeq.electrostatics.constraints import constraints_of
 from cace_qeq.electrostatics.geometry import ChargeGeometry
-from cace_qeq.electrostatics.images import image_pairs
 from cace_qeq.electrostatics.kernels import Background
 from cace_qeq.electrostatics.potentials import imposed_potential
 from cace_qeq.electrostatics.qeq import ChargeParameters
 from cace_qeq.electrostatics.solver import Solver, Task, find_charges
 from cace_qeq.impose import Boundary, impose
 from cace_qeq.lattice import EwaldPlan
+from cace_qeq.neighbors import Pairs, pairs_once
 from cace_qeq.planning import SumSettings, plan_sums
 from cace_qeq.records import moved
 from cace_qeq.slab import closed_cells
@@ -34,6 +34,7 @@ ACCURACY = 1e-12
 OPEN = EwaldPlan(split=1.0, cutoff=0.0, triplets=np.zeros((0, 3), dtype=np.int64))
 PRECISE = Solver(tolerance=1e-11, mesh_accuracy=1e-10)
 FREE = Conditions()
+BLOCK = 2**20  # distances at a time, 8 MB
 CLOSEST = 1e-3  # Å; nearer atoms are a mistake in the input
 
 
@@ -118,10 +119,9 @@ def _checked_parameters(
 
 
 def _open_geometry(positions: Tensor) -> ChargeGeometry:
-    first, second = torch.triu_indices(len(positions), len(positions), 1, device=positions.device)
-    _require_places(torch.pdist(positions.detach()), first, second)
+    _refuse_coincident(positions.detach())
     none = torch.zeros(0, 4, dtype=torch.int64, device=positions.device)
-    pairs = (none[:, 0], none[:, 0], none[:, :3])
+    pairs = Pairs(none[:, 0], none[:, 0], none[:, :3])
     return _one_structure(positions, positions.new_zeros(1, 3, 3), positions.new_zeros(1, 3), pairs, OPEN)
 
 
@@ -133,33 +133,40 @@ def _periodic_geometry(
     plan = plan_sums(lattice.cpu().numpy(), pbc, places.cpu().numpy(), sums)
     flags, height = torch.from_numpy(pbc.copy()).to(cell.device).unsqueeze(0), cell.new_tensor([plan.height])
     closed, normal = closed_cells(cell.unsqueeze(0), flags, height)
-    center, neighbor, shift = image_pairs(places, closed[0].detach(), plan.cutoff)
-    displacement = places[neighbor] - places[center] + shift.to(lattice.dtype) @ closed[0].detach()
+    pairs = moved(pairs_once(places.cpu().numpy(), lattice.cpu().numpy(), pbc, plan.cutoff), places.device)
+    center, neighbor, shift = pairs.center, pairs.neighbor, pairs.shift
+    displacement = places[neighbor] - places[center] + shift.to(lattice.dtype) @ lattice
     within, across = split_pairs(center, neighbor, len(positions))
     _require_places(displacement[within].norm(dim=1), center[within], neighbor[within])
-    pairs = (center[within], neighbor[within], shift[within])
+    pairs = Pairs(center[within], neighbor[within], shift[within])
     imposed = imposed.with_pairs(center[across], neighbor[across] - len(positions), shift[across])
     return _one_structure(positions, closed, normal, pairs, plan), imposed
 
 
-def _one_structure(
-    positions: Tensor, cells: Tensor, normal: Tensor, pairs: tuple[Tensor, Tensor, Tensor], plan: EwaldPlan
-) -> ChargeGeometry:
+def _one_structure(positions: Tensor, cells: Tensor, normal: Tensor, pairs: Pairs, plan: EwaldPlan) -> ChargeGeometry:
     """Periodic if the plan has a cutoff."""
-    center, neighbor, shift = pairs
     return ChargeGeometry(
         positions=positions,
         cells=cells,
         periodic=torch.tensor([plan.cutoff > 0], device=positions.device),
         normal=normal,
         structure=torch.zeros(len(positions), dtype=torch.int64, device=positions.device),
-        center=center,
-        neighbor=neighbor,
-        shift=shift,
+        center=pairs.center,
+        neighbor=pairs.neighbor,
+        shift=pairs.shift,
         triplets=torch.from_numpy(plan.triplets).to(positions.device).unsqueeze(0),
         split=positions.new_tensor([plan.split]),
         mesh=torch.tensor([plan.mesh], device=positions.device),
     )
+
+
+def _refuse_coincident(positions: Tensor) -> None:
+    """Raise ValueError for two atoms of an open structure at one place."""
+    for rows in torch.arange(len(positions), device=positions.device).split(max(1, BLOCK // len(positions))):
+        distances = torch.cdist(positions[rows], positions, compute_mode="donot_use_mm_for_euclid_dist")
+        distances[rows - rows[0], rows] = torch.inf
+        nearest, other = distances.min(dim=1)
+        _require_places(nearest, rows, other)
 
 
 def _require_places(distances: Tensor, first: Tensor, second: Tensor) -> None:

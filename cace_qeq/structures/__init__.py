@@ -1,6 +1,7 @@
 """What the world looks like: structures and labels from files and ase.Atoms to frozen batched tensors."""
 
-from cace_qeq.structures.batch import AtomicBatch, EwaldTerms, GeometrySettings, Neighbors, Pairs
+from cace_qeq.neighbors import Pairs, neighbor_pairs
+from cace_qeq.structures.batch import AtomicBatch, EwaldTerms, GeometrySettings, Neighbors
 from cace_qeq.structures.collate import collate, collate_labels
 from cace_qeq.structures.convert import (
     CONDITION_KEYS,
@@ -23,7 +24,7 @@ from cace_qeq.structures.convert import (
     written_conditions,
 )
 from cace_qeq.structures.labels import Labels
-from cace_qeq.structures.neighbors import neighbor_pairs, padded_table
+from cace_qeq.structures.neighbors import padded_table
 
 __all__ = [
     "CONDITION_KEYS",

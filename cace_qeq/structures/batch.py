@@ -7,6 +7,7 @@ from torch import Tensor
 
 from cace_qeq.conditions import Imposed
 from cace_qeq.lattice import Method
+from cace_qeq.neighbors import Pairs
 from cace_qeq.records import moved
 
 PADDING_DISTANCE = 1000.0  # Å; beyond every cutoff, so that padding contributes exact zeros
@@ -47,20 +48,6 @@ class Neighbors:
 
 
 @dataclass(frozen=True)
-class Pairs:
-    """Pairs of atoms, sorted by center.
-
-    center    (pair,)    int64
-    neighbor  (pair,)    int64
-    shift     (pair, 3)  int64  lattice vectors added to the neighbour
-    """
-
-    center: Tensor
-    neighbor: Tensor
-    shift: Tensor
-
-
-@dataclass(frozen=True)
 class EwaldTerms:
     """Integers of the Ewald sums of crystals and slabs; empty without any.
 
@@ -93,6 +80,7 @@ class AtomicBatch:
     imposed       on the charges beside their total
     neighbors     of the atomic environments
     ewald         of the electrostatics
+    geometry      that both of these were made for
     """
 
     positions: Tensor
@@ -106,6 +94,7 @@ class AtomicBatch:
     imposed: Imposed
     neighbors: Neighbors
     ewald: EwaldTerms
+    geometry: GeometrySettings
 
     @property
     def n_atoms(self) -> int:

@@ -7,14 +7,21 @@ import torch
 from torch import Tensor
 
 from cace_qeq.conditions import collate_imposed
-from cace_qeq.structures.batch import AtomicBatch, EwaldTerms, Neighbors, Pairs
+from cace_qeq.neighbors import Pairs
+from cace_qeq.structures.batch import AtomicBatch, EwaldTerms, Neighbors
 from cace_qeq.structures.labels import Labels
 
 
 def collate(batches: Sequence[AtomicBatch]) -> AtomicBatch:
-    """Structures of all batches, in order; neighbour rows and k vectors padded to the longest."""
+    """Structures of all batches, in order; neighbour rows and k vectors padded to the longest.
+
+    Raises ValueError for no batches, and for batches that were made for different models.
+    """
     if not batches:
         raise ValueError("cannot collate an empty list of batches; give at least one")
+    geometry, *others = {b.geometry: None for b in batches}
+    if others:
+        raise ValueError(f"cannot collate batches made for different models, with {geometry} and with {others[0]}")
     first_atom = starts([b.n_atoms for b in batches])
     first_structure = starts([b.n_structures for b in batches])
     return AtomicBatch(
@@ -29,6 +36,7 @@ def collate(batches: Sequence[AtomicBatch]) -> AtomicBatch:
         imposed=collate_imposed([b.imposed for b in batches]),
         neighbors=collate_neighbors([b.neighbors for b in batches], first_atom),
         ewald=collate_ewald([b.ewald for b in batches], first_atom),
+        geometry=geometry,
     )
 
 

@@ -1,82 +1,9 @@
-"""Neighbour lists; the only door to vesin."""
+"""Neighbours as a table."""
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
-from vesin import NeighborList
 
-from cace_qeq.structures.batch import Neighbors, Pairs
-
-Floats = NDArray[np.float64]
-Flags = NDArray[np.bool_]
-
-CLOSED_GAP = 1.01  # cutoffs
-MOST_CELLS = 1e5  # of vesin
-
-
-def neighbor_pairs(positions: Floats, cell: Floats, pbc: Flags, cutoff: float) -> Pairs:
-    """All pairs closer than the cutoff, in both directions, images of an atom with itself included.
-
-    positions  (atom, 3)  Å, inside the cell or not
-    cell       (3, 3)     Å, rows are lattice vectors, any handedness; those of open directions are ignored
-    pbc        (3,)       periodic directions, those of the rows of the cell
-    cutoff                Å
-
-    Raises ValueError for a structure that is too wide and flat.
-    """
-    directions = open_directions(cell, pbc)
-    near = without_gaps(positions, directions, cutoff)
-    refuse_too_flat(near, cell[pbc], directions, cutoff)
-    search = NeighborList(cutoff=cutoff, full_list=True, sorted=True, n_threads=torch.get_num_threads())
-    found = search.compute(near, cell, pbc, "ijS")
-    return Pairs(*(torch.from_numpy(part.astype(np.int64)) for part in found))
-
-
-def without_gaps(positions: Floats, directions: Floats, cutoff: float) -> Floats:
-    """Positions that have the same pairs, with gaps along open directions closed to a little more than the cutoff.
-
-    vesin allots cells to empty space too: far fragments would take forever.
-    """
-    heights = positions @ directions.T
-    order = heights.argsort(axis=0)
-    gaps = np.diff(np.take_along_axis(heights, order, axis=0), axis=0)
-    closed = np.maximum(gaps - CLOSED_GAP * cutoff, 0.0).cumsum(axis=0)
-    if not closed.any():
-        return positions
-    shifts = np.zeros_like(heights)
-    np.put_along_axis(shifts, order[1:], closed, axis=0)
-    return positions - shifts @ directions
-
-
-def open_directions(cell: Floats, pbc: Flags) -> Floats:
-    """(direction, 3)  unit vectors perpendicular to all periodic ones and to each other"""
-    n_periodic = int(pbc.sum())
-    return np.linalg.svd(cell[pbc])[2][n_periodic:] if n_periodic else np.eye(3)
-
-
-def refuse_too_flat(positions: Floats, vectors: Floats, directions: Floats, cutoff: float) -> None:
-    """Raise ValueError where vesin, which brings the number of its cells down alike along all directions, would be
-    left with none along one and end the process.
-
-    vectors  (periodic, 3)  Å, lattice vectors of periodic directions
-    """
-    periodic = 1 / np.linalg.norm(np.linalg.pinv(vectors), axis=0) if len(vectors) else []
-    extents = [*periodic, *np.ptp(positions @ directions.T, axis=0)]
-    counts = np.maximum(np.array(extents) / cutoff, 1.0)
-    if counts.prod() > MOST_CELLS and counts.min() < (counts.prod() / MOST_CELLS) ** (1 / 3):
-        spread = " × ".join(f"{extent:.3g}" for extent in extents)
-        raise ValueError(
-            f"the structure is spread over {spread} Å, too wide and flat for neighbours within {cutoff:g} Å to be "
-            f"found; expected fewer than {MOST_CELLS:g} regions of that size"
-        )
-
-
-def each_once(pairs: Pairs) -> Pairs:
-    """One of both directions of every pair."""
-    center, neighbor, (first, second, third) = pairs.center, pairs.neighbor, pairs.shift.unbind(1)
-    leading = torch.where(first != 0, first, torch.where(second != 0, second, third))
-    kept = ((center < neighbor) | ((center == neighbor) & (leading > 0))).nonzero().flatten()
-    return Pairs(center[kept], neighbor[kept], pairs.shift[kept])
+from cace_qeq.neighbors import Pairs
+from cace_qeq.structures.batch import Neighbors
 
 
 def padded_table(pairs: Pairs, n_atoms: int) -> Neighbors:

@@ -10,11 +10,10 @@ import pytest
 import torch
 
 from cace_qeq.electrostatics.coulomb_forms import charge_form
-from cace_qeq.electrostatics.images import image_pairs
 from cace_qeq.electrostatics.kernels import self_interaction
 from cace_qeq.electrostatics.qeq import ChargeParameters
 from cace_qeq.units import COULOMB
-from charged_structures import crystal, geometry_of
+from charged_structures import crystal, crystal_pairs, geometry_of
 from iterative_structures import meshed
 
 torchpme = pytest.importorskip("torchpme")
@@ -29,9 +28,9 @@ def theirs(calculator: torch.nn.Module, cutoff: float) -> list[torch.Tensor]:
     positions = STRUCTURE.positions.clone().requires_grad_()
     strain = torch.zeros(3, 3, dtype=torch.float64, requires_grad=True)
     moved, cell = positions + positions @ strain, STRUCTURE.cell + STRUCTURE.cell @ strain
-    center, neighbor, shift = image_pairs(STRUCTURE.positions, STRUCTURE.cell, cutoff)
-    distances = (moved[neighbor] - moved[center] + shift.double() @ cell).norm(dim=1)
-    pairs = torch.stack([center, neighbor], dim=1)
+    found = crystal_pairs(STRUCTURE.positions, STRUCTURE.cell, cutoff)
+    distances = (moved[found.neighbor] - moved[found.center] + found.shift.double() @ cell).norm(dim=1)
+    pairs = torch.stack([found.center, found.neighbor], dim=1)
     potential = calculator.double()(CHARGES.unsqueeze(1), cell, moved, pairs, distances)
     energy = COULOMB * torch.dot(CHARGES, potential.squeeze(1))
     by_positions, by_strain = torch.autograd.grad(energy, [positions, strain])

@@ -104,3 +104,9 @@ def test_nothing_cannot_be_collated():
 def test_structures_without_neighbours_can_be_collated():
     batch = collate([to_batch(zoo.far_dimer(), SETTINGS, 0.0)] * 2)
     assert batch.displacements().shape == (4, 0, 3)
+
+
+def test_batches_for_different_models_cannot_be_collated(singles):
+    other = to_batch(zoo.far_dimer(), GeometrySettings(cutoff=5.0), 0.0)
+    with pytest.raises(ValueError, match=r"different models, with .*cutoff=4.0.* and with .*cutoff=5.0"):
+        collate([*singles, other])

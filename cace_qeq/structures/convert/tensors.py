@@ -10,11 +10,13 @@ from numpy.typing import NDArray
 from cace_qeq.conditions import Imposed, nothing_imposed, split_pairs
 from cace_qeq.impose import Boundary
 from cace_qeq.lattice import NO_MESH, EwaldPlan
+from cace_qeq.neighbors import Pairs, neighbor_pairs, pairs_once
 from cace_qeq.planning import SumSettings, plan_sums
-from cace_qeq.structures.batch import AtomicBatch, EwaldTerms, GeometrySettings, Neighbors, Pairs
+from cace_qeq.slab import MARGIN, thickness_of
+from cace_qeq.structures.batch import AtomicBatch, EwaldTerms, GeometrySettings, Neighbors
 from cace_qeq.structures.convert.conditions import imposed_on
 from cace_qeq.structures.convert.frames import check_atoms, place
-from cace_qeq.structures.neighbors import each_once, neighbor_pairs, padded_table
+from cace_qeq.structures.neighbors import padded_table
 
 Floats = NDArray[np.float64]
 CLOSEST = 1e-3  # Å; nearer atoms are a mistake in the file
@@ -60,6 +62,11 @@ class Sites:
         return np.concatenate([self.atoms.positions, self.imposed.external.positions.numpy()])
 
     @property
+    def thickness(self) -> float:
+        """Å, of a slab, external charges included"""
+        return thickness_of(self.atoms.cell.array, self.atoms.pbc, self.positions)
+
+    @property
     def widths(self) -> Floats:
         """(external,)  Å"""
         return np.asarray(self.imposed.external.width.numpy())
@@ -75,7 +82,7 @@ def to_batch(atoms: Atoms, settings: GeometrySettings, total_charge: float) -> A
     """
     check_atoms(atoms)
     sites = Sites.of(atoms, settings, total_charge)
-    return assembled(sites, tables_of(sites, settings, ewald_plan(sites, settings), skin=0.0))
+    return assembled(sites, tables_of(sites, settings, ewald_plan(sites, settings), skin=0.0), settings)
 
 
 class NeighborCache:
@@ -85,8 +92,8 @@ class NeighborCache:
     skin      Å, by which the tables reach further; they are made anew when an atom has moved by more than
               half of it, earlier if the cell shrinks, and when anything else has changed
 
-    Crystals keep k vectors or mesh for much longer, until their cell has been stretched by 10 %: an energy along a path
-    of cells has no steps but those of pairs that enter beyond the cutoff.
+    Crystals keep k vectors or mesh for much longer, until their cell has been stretched by 10 %, slabs until they have
+    grown thicker by 1 Å: an energy along a path has no steps but those of pairs that enter beyond the cutoff.
     """
 
     def __init__(self, settings: GeometrySettings, skin: float = 0.5):
@@ -105,17 +112,20 @@ class NeighborCache:
         if self._tables is None or self._origin is None or not self._covers(sites):
             check_atoms(atoms)
             if not self._plan_suits(sites):
-                self._plan, self._plan_origin = ewald_plan(sites, self.settings), Origin.of(sites)
+                plan = ewald_plan(sites, self.settings, MARGIN + self.skin)
+                self._plan, self._plan_origin = plan, Origin.of(sites)
             self._tables = tables_of(sites, self.settings, self._plan, self.skin)
             self._origin = Origin.of(sites)
-        return assembled(sites, self._tables)
+        return assembled(sites, self._tables, self.settings)
 
     def _plan_suits(self, sites: Sites) -> bool:
-        """Whether k vectors or mesh are fine enough for this cell and no finer than they should be."""
-        if self._plan_origin is None or not sites.atoms.pbc.all():
+        """Whether k vectors or mesh are fine enough for this cell and no finer than they should be; a slab fits in."""
+        stretches = None if self._plan_origin is None else self._plan_origin.stretches(sites)
+        if self._plan_origin is None or stretches is None:
             return False
-        stretches = self._plan_origin.stretches(sites)
-        return stretches is not None and bool(1 / LARGEST_STRETCH <= stretches[-1] <= stretches[0] <= LARGEST_STRETCH)
+        if self._plan is not None and self._plan.height > 0:
+            return sites.thickness <= self._plan_origin.thickness + MARGIN
+        return bool(1 / LARGEST_STRETCH <= stretches[-1] <= stretches[0] <= LARGEST_STRETCH)
 
     def _covers(self, sites: Sites) -> bool:
         """Whether no pair has come within a cutoff that the tables do not hold.
@@ -142,6 +152,11 @@ class Origin:
     widths: NDArray[np.float64]
     cell: NDArray[np.float64]
     pbc: NDArray[np.bool_]
+
+    @property
+    def thickness(self) -> float:
+        """Å, of a slab"""
+        return thickness_of(self.cell, self.pbc, self.positions)
 
     @classmethod
     def of(cls, sites: Sites) -> "Origin":
@@ -187,8 +202,10 @@ def pairs_of(atoms: Atoms, cutoff: float) -> Pairs:
     return neighbor_pairs(atoms.positions, atoms.cell.array, atoms.pbc, cutoff)
 
 
-def ewald_plan(sites: Sites, settings: GeometrySettings) -> EwaldPlan | None:
+def ewald_plan(sites: Sites, settings: GeometrySettings, margin: float = MARGIN) -> EwaldPlan | None:
     """For a structure with charges that is a crystal or a slab; it suits external charges too.
+
+    margin  Å, by which a slab may grow thicker
 
     raises  ValueError for charges and periodicity in one direction
     """
@@ -201,14 +218,14 @@ def ewald_plan(sites: Sites, settings: GeometrySettings) -> EwaldPlan | None:
             'charges in wires are not supported; set pbc="T T T" with enough vacuum, or use energy="none".'
         )
     widest = float(np.max(sites.widths, initial=settings.largest_width))
-    asked = SumSettings(widest, settings.accuracy, settings.method, settings.mesh_accuracy)
+    asked = SumSettings(widest, settings.accuracy, settings.method, settings.mesh_accuracy, margin)
     return plan_sums(atoms.cell.array, atoms.pbc, sites.positions, asked)
 
 
 def ewald_terms(sites: Sites, plan: EwaldPlan, skin: float) -> tuple[EwaldTerms, Pairs]:
     """Of the atoms, and the pairs of atoms and external charges."""
     atoms, n_atoms = sites.atoms, len(sites.atoms)
-    pairs = each_once(neighbor_pairs(sites.positions, atoms.cell.array, atoms.pbc, plan.cutoff + skin))
+    pairs = pairs_once(sites.positions, atoms.cell.array, atoms.pbc, plan.cutoff + skin)
     within, across = split_pairs(pairs.center, pairs.neighbor, n_atoms)
     own = Pairs(pairs.center[within], pairs.neighbor[within], pairs.shift[within])
     external = Pairs(pairs.center[across], pairs.neighbor[across] - n_atoms, pairs.shift[across])
@@ -237,7 +254,7 @@ def refuse_coincident(atoms: Atoms, pairs: Pairs) -> None:
         )
 
 
-def assembled(sites: Sites, tables: Tables) -> AtomicBatch:
+def assembled(sites: Sites, tables: Tables, settings: GeometrySettings) -> AtomicBatch:
     """Tensors that share no memory with the atoms."""
     atoms, around = sites.atoms, tables.external
     return AtomicBatch(
@@ -252,6 +269,7 @@ def assembled(sites: Sites, tables: Tables) -> AtomicBatch:
         imposed=sites.imposed.with_pairs(around.center, around.neighbor, around.shift),
         neighbors=tables.neighbors,
         ewald=tables.ewald,
+        geometry=settings,
     )
 
 

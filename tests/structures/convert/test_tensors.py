@@ -257,6 +257,42 @@ def test_waves_are_kept_longer_than_neighbours():
     assert anew[0].ewald.split != first.ewald.split
 
 
+def thicker_slab(growth: float) -> Atoms:
+    atoms = zoo.slab()
+    atoms.positions[atoms.positions[:, 2] > 1.5, 2] += growth
+    return atoms
+
+
+@pytest.mark.parametrize("method", ["mesh", "structure_factors"])
+def test_waves_of_a_slab_are_kept_until_it_has_grown_too_thick(method):
+    cache = NeighborCache(replace(SETTINGS, method=method), skin=0.05)
+    first, kept, anew = (cache.batch(thicker_slab(growth), 0.0).ewald for growth in (0.0, 0.9, 1.1))
+    assert kept.pairs is not first.pairs
+    assert kept.height == first.height
+    assert torch.equal(kept.mesh, first.mesh)
+    assert torch.equal(kept.triplets, first.triplets)
+    assert anew.height != first.height
+
+
+def test_a_slab_may_grow_by_the_skin_beyond_its_margin():
+    """Lists with a skin of 3 Å are kept while both sides move out by 1.45 Å; the closed cell has room for it."""
+    model = CACEQEq(ModelConfig(species=zoo.SPECIES, cutoff=3.5)).double()
+    cache = NeighborCache(replace(model.geometry, method="mesh", mesh_accuracy=1e-8), skin=3.0)
+    first = cache.batch(thicker_slab(0.0), 0.0)
+    grown = thicker_slab(0.95)
+    grown.positions[:, 0] += 2.0
+    before = cache.batch(grown, 0.0)
+    sides = np.where(grown.positions[:, 2] > 1.5, 1.0, -1.0)
+    grown.positions[:, 2] += 1.45 * sides
+    batch = cache.batch(grown, 0.0)
+    fresh = to_batch(grown, cache.settings, 0.0)
+    assert before.neighbors is not first.neighbors
+    assert batch.neighbors is before.neighbors
+    kept, anew = predict(model, batch), predict(model, fresh)
+    assert torch.allclose(kept.energy, anew.energy, rtol=0, atol=1e-6)
+    assert torch.allclose(kept.forces, anew.forces, rtol=0, atol=1e-6)
+
+
 def test_no_skin_means_tables_of_the_exact_cutoff():
     atoms = zoo.crystal()
     batch = NeighborCache(SETTINGS, 0.0).batch(atoms, 0.0)
@@ -264,7 +300,7 @@ def test_no_skin_means_tables_of_the_exact_cutoff():
 
 
 @pytest.mark.parametrize("energy", ["none", "equilibrated", "coulomb"])
-@pytest.mark.parametrize("make", [zoo.ethanol, zoo.crystal], ids=["molecule", "crystal"])
+@pytest.mark.parametrize("make", [zoo.ethanol, zoo.crystal, zoo.slab], ids=["molecule", "crystal", "slab"])
 def test_predictions_are_the_same_with_kept_tables(make, energy):
     """1e-7: Ewald terms beyond the plan's cutoff, whose accuracy is 1e-10, are counted by one of the two."""
     model = CACEQEq(ModelConfig(species=zoo.SPECIES, cutoff=3.5, energy=energy)).double()

@@ -1,0 +1,44 @@
+"""Batches and modes that a model refuses."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from cace_qeq import predict
+from cace_qeq.structures import to_batch
+from small_models import crystal, untrained_model
+
+
+@pytest.mark.parametrize(
+    "narrower", [{"cutoff": 3.9}, {"largest_width": 0.0}, {"largest_width": 1.0}], ids=["cutoff", "short", "widths"]
+)
+def test_a_batch_made_for_a_narrower_model_is_refused(narrower):
+    model = untrained_model(crystal())
+    batch = to_batch(crystal(), replace(model.geometry, **narrower), 0.0)
+    with pytest.raises(ValueError, match=r"made for a cutoff of .* this model has 4 Å and 1\.66 Å"):
+        predict(model, batch)
+
+
+@pytest.mark.parametrize("learn_widths", [False, True])
+def test_a_batch_made_for_a_wider_model_gives_the_same(learn_widths):
+    model = untrained_model(crystal(), learn_widths=learn_widths)
+    own, wide = (
+        predict(model, to_batch(crystal(), geometry, 0.0))
+        for geometry in (model.frozen_geometry, replace(model.geometry, cutoff=5.0, largest_width=4.0))
+    )
+    assert torch.allclose(own.energy, wide.energy, rtol=0, atol=1e-7)
+    assert torch.allclose(own.forces, wide.forces, rtol=0, atol=1e-7)
+
+
+def test_inference_mode_is_refused_by_name():
+    model = untrained_model(crystal())
+    batch = to_batch(crystal(), model.geometry, 0.0)
+    with torch.inference_mode():
+        with pytest.raises(RuntimeError, match=r"torch\.inference_mode .* torch\.no_grad"):
+            predict(model, batch)
+        made_inside = to_batch(crystal(), model.geometry, 0.0)
+    with pytest.raises(RuntimeError, match=r"torch\.inference_mode"):
+        predict(model, made_inside)
+    with torch.no_grad():
+        assert predict(model, batch).forces.isfinite().all()
