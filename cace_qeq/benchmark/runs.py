@@ -1,6 +1,7 @@
 """Trainings of the comparison: what distinguishes them, where their results lie, and reading those."""
 
 import json
+import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,15 +20,16 @@ RESULT = {"errors", "frames", "history", "parameters", "peak_memory_mb", "second
 class Run:
     """One model trained once.
 
-    subject    code and size, e.g. "nequip S"; "equilibrated" or "coulomb" behind our own gives them charges
-    seconds    CPU time of training, or 0 if epochs count
-    frames     how many of the training frames, 0 for all
-    cutoff     Å
-    batch      frames of a step
-    optimizer  adamw, which the codes' own trainings come closest to, or soap, which ours uses
-    epochs     passes over the frames, or 0 if seconds count
+    subject        code and size, e.g. "nequip S"; "equilibrated" or "coulomb" behind our own gives them charges
+    seconds        CPU time of training, or 0 if epochs count
+    frames         how many of the training frames, 0 for all
+    cutoff         Å
+    batch          frames of a step
+    optimizer      adamw, which the codes' own trainings come closest to, or soap, which ours uses
+    epochs         passes over the frames, or 0 if seconds count
+    learning_rate  the largest, 0 for the usual one of the code
 
-    raises  ValueError for a code that is not compared, another optimiser, or not one budget
+    raises  ValueError for a code that is not compared, another optimiser, not one budget, a negative rate
     """
 
     set: str
@@ -39,6 +41,7 @@ class Run:
     batch: int = BATCH
     optimizer: str = OPTIMIZERS[0]
     epochs: int = 0
+    learning_rate: float = 0.0
 
     def __post_init__(self) -> None:
         if self.engine not in LEARNING_RATES:
@@ -48,10 +51,19 @@ class Run:
             raise ValueError(f"optimizer {self.optimizer!r} is none of {', '.join(OPTIMIZERS)}.")
         if bool(self.seconds) == bool(self.epochs):
             raise ValueError("a training has a budget of seconds or of epochs, not of both.")
+        if not 0 <= self.learning_rate < math.inf:
+            raise ValueError(f"learning rate {self.learning_rate:g}: expected a positive number.")
+        if self.learning_rate == LEARNING_RATES[self.engine]:
+            object.__setattr__(self, "learning_rate", 0.0)
 
     @property
     def engine(self) -> str:
         return self.subject.partition(" ")[0]
+
+    @property
+    def rate(self) -> float:
+        """The learning rate."""
+        return self.learning_rate or LEARNING_RATES[self.engine]
 
     @property
     def label(self) -> str:
@@ -59,6 +71,7 @@ class Run:
         changes = [f"cutoff {self.cutoff:g} Å"] if self.cutoff != CUTOFF else []
         changes += [f"batch {self.batch}"] if self.batch != BATCH else []
         changes += [self.optimizer] if self.optimizer != OPTIMIZERS[0] else []
+        changes += [f"rate {self.learning_rate:g}"] if self.learning_rate else []
         return ", ".join([self.subject, *changes])
 
     @property
@@ -95,14 +108,14 @@ class Run:
             "batch": self.batch,
             "frames": self.frames,
             "optimizer": self.optimizer,
-            "learning_rate": LEARNING_RATES[self.engine],
+            "learning_rate": self.rate,
             "energy_weights": list(ENERGY_WEIGHTS),
             "charge_weight": CHARGE_WEIGHT if charged else 0.0,
             "state": str(state),
         }
 
     def values(self) -> dict[str, Any]:
-        return {**asdict(self), "learning_rate": LEARNING_RATES[self.engine], "energy_weights": ENERGY_WEIGHTS}
+        return {**asdict(self), "learning_rate": self.rate, "energy_weights": ENERGY_WEIGHTS}
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """`cace-qeq benchmark`."""
 
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from typing import Annotated
@@ -59,6 +60,7 @@ Frames = Annotated[str, typer.Option(help="Numbers of training frames for learni
 Cutoff = Annotated[float, typer.Option(help="Å, of every model.", min=0.1)]
 Batch = Annotated[int, typer.Option(help="Frames of a step.", min=1)]
 Optimizer = Annotated[str, typer.Option(help=f"Of every model: {' or '.join(OPTIMIZERS)}.")]
+LearningRate = Annotated[list[str] | None, typer.Option(help="Of a code, e.g. nequip=0.02, instead of the usual.")]
 PeerPython = Annotated[list[str] | None, typer.Option(help="Interpreter of a peer, e.g. nequip=PATH.")]
 Data = Annotated[Path, typer.Option(help="Folder of the downloaded sets.")]
 Out = Annotated[Path, typer.Option(help="Folder of results, table and figures.")]
@@ -96,6 +98,7 @@ def run(
     cutoff: Cutoff = CUTOFF,
     batch: Batch = BATCH,
     optimizer: Optimizer = OPTIMIZERS[0],
+    learning_rate: LearningRate = None,
     peer_python: PeerPython = None,
     data: Data = Path(),
     out: Out = Path("benchmark_run"),
@@ -109,8 +112,9 @@ def run(
     if seconds and epochs:
         raise ValueError("give --seconds or --epochs, not both.")
     budget = 0.0 if epochs else seconds or SECONDS
+    rates = rates_of(learning_rate or [])
     every = [
-        Run(name, model.strip(), seed, budget, count, cutoff, batch, optimizer, epochs or 0)
+        with_rate(Run(name, model.strip(), seed, budget, count, cutoff, batch, optimizer, epochs or 0), rates)
         for seed, name, count, model in variants
     ]
     runs = list(dict.fromkeys(every))
@@ -168,6 +172,24 @@ def numbers(text: str, option: str) -> list[int]:
     if not all(word.isdigit() for word in words):
         raise ValueError(f"{option} {text}: expected whole numbers with commas between, e.g. 1,2,3.")
     return list(map(int, words))
+
+
+def rates_of(options: list[str]) -> dict[str, float]:
+    """By code; raises ValueError for anything but CODE=NUMBER."""
+    rates = {}
+    for option in options:
+        code, _, value = option.partition("=")
+        try:
+            rates[code] = float(value)
+        except ValueError:
+            raise ValueError(f"--learning-rate {option}: expected CODE=NUMBER, e.g. nequip=0.02.") from None
+        if code not in (OWN, *RELEASES):
+            raise ValueError(f"--learning-rate {option}: {code!r} is none of the codes {', '.join((OWN, *RELEASES))}.")
+    return rates
+
+
+def with_rate(one: Run, rates: dict[str, float]) -> Run:
+    return replace(one, learning_rate=rates.get(one.engine, 0.0))
 
 
 def line(done: Finished) -> str:

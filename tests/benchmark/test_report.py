@@ -20,11 +20,18 @@ def result(forces: float, **changes: float) -> dict:
 def test_names_tell_runs_apart():
     runs = [RUN, replace(RUN, seed=2), replace(RUN, frames=45), replace(RUN, subject="nequip S"), replace(RUN, set="b")]
     runs += [replace(RUN, cutoff=4.0), replace(RUN, batch=10), replace(RUN, seconds=30.0)]
-    runs += [replace(RUN, optimizer="soap"), replace(RUN, seconds=0, epochs=300)]
+    runs += [replace(RUN, learning_rate=0.02), replace(RUN, optimizer="soap"), replace(RUN, seconds=0, epochs=300)]
     assert len({run.name for run in runs}) == len(runs)
     assert RUN.name == "acac_cace_qeq-S_300s_seed1"
     assert replace(RUN, seconds=0, epochs=80).name == "acac_cace_qeq-S_80epochs_seed1"
     assert replace(RUN, cutoff=4.0, batch=10).name == "acac_cace_qeq-S_cutoff-4_batch-10_300s_seed1"
+
+
+def test_the_usual_learning_rate_is_left_unsaid():
+    assert replace(RUN, learning_rate=0.005) == RUN
+    assert replace(RUN, subject="nequip S", learning_rate=0.02).label == "nequip S, rate 0.02"
+    with pytest.raises(ValueError, match="learning rate -1"):
+        replace(RUN, learning_rate=-1.0)
 
 
 def test_mean_and_spread_over_seeds():

@@ -26,7 +26,7 @@ from .targets import ErrorSums, Predicted, Scale, Target, joined, loss, nested, 
 
 ENERGY, FORCES = "energy_rmse_mev_per_atom", "forces_rmse_mev_per_angstrom"
 CHECKS = 20  # validations, evenly over the budget
-SECOND_PHASE = 0.7  # of the budget; from there on energies weigh more
+RAMP = (0.5, 0.9)  # of the budget; in between the weight of energies grows
 WARM_UP, FINAL = 0.02, 0.01  # of the budget; of the learning rate
 AVERAGE, CLIP = 0.99, 10.0
 LARGEST_ROTATED = 600  # side of a matrix for which soap finds axes
@@ -63,7 +63,7 @@ class FitPlan:
     batch          frames of a step
     frames         how many training frames are used, 0 for all
     optimizer      adamw or soap
-    energy_weights in the two phases, beside 1 for forces
+    energy_weights at the beginning and at the end, beside 1 for forces
     state          file from which a broken run goes on
     """
 
@@ -178,7 +178,7 @@ class Fit:
         done = self.done
         for group in self.optimizer.param_groups:
             group["lr"] = self.plan.learning_rate * rate_factor(done)
-        self.gradient(self.indices(self.steps), self.plan.energy_weights[done >= SECOND_PHASE])
+        self.gradient(self.indices(self.steps), energy_weight(done, self.plan.energy_weights))
         torch.nn.utils.clip_grad_norm_(self.weights, CLIP)
         self.optimizer.step()
         self.steps += 1
@@ -273,8 +273,15 @@ def optimizer_of(name: str, weights: Sequence[torch.nn.Parameter]) -> torch.opti
 
 
 def score(row: dict[str, float], plan: FitPlan) -> float:
-    """What the best model is chosen by: the loss of the second phase on the validation frames."""
+    """What the best model is chosen by: the loss of the end on the validation frames."""
     return plan.energy_weights[1] * row[ENERGY] ** 2 + row[FORCES] ** 2
+
+
+def energy_weight(done: float, weights: tuple[float, float]) -> float:
+    """When a fraction of the budget is done: grown by equal factors in equal times, for a step upsets the forces."""
+    first, last = RAMP
+    grown = min(max((done - first) / (last - first), 0.0), 1.0)
+    return weights[0] * (weights[1] / weights[0]) ** grown
 
 
 def rate_factor(done: float) -> float:

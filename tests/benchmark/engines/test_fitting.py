@@ -10,7 +10,7 @@ from ase import Atoms
 from ase.io import write
 
 from cace_qeq.benchmark import OPTIMIZERS
-from cace_qeq.benchmark.engines.fitting import CHECKS, FINAL, Fit, FitPlan, rate_factor
+from cace_qeq.benchmark.engines.fitting import CHECKS, FINAL, Fit, FitPlan, energy_weight, rate_factor
 from cace_qeq.benchmark.engines.job import Job
 from cace_qeq.benchmark.engines.targets import Predicted, Scale, Target, read, reference_energies, target
 
@@ -129,6 +129,13 @@ def test_the_learning_rate_rises_and_falls():
     assert rate_factor(0.02) == pytest.approx(1.0, abs=2e-3)
     assert rate_factor(0.51) == pytest.approx((1 + FINAL) / 2, abs=0.02)
     assert rate_factor(1.0) == rate_factor(2.0) == pytest.approx(FINAL)
+
+
+def test_energies_weigh_more_and_more_but_never_all_at_once():
+    weights = [energy_weight(done, (10.0, 100.0)) for done in np.linspace(0, 1, 101)]
+    assert (weights[0], weights[50], weights[90], weights[100]) == pytest.approx((10, 10, 100, 100))
+    assert weights[70] == pytest.approx(10**1.5)
+    assert max(np.diff(np.log(weights))) < 0.06
 
 
 def test_labels_have_lost_what_the_elements_explain(plan):
