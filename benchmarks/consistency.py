@@ -16,6 +16,7 @@ import typer
 from cace_qeq.training import load_config
 from record import RESULTS, script, write_result
 from variants.changes import Change, Values, changed, epochs_times, same, seeded
+from variants.comparison import add, earlier
 from variants.outcomes import table, trained
 from variants.subsets import on_subset
 
@@ -46,13 +47,15 @@ Seeds = Annotated[str, typer.Option(help="Of every training.")]
 
 def main(percent: Percent = 22.2222, seeds: Seeds = "1,2") -> None:
     """Train and tell."""
-    base, rows = load_config(CONFIG), dict[str, list[dict[str, Any]]]()
+    base = load_config(CONFIG)
     subset, n_frames = on_subset(base, percent)
+    conditions = {"config": CONFIG.name, "frames": n_frames, "weight": WEIGHT}
+    rows = earlier("consistency", conditions, "results")
     for seed, kind in product(map(int, seeds.split(",")), KINDS):
         folder = f"{kind.replace(',', '')}_{n_frames}frames_seed{seed}"
         settings = changed(base, folder, subset, KINDS[kind], seeded(seed))
-        rows.setdefault(kind, []).append({"seed": seed, **trained(settings)})
-        write_result("consistency", {"config": CONFIG.name, "frames": n_frames, "weight": WEIGHT, "results": rows})
+        add(rows, kind, {"seed": seed, **trained(settings)})
+        write_result("consistency", {**conditions, "results": rows})
         (RESULTS / "consistency.md").write_text(table("consistency terms", rows))
     print(table("consistency terms", rows))
 

@@ -9,13 +9,14 @@ Markdown and a figure. Started again, it goes on where it was.
 
 from itertools import product
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from cace_qeq.training import load_config
 from record import RESULTS, script, write_result
 from variants.changes import Change, changed, epochs_times, same, seeded, without_charges
+from variants.comparison import add, earlier
 from variants.curves import draw
 from variants.outcomes import table, trained
 from variants.subsets import on_subset
@@ -31,17 +32,19 @@ Epochs = Annotated[float, typer.Option(help="Epochs of all stages, as a multiple
 
 def main(config: Config, percent: Percent = "1,3,10,30,100", seeds: Seeds = "0", epochs: Epochs = 1.0) -> None:
     """Train and draw; the small subsets first."""
-    base, rows = load_config(config), dict[str, list[dict[str, Any]]]()
+    base, name = load_config(config), f"data_efficiency_{config.stem}"
+    conditions = {"config": config.name, "epochs": epochs}
+    rows = earlier(name, conditions, "results")
     for share, seed, kind in product(map(float, percent.split(",")), map(int, seeds.split(",")), KINDS):
         subset, n_frames = on_subset(base, share)
         longer = epochs_times(epochs * min(MOST_EPOCHS, 100 / share))
         folder = f"{kind}_{share:g}percent_x{epochs:g}_seed{seed}"
         settings = changed(base, folder, KINDS[kind], subset, longer, seeded(seed))
         result = {"frames": n_frames, "kind": kind, "seed": seed, **trained(settings)}
-        rows.setdefault(f"{n_frames} frames, {kind}", []).append(result)
-        write_result(f"data_efficiency_{config.stem}", {"config": config.name, "epochs": epochs, "results": rows})
-        (RESULTS / f"data_efficiency_{config.stem}.md").write_text(table("training set", rows))
-    draw(rows, RESULTS / f"data_efficiency_{config.stem}.png")
+        add(rows, f"{n_frames} frames, {kind}", result)
+        write_result(name, {**conditions, "results": rows})
+        (RESULTS / f"{name}.md").write_text(table("training set", rows))
+    draw(rows, RESULTS / f"{name}.png")
     print(table("training set", rows))
 
 

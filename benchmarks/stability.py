@@ -5,7 +5,8 @@
 trains benchmarks/configs/acac_S.yaml on frames of 300 K (as accuracy.py does), puts ten test frames 60 Å apart into one
 structure, and runs Langevin dynamics of it at either temperature (0.5 fs, 1/ps). A molecule counts as broken when a
 bond between heavy atoms, or from a hydrogen to the heavy atom nearest to it (the enol's changes its oxygen), is longer
-than 1.5 times the sum of covalent radii. Writes results/stability.json and docs/figures/stability.png; runs/ keeps
+than 1.5 times the sum of covalent radii, or when two of its atoms are nearer than 0.6 times theirs. A run whose atoms
+fly apart ends there and is a result too. Writes results/stability.json and docs/figures/stability.png; runs/ keeps
 the states, and a run that was broken off, or is asked to be longer, goes on.
 """
 
@@ -36,7 +37,7 @@ FIGURE = Path(__file__).parent.parent / "docs" / "figures" / "stability.png"
 MOLECULES = 10
 TEMPERATURES = (300.0, 600.0)  # K
 APART = 60.0  # Å
-BONDED, BROKEN = 1.25, 1.5  # times the sum of covalent radii
+BONDED, BROKEN, COLLAPSED = 1.25, 1.5, 0.6  # times the sum of covalent radii
 TIMESTEP, INTERVAL = 0.5, 100  # fs, and steps between frames
 
 Array = NDArray[np.float64]
@@ -52,23 +53,30 @@ def main(picoseconds: Annotated[float, typer.Option(help="Of each molecule at ea
     stretches = {}
     for temperature in TEMPERATURES:
         trajectory = folder / f"stability_{temperature:g}K.extxyz"
-        summary = run(molecules, temperature, picoseconds, trajectory, folder / "model.safetensors")
-        stretches[temperature] = stretch = np.array([longest_bonds(frame, molecules) for frame in iread(trajectory)])
+        atoms = far_apart(molecules)
+        atoms.calc = CACEQEqCalculator(folder / "model.safetensors", dtype=torch.float32, compiled=True)
+        summary = run(atoms, temperature, picoseconds, trajectory)
+        extremes = np.array([[extremes_of(*pair) for pair in split(frame, molecules)] for frame in iread(trajectory)])
+        stretches[temperature] = extremes[..., 0]
         result[f"{temperature:g}K"] = {
             "dynamics": summary,
-            "longest_bond_in_radii": stretch.max(axis=0).tolist(),
-            "broken_after_picoseconds": [first_break(of_one) for of_one in stretch.T],
+            "longest_bond_in_radii": extremes[..., 0].max(axis=0).tolist(),
+            "shortest_distance_in_radii": extremes[..., 1].min(axis=0).tolist(),
+            "broken_after_picoseconds": [first_break(of_one) for of_one in extremes.swapaxes(0, 1)],
         }
     draw(stretches)
     Console().print(f"{write_result('stability', result)}, {FIGURE}")
 
 
-def run(molecules: list[Atoms], temperature: float, picoseconds: float, path: Path, model: Path) -> dict[str, Any]:
+def far_apart(molecules: list[Atoms]) -> Atoms:
     """All molecules in one structure, too far apart to feel each other."""
     shifts = APART * np.arange(len(molecules))[:, None] * [1.0, 0.0, 0.0]
     positions = [frame.positions + shift for frame, shift in zip(molecules, shifts, strict=True)]
-    atoms = Atoms(np.concatenate([frame.numbers for frame in molecules]), np.concatenate(positions))
-    atoms.calc = CACEQEqCalculator(model, dtype=torch.float32)
+    return Atoms(np.concatenate([frame.numbers for frame in molecules]), np.concatenate(positions))
+
+
+def run(atoms: Atoms, temperature: float, picoseconds: float, path: Path) -> dict[str, Any]:
+    """Langevin dynamics, begun or gone on with; what stopped it if something did."""
     settings = DynamicsSettings(
         n_steps=round(1000 * picoseconds / TIMESTEP),
         ensemble="nvt",
@@ -78,20 +86,24 @@ def run(molecules: list[Atoms], temperature: float, picoseconds: float, path: Pa
         interval=INTERVAL,
     )
     with MovingBar(settings.n_steps, Console()) as bar:
-        return asdict((resume_dynamics if path.exists() else run_dynamics)(atoms, settings, path, bar))
+        try:
+            return asdict((resume_dynamics if path.exists() else run_dynamics)(atoms, settings, path, bar))
+        except FloatingPointError as error:
+            return {"stopped": str(error)}
 
 
-def longest_bonds(frame: Atoms, starts: list[Atoms]) -> list[float]:
-    """The longest bond of each molecule, in sums of covalent radii."""
+def split(frame: Atoms, starts: list[Atoms]) -> list[tuple[Array, Atoms]]:
+    """Positions of each molecule, and the molecule that it was."""
     parts = np.split(frame.positions, np.cumsum([len(start) for start in starts])[:-1])
-    return [longest_bond(positions, start) for positions, start in zip(parts, starts, strict=True)]
+    return list(zip(parts, starts, strict=True))
 
 
-def longest_bond(positions: Array, start: Atoms) -> float:
+def extremes_of(positions: Array, start: Atoms) -> tuple[float, float]:
+    """The longest bond of a molecule and the shortest distance in it, in sums of covalent radii."""
     now, then = lengths(positions, start.numbers), lengths(start.positions, start.numbers)
     heavy = start.numbers > 1
     bonds = now[np.ix_(heavy, heavy)][then[np.ix_(heavy, heavy)] < BONDED]
-    return float(max(bonds.max(), now[np.ix_(~heavy, heavy)].min(axis=1).max()))
+    return float(max(bonds.max(), now[np.ix_(~heavy, heavy)].min(axis=1).max())), float(now.min())
 
 
 def lengths(positions: Array, numbers: NDArray[np.int64]) -> Array:
@@ -101,9 +113,12 @@ def lengths(positions: Array, numbers: NDArray[np.int64]) -> Array:
     return np.where(np.eye(len(numbers), dtype=bool), np.inf, distances)
 
 
-def first_break(stretch: Array) -> float | None:
-    """ps, None while the molecule is whole"""
-    broken = np.flatnonzero(stretch > BROKEN)
+def first_break(extremes: Array) -> float | None:
+    """ps, None while the molecule is whole
+
+    extremes  (frame, 2)  as `extremes_of`
+    """
+    broken = np.flatnonzero((extremes[:, 0] > BROKEN) | (extremes[:, 1] < COLLAPSED))
     return float(broken[0] * INTERVAL * TIMESTEP / 1000) if len(broken) else None
 
 

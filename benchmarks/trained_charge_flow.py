@@ -1,6 +1,6 @@
 """Polarizability of chains and dissociation of ion pairs by trained models: charge that flows freely or along bonds.
 
-    PYTHONPATH=data python benchmarks/trained_charge_flow.py      # needs the extra xtb
+    python benchmarks/trained_charge_flow.py      # needs the extra xtb
 
 labels short chains in electric fields and ion pairs near their bond lengths with GFN1-xTB, trains
 benchmarks/configs/flow_chains.yaml and flow_pairs.yaml with either flow, and asks the models for chains and distances
@@ -9,9 +9,10 @@ ions, below the neutral atoms, and then does not converge. Writes results/traine
 docs/figures/trained_charge_flow.png; runs/ keeps the state of the trainings.
 """
 
+import sys
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from ase import Atoms
@@ -26,15 +27,18 @@ from cace_qeq.structures import read_frames, to_batch
 from cace_qeq.training import load_config
 from cace_qeq.units import COULOMB
 from charge_flow import FLOWS, PAIRS
-from generate.engine import ChargeState, single_point
 from record import script, write_result
 from variants.changes import changed, model
 from variants.outcomes import trained
 
+if TYPE_CHECKING:
+    from generate.engine import SinglePoint
+
+sys.path.append(str(Path(__file__).parent.parent / "data"))  # where the labelling of our own sets is
+
 CONFIGS = Path(__file__).parent / "configs"
 FIGURE = Path(__file__).parent.parent / "docs" / "figures" / "trained_charge_flow.png"
 FRAMES = Path("runs/flow_frames")  # where the configurations look for them
-NEUTRAL = ChargeState(0)
 TRAINED_CHAINS = (4, 8, 12, 16)
 CHAINS = (2, 4, 6, 8, 12, 16, 24, 32, 48, 64)
 PER_CHAIN = 15  # frames, every fifth for validation
@@ -87,12 +91,21 @@ def chains_in_fields(generator: np.random.Generator) -> list[Atoms]:
 
 def labelled(atoms: Atoms, axial_field: float = 0.0) -> Atoms:
     """With GFN1-xTB charges, and energies and forces where there is no field."""
-    labels = single_point(atoms, NEUTRAL, [0.0, 0.0, axial_field])
+    labels = in_field(atoms, axial_field)
     atoms.arrays["REF_charges"] = labels.charges
     atoms.info |= {"total_charge": 0.0, "electric_field": np.array([0.0, 0.0, axial_field])}
     if axial_field == 0:
         atoms.info["REF_energy"], atoms.arrays["REF_forces"] = labels.energy, labels.forces
     return atoms
+
+
+def in_field(atoms: Atoms, axial_field: float) -> "SinglePoint":
+    """GFN1-xTB of neutral atoms; raises ValueError without it."""
+    try:
+        from generate.engine import ChargeState, single_point
+    except ImportError as error:
+        raise ValueError(f"{error}; labels need the extra xtb: pip install cace_qeq[xtb].") from None
+    return single_point(atoms, ChargeState(0), [0.0, 0.0, axial_field])
 
 
 def write_frames(name: str, frames: list[Atoms]) -> None:
@@ -109,7 +122,7 @@ def reference() -> dict[str, list[float]]:
     """Axial polarizabilities of GFN1-xTB, Å³: of its atomic charges, and with the atoms' own dipoles."""
     found: dict[str, list[float]] = {"of_charges": [], "all": []}
     for atoms in map(chain, CHAINS):
-        up, down = (single_point(atoms, NEUTRAL, [0.0, 0.0, field]) for field in (PROBE, -PROBE))
+        up, down = (in_field(atoms, field) for field in (PROBE, -PROBE))
         assert up.dipole is not None and down.dipole is not None
         by_charges = (up.charges - down.charges) @ atoms.positions[:, 2]
         found["of_charges"].append(float(COULOMB * by_charges / (2 * PROBE)))

@@ -24,7 +24,8 @@ def compare(title: str, config: Path, variants: Mapping[str, Change], seeds: str
     raises  ValueError, before anything is trained, for a variant that is no model and results of other epochs
     """
     base, result = load_config(config), f"{title}_{config.stem}"
-    rows = earlier(RESULTS / f"{result}.json", epochs)
+    conditions = {"config": config.name, "epochs": epochs}
+    rows = earlier(result, conditions, "variants")
     settings = {
         (seed, name): changed(base, f"{name}_x{epochs:g}_seed{seed}", change, epochs_times(epochs), seeded(seed))
         for seed, (name, change) in product(map(int, seeds.split(",")), variants.items())
@@ -32,22 +33,28 @@ def compare(title: str, config: Path, variants: Mapping[str, Change], seeds: str
     for one in settings.values():
         model_config_of(one.model, (1,))
     for (seed, name), one in settings.items():
-        others = [row for row in rows.get(name, ()) if row["seed"] != seed]
-        rows[name] = [*others, {"seed": seed, **trained(one)}]
-        write_result(result, {"config": config.name, "epochs": epochs, "variants": rows})
+        add(rows, name, {"seed": seed, **trained(one)})
+        write_result(result, {**conditions, "variants": rows})
         (RESULTS / f"{result}.md").write_text(table("variant", rows))
     print(table("variant", rows))
 
 
-def earlier(path: Path, epochs: float) -> Rows:
-    """What has been found before, to which is added.
+def earlier(result: str, conditions: Mapping[str, Any], key: str) -> Rows:
+    """What results/RESULT.json has under a key, to which is added.
 
-    raises  ValueError for results of other epochs
+    raises  ValueError for results of other conditions
     """
+    path = RESULTS / f"{result}.json"
     if not path.exists():
         return {}
     content = json.loads(path.read_text())
-    if content["epochs"] != epochs:
-        raise ValueError(f"{path} has results of --epochs {content['epochs']:g}, not {epochs:g}; move it elsewhere.")
-    rows: Rows = content["variants"]
+    for name, value in conditions.items():
+        if content[name] != value:
+            raise ValueError(f"{path} has results of {name} {content[name]}, not {value}; move it elsewhere.")
+    rows: Rows = content[key]
     return rows
+
+
+def add(rows: Rows, name: str, row: dict[str, Any]) -> None:
+    """A row among those of its name, in the place of one with the same seed."""
+    rows[name] = [*(other for other in rows.get(name, ()) if other["seed"] != row["seed"]), row]

@@ -31,6 +31,7 @@ def trained(config: TrainConfig) -> dict[str, Any]:
     errors = evaluate(model, held_out_batches(config, model)).metrics
     return {
         **errors,
+        "trained_at_commit": model.provenance["commit"],
         "set": "test" if config.data.test else "valid",
         "minutes": sum(record["seconds"] for record in outcome.history) / 60,
         "epochs": len(outcome.history),

@@ -11,6 +11,7 @@ from ase import Atoms
 from ase.io import read, write
 
 from ablations import VARIANTS, main
+from cace_qeq import load_model
 from cace_qeq.training import TrainConfig, load_config, parse_config
 from cace_qeq.training.config import dump_config
 from cace_qeq.training.prepare import model_config_of
@@ -110,7 +111,7 @@ def test_variants_join_those_that_were_trained_before(tmp_path, monkeypatch):
         comparison.compare("test", tmp_path / "small.yaml", variants, seeds, 1.0)
     rows = json.loads((tmp_path / "test_small.json").read_text())["variants"]
     assert {name: [row["seed"] for row in found] for name, found in rows.items()} == {"a": [0, 1], "b": [0]}
-    with pytest.raises(ValueError, match="results of --epochs 1, not 0.5; move it elsewhere"):
+    with pytest.raises(ValueError, match="results of epochs 1.0, not 0.5; move it elsewhere"):
         comparison.compare("test", tmp_path / "small.yaml", {"a": same}, "0", 0.5)
 
 
@@ -174,4 +175,6 @@ def test_a_training_that_was_broken_off_is_no_result_and_goes_on(tmp_path, monke
     with pytest.raises(KeyboardInterrupt):
         outcomes.trained(config)
     monkeypatch.setattr(outcomes, "RichReporter", Silent)
-    assert outcomes.trained(config)["epochs"] == config.training.epochs
+    found = outcomes.trained(config)
+    assert found["epochs"] == config.training.epochs
+    assert found["trained_at_commit"] == load_model(config.training.output / "model.safetensors").provenance["commit"]
