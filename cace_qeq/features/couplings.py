@@ -111,7 +111,15 @@ class Span:
         self.basis: list[Floats] = []
 
     def grows_by(self, column: Floats) -> bool:
-        """Add a column; whether it was outside the span."""
+        """Add a column; whether it was outside the span.
+
+        Raises ValueError once the span is all there is, and could tell no more columns apart.
+        """
+        if len(self.basis) == len(column):
+            raise ValueError(
+                f"{len(column)} invariants of one set of ranks, too many to be told apart; "
+                "expected a smaller l_max or body_order"
+            )
         column = column / np.linalg.norm(column)
         for _ in range(2):  # the second pass removes what rounding left behind
             for direction in self.basis:

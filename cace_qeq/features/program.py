@@ -8,7 +8,6 @@ intermediate tensor (A_2·A_1, A_3:A_3, ..) meet the same rows, so it is compute
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import combinations, product
@@ -19,8 +18,10 @@ from cace_qeq.features.monomials import Exponents, monomial_exponents, multiplic
 Bundle = tuple[int, int, int]
 """First vertex, second vertex, multiplicity: one packed axis."""
 
+Pair = tuple[int, int]
+
 Components = tuple[Exponents, ...]
-Terms = tuple[tuple[tuple[int, int], int], ...]
+Terms = tuple[tuple[Pair, int], ...]
 """((row, row), weight) of each product in a sum, sorted."""
 
 
@@ -52,24 +53,41 @@ class Program:
 
     def add(self, graph: Graph) -> None:
         """Contract a graph in the order that needs the fewest products beyond those already there."""
-        best = min(pairwise_orders(graph), key=lambda order: self._cost(graph, order))
-        self.outputs.append(self._contract(graph, best))
+        operands = [self._vertex(graph, vertex) for vertex in range(len(graph))]
+        for pair in self._cheapest(operands):
+            operands = self._contracted(operands, pair)
+        self.outputs.append(operands[0].rows[()])
 
-    def _cost(self, graph: Graph, order: list[tuple[int, int]]) -> int:
-        n_rows = len(self.sums)
-        self._contract(graph, order)
-        cost = sum(len(terms) for terms in self.sums[n_rows:])
+    def _cheapest(self, operands: list[OpenTensor]) -> list[Pair]:
+        """Pairs of operands, as places in a shrinking list; what costs as much as the best so far is not followed."""
+        n_rows, best, lowest = len(self.sums), list[Pair](), math.inf
+
+        def follow(operands: list[OpenTensor], order: list[Pair]) -> None:
+            nonlocal best, lowest
+            before = len(self.sums)
+            cost = sum(len(terms) for terms in self.sums[n_rows:])
+            if cost >= lowest:
+                return
+            if len(operands) == 1:
+                best, lowest = order, cost
+            for pair in combinations(range(len(operands)), 2):
+                if set(operands[pair[0]].bundles) & set(operands[pair[1]].bundles):  # no outer products
+                    follow(self._contracted(operands, pair), [*order, pair])
+                    self._forget(before)
+
+        follow(operands, [])
+        return best
+
+    def _contracted(self, operands: list[OpenTensor], pair: Pair) -> list[OpenTensor]:
+        left, right = (operands[place] for place in pair)
+        others = [operand for place, operand in enumerate(operands) if place not in pair]
+        return [*others, self._joined(left, right)]
+
+    def _forget(self, n_rows: int) -> None:
+        """All rows but the first."""
         for terms in self.sums[n_rows:]:
             del self._known[terms]
         del self.sums[n_rows:], self.stages[n_rows:]
-        return cost
-
-    def _contract(self, graph: Graph, order: list[tuple[int, int]]) -> int:
-        operands = [self._vertex(graph, vertex) for vertex in range(len(graph))]
-        for first, second in order:
-            right, left = operands.pop(second), operands.pop(first)
-            operands.append(self._joined(left, right))
-        return operands[0].rows[()]
 
     def _vertex(self, graph: Graph, vertex: int) -> OpenTensor:
         """Moment at a vertex, gathered into an axis for each bundle: the exponents of the bundles add up."""
@@ -83,19 +101,19 @@ class Program:
         left_open = [bundle for bundle in first.bundles if bundle not in shared]
         right_open = [bundle for bundle in second.bundles if bundle not in shared]
         partners: dict[Components, list[tuple[Components, int]]] = {}
-        for components, row in second.rows.items():
-            summed, kept = chosen(second, components, shared), chosen(second, components, right_open)
+        for (summed, kept), row in split_rows(second, shared, right_open):
             partners.setdefault(summed, []).append((kept, row))
-        sums: dict[Components, Counter[tuple[int, int]]] = {}
-        for components, row in first.rows.items():
-            summed, kept = chosen(first, components, shared), chosen(first, components, left_open)
+        sums: dict[Components, dict[Pair, int]] = {}
+        for (summed, kept), row in split_rows(first, shared, left_open):
             weight = math.prod(map(multiplicity, summed))
             for right_kept, other in partners[summed]:
-                sums.setdefault(kept + right_kept, Counter())[min(row, other), max(row, other)] += weight
+                terms = sums.setdefault(kept + right_kept, {})
+                pair = (row, other) if row < other else (other, row)
+                terms[pair] = terms.get(pair, 0) + weight
         rows = {components: self._row(terms) for components, terms in sums.items()}
         return OpenTensor((*left_open, *right_open), rows)
 
-    def _row(self, terms: Counter[tuple[int, int]]) -> int:
+    def _row(self, terms: dict[Pair, int]) -> int:
         """Row that holds a sum of products; an equal sum that is already there is used again."""
         key = tuple(sorted(terms.items()))
         if key not in self._known:
@@ -105,29 +123,17 @@ class Program:
         return self._known[key]
 
 
-def pairwise_orders(graph: Graph) -> Iterator[list[tuple[int, int]]]:
-    """Orders of contracting two operands at a time, as positions in a shrinking list; no outer products."""
-    return orders_of([frozenset([vertex]) for vertex in range(len(graph))], graph)
-
-
-def orders_of(operands: list[frozenset[int]], graph: Graph) -> Iterator[list[tuple[int, int]]]:
-    """The same for operands that are groups of vertices."""
-    if len(operands) == 1:
-        yield []
-    for first, second in combinations(range(len(operands)), 2):
-        left, right = operands[first], operands[second]
-        if any(graph[i][j] for i in left for j in right):
-            others = [group for group in operands if group not in (left, right)]
-            for rest in orders_of([*others, left | right], graph):
-                yield [(first, second), *rest]
-
-
 def added(components: Components) -> Exponents:
     """Exponents of a product of monomials."""
     x, y, z = (sum(exponents[axis] for exponents in components) for axis in range(3))
     return x, y, z
 
 
-def chosen(tensor: OpenTensor, components: Components, bundles: list[Bundle]) -> Components:
-    """The components along some of the axes of a tensor."""
-    return tuple(components[tensor.bundles.index(bundle)] for bundle in bundles)
+def split_rows(
+    tensor: OpenTensor, first: list[Bundle], second: list[Bundle]
+) -> Iterator[tuple[tuple[Components, Components], int]]:
+    """Components along two groups of axes, and the row that they have."""
+    places = [[tensor.bundles.index(bundle) for bundle in bundles] for bundles in (first, second)]
+    for components, row in tensor.rows.items():
+        one, other = (tuple([components[place] for place in group]) for group in places)
+        yield (one, other), row

@@ -1,12 +1,13 @@
 from collections import Counter
 from itertools import product
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 from cace_qeq.features import Couplings, degrees, monomial_exponents, monomials, n_monomials
-from cace_qeq.features.couplings import graph_value, independent_graphs
+from cace_qeq.features.couplings import Span, graph_value, independent_graphs, selected_graphs
 from cace_qeq.features.graphs import Graph, contraction_graphs, edges, ranks
 
 
@@ -45,7 +46,7 @@ def dense(moments: Tensor, rank: int) -> Tensor:
     return moments[:, components].movedim(1, -1).reshape(n_atoms, n_channels, *[3] * rank)
 
 
-@pytest.mark.parametrize(("l_max", "body_order"), [(3, 4), (4, 4), (2, 5)])
+@pytest.mark.parametrize(("l_max", "body_order"), [(3, 4), (4, 4), (2, 5), (6, 3), (6, 4)])
 @pytest.mark.parametrize("reflected", [False, True])
 def test_rotations_and_reflections_change_nothing(l_max, body_order, reflected):
     vectors, weights = random(9, 3), random(9, l_max + 1, 2, seed=1) / 3
@@ -103,6 +104,23 @@ def test_invariants_are_complete(l_max, largest):
     for total in range(1, largest + 1):
         n_products = products_of_order(torch.ones(1, len(orders)), orders, total).shape[1]
         assert n_products == number_of_invariants(l_max, total)
+
+
+@pytest.mark.parametrize(("l_max", "largest"), [(4, 5), (5, 5), (6, 4)])
+def test_large_sets_are_complete(l_max, largest):
+    """The same count, of the chosen graphs by their generating function: Π 1/(1 - x^order)."""
+    products = [1] + [0] * largest
+    for order in (1, *map(len, selected_graphs(l_max, largest, "complete"))):
+        for total in range(order, largest + 1):
+            products[total] += products[total - order]
+    assert products[1:] == [number_of_invariants(l_max, total) for total in range(1, largest + 1)]
+
+
+def test_more_invariants_than_samples_are_refused():
+    span = Span()
+    assert all(span.grows_by(column) for column in np.eye(3))
+    with pytest.raises(ValueError, match="3 invariants of one set of ranks"):
+        span.grows_by(np.ones(3))
 
 
 def number_of_invariants(l_max: int, order: int) -> int:
