@@ -16,7 +16,7 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 ON_THE_SPHERE = ("quadrature_degree", "residual", "normalization", "product_passes")
 BY_CONTRACTION = ("couplings", "compression")
-OF_CHARGES = ("environment_hardness", "learn_widths")
+OF_CHARGES = ("environment_hardness", "widths", "learn_widths", "background", "ewald_accuracy")
 
 
 def preset_settings(name: str) -> dict[str, Any]:
@@ -125,6 +125,8 @@ class ModelConfig(Settings):
             self._keep_default(ON_THE_SPHERE, "is for equivariant messages; set message_rank to 1, 2 or 3 with it")
         elif self.charge_feedback != "embedding":  # whose own round is one of contractions
             self._keep_default(BY_CONTRACTION, "is for invariant messages; set message_rank to 0 with it")
+        if self.layers == 1 and self.charge_feedback != "embedding":
+            self._keep_default(("residual",), "joins two rounds; set layers to 2 or more with it")
         if self.energy == "none":
             self._keep_default(OF_CHARGES, 'is for charges, of which energy="none" has none')
         if self.energy == "none" and self.closed_shells:

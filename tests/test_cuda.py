@@ -53,6 +53,15 @@ def assert_same(found: Tensor, expected: Tensor, agreement: float, name: str) ->
     torch.testing.assert_close(found.cpu(), expected, rtol=0, atol=agreement * scale, equal_nan=True, msg=message)
 
 
+def test_batches_are_joined_on_the_device():
+    model = model_of("XS")
+    singles = [prepared(make(), model) for make in STRUCTURES]
+    expected = predict(model, collate(singles))
+    found = predict(model.cuda(), collate([single.to("cuda") for single in singles]))
+    for name in FIELDS:
+        assert_same(getattr(found, name), getattr(expected, name), AGREEMENT[torch.float64], name)
+
+
 @pytest.mark.parametrize("dtype", AGREEMENT, ids=str)
 @pytest.mark.parametrize("preset", ["XS", "S", "M", "L"])
 @pytest.mark.parametrize("energy", ["none", "equilibrated", "coulomb"])

@@ -22,13 +22,13 @@ def collate(batches: Sequence[AtomicBatch]) -> AtomicBatch:
     geometry, *others = {b.geometry: None for b in batches}
     if others:
         raise ValueError(f"cannot collate batches made for different models, with {geometry} and with {others[0]}")
-    first_atom = starts([b.n_atoms for b in batches])
-    first_structure = starts([b.n_structures for b in batches])
+    sizes, device = [b.n_atoms for b in batches], batches[0].positions.device
+    first_atom, first_structure = starts(sizes), starts([b.n_structures for b in batches])
     return AtomicBatch(
         positions=torch.cat([b.positions for b in batches]),
         numbers=torch.cat([b.numbers for b in batches]),
         masses=torch.cat([b.masses for b in batches]),
-        structure=torch.cat([b.structure for b in batches]) + repeated(first_structure, [b.n_atoms for b in batches]),
+        structure=torch.cat([b.structure for b in batches]) + repeated(first_structure, sizes, device),
         cells=torch.cat([b.cells for b in batches]),
         pbc=torch.cat([b.pbc for b in batches]),
         total_charge=torch.cat([b.total_charge for b in batches]),
@@ -49,8 +49,8 @@ def collate_neighbors(tables: Sequence[Neighbors], first_atom: Sequence[int]) ->
     longest = max(table.index.shape[1] for table in tables)
     mask = torch.cat([widened(table.mask, longest) for table in tables])
     senders = torch.cat([widened(table.index, longest) for table in tables])
-    senders += repeated(first_atom, [len(table.index) for table in tables]).unsqueeze(1)
-    receivers = torch.arange(len(mask)).unsqueeze(1)
+    senders += repeated(first_atom, [len(table.index) for table in tables], mask.device).unsqueeze(1)
+    receivers = torch.arange(len(mask), device=mask.device).unsqueeze(1)
     return Neighbors(
         index=torch.where(mask, senders, receivers),
         shift=torch.cat([widened(table.shift, longest) for table in tables]),
@@ -66,7 +66,7 @@ def widened(rows: Tensor, longest: int) -> Tensor:
 
 def collate_ewald(terms: Sequence[EwaldTerms], first_atom: Sequence[int]) -> EwaldTerms:
     pairs = [part.pairs for part in terms]
-    first = repeated(first_atom, [len(p.center) for p in pairs])
+    first = repeated(first_atom, [len(p.center) for p in pairs], pairs[0].center.device)
     joined = Pairs(
         center=torch.cat([p.center for p in pairs]) + first,
         neighbor=torch.cat([p.neighbor for p in pairs]) + first,
@@ -77,9 +77,9 @@ def collate_ewald(terms: Sequence[EwaldTerms], first_atom: Sequence[int]) -> Ewa
     return EwaldTerms(joined, padded_triplets([part.triplets for part in terms]), split, height, mesh)
 
 
-def repeated(values: Sequence[int], times: Sequence[int]) -> Tensor:
+def repeated(values: Sequence[int], times: Sequence[int], device: torch.device) -> Tensor:
     """Each value as often as it says; one call is faster than one addition per structure."""
-    return torch.repeat_interleave(torch.tensor(values), torch.tensor(times))
+    return torch.repeat_interleave(torch.tensor(values), torch.tensor(times)).to(device)
 
 
 def padded_triplets(triplets: Sequence[Tensor]) -> Tensor:
