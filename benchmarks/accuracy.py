@@ -18,20 +18,26 @@ import torch
 import typer
 from ase import Atoms
 from ase.optimize import BFGS
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
 from rich.console import Console
 
 from cace_qeq import CACEQEqCalculator, Committee, load_model, predict
 from cace_qeq.cli.md import MovingBar
+from cace_qeq.plots import save
 from cace_qeq.simulation import DynamicsSettings, run_dynamics
-from cace_qeq.structures import LabelKeys, collate, read_frames, to_batch, total_charge_of
+from cace_qeq.structures import LabelKeys, read_frames, to_batch, total_charge_of
 from cace_qeq.training import TrainConfig, evaluate_committee, load_config
 from record import refuse_unknown, script, write_result
 from variants.changes import Change, changed, model, seeded, without_charges
 from variants.outcomes import held_out, held_out_batches, trained
 
 CONFIGS = Path(__file__).parent / "configs"
+FIGURES = Path(__file__).parent.parent / "docs" / "figures"
 PICOSECONDS = 5.0
 ONE_ROUND_CHANNELS = 32  # of complete invariants, instead of the products on the sphere
+
+Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -106,7 +112,7 @@ def measured(name: str, config: TrainConfig) -> dict[str, Any]:
         one_round = model(layers=1, message_rank=0, channels=ONE_ROUND_CHANNELS)
         result |= compared(result["with_charges"], config, "blind_one_round", without_charges, one_round)
     if name.startswith("carbon_chain"):
-        result["far_hydrogen"] = far_hydrogen(config)
+        result["far_hydrogen"] = far_hydrogen(name, config)
     if case.dynamics:
         result["dynamics"] = drifts(config)
     return result
@@ -119,24 +125,42 @@ def compared(with_charges: dict[str, Any], config: TrainConfig, name: str, *chan
     return {name: errors, f"{name}_over_with_charges": {key: errors[key] / with_charges[key] for key in keys}}
 
 
-def far_hydrogen(config: TrainConfig) -> dict[str, dict[str, float]]:
-    """Mean charge of the hydrogen far from the proton, by total charge: reference, prediction, RMSE (e)."""
+def far_hydrogen(name: str, config: TrainConfig) -> dict[str, dict[str, float]]:
+    """Mean charge (e) of the hydrogen far from the proton and its error, by total charge; and a figure of all."""
+    found = lonely_charges(config)
+    draw_lonely(found, FIGURES / f"far_hydrogen_{name}.png")
+    return {
+        charge: {
+            "reference": float(reference.mean()),
+            "predicted": float(predicted.mean()),
+            "rmse": float(np.sqrt(np.square(predicted - reference).mean())),
+        }
+        for charge, (reference, predicted) in found.items()
+    }
+
+
+def lonely_charges(config: TrainConfig) -> dict[str, tuple[Floats, Floats]]:
+    """Reference and predicted charges (e) of the hydrogen far from the proton, one per frame, by total charge."""
     potential = load_model(config.training.output / "model.safetensors")
-    found: dict[str, dict[str, float]] = {}
-    for path in held_out(config):
-        frames = read_frames(path)
-        for charge in sorted({total_charge_of(atoms, LabelKeys(), None) for atoms in frames}):
-            chosen = [atoms for atoms in frames if total_charge_of(atoms, LabelKeys(), None) == charge]
-            lonely = [lonely_hydrogen(atoms) for atoms in chosen]
-            reference = torch.tensor([atoms.arrays["REF_charges"][h] for atoms, h in zip(chosen, lonely, strict=True)])
-            batch = collate([to_batch(atoms, potential.geometry, charge) for atoms in chosen])
-            predicted = predict(potential, batch).charges.view(len(chosen), -1)[range(len(chosen)), lonely]
-            found[f"{charge:+g}"] = {
-                "reference": reference.mean().item(),
-                "predicted": predicted.mean().item(),
-                "rmse": (predicted - reference).square().mean().sqrt().item(),
-            }
-    return found
+    found: dict[str, list[tuple[float, float]]] = {}
+    for atoms in (frame for path in held_out(config) for frame in read_frames(path)):
+        charge, lonely = total_charge_of(atoms, LabelKeys(), None), lonely_hydrogen(atoms)
+        predicted = predict(potential, to_batch(atoms, potential.geometry, charge)).charges[lonely]
+        found.setdefault(f"{charge:+g}", []).append((atoms.arrays["REF_charges"][lonely], float(predicted)))
+    return {charge: (pairs[:, 0], pairs[:, 1]) for charge, pairs in sorted((c, np.array(p)) for c, p in found.items())}
+
+
+def draw_lonely(charges: dict[str, tuple[Floats, Floats]], path: Path) -> None:
+    figure = Figure(figsize=(4.2, 3.8), layout="constrained")
+    axes = figure.subplots()
+    for charge, (reference, predicted) in charges.items():
+        axes.plot(reference, predicted, "o", alpha=0.7, label=f"total charge {charge} e")
+    every = np.concatenate([part for pair in charges.values() for part in pair])
+    ends = [every.min(), every.max()]
+    axes.plot(ends, ends, "k--", linewidth=0.8)
+    axes.set(xlabel="reference charge (e)", ylabel="predicted charge (e)", title="hydrogen far from the proton")
+    axes.legend(frameon=False, fontsize="small")
+    save(figure, path)
 
 
 def lonely_hydrogen(atoms: Atoms) -> int:
