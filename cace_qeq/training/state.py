@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from cace_qeq.checkpoint import read, section, write
 
-FORMAT = "cace_qeq training state 3"
+FORMAT = "cace_qeq training state 4"
 TENSOR, STRIDES = "tensor", "strides"  # keys of what stands for a tensor among plain values
 
 
@@ -26,7 +26,6 @@ class Progress:
     stale      validations since then
     slowdown   factor on the learning rate that the plateau schedule has arrived at
     seconds    spent training
-    finished   nothing is left to do
     history    one record per epoch, the rows of log.csv
     """
 
@@ -37,7 +36,6 @@ class Progress:
     stale: int = 0
     slowdown: float = 1.0
     seconds: float = 0.0
-    finished: bool = False
     history: list[dict[str, Any]] = field(default_factory=list)
 
 
@@ -51,20 +49,38 @@ def save_state(
     write(path, {"format": FORMAT, "progress": json.dumps(asdict(progress)), "optimizer": json.dumps(plain)}, tensors)
 
 
-def load_state(path: Path, modules: Mapping[str, nn.Module], optimizer: torch.optim.Optimizer) -> Progress:
-    """Put a saved state back in place.
+def progress_of(path: Path) -> Progress:
+    """How far a saved run has come.
 
-    raises  ValueError if the file is damaged or belongs to another model
+    raises  ValueError if the file is damaged or of another version
     """
+    return Progress(**json.loads(checked(path)[0]["progress"]))
+
+
+def checked(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
     metadata, tensors = read(path)
     if metadata.get("format") != FORMAT:
         raise ValueError(f"{path} is not a {FORMAT}; start again with --overwrite.")
-    for name, module in modules.items():
-        module.load_state_dict(section(tensors, name))
+    return metadata, tensors
+
+
+def load_state(path: Path, modules: Mapping[str, nn.Module], optimizer: torch.optim.Optimizer) -> None:
+    """Put a saved state back in place.
+
+    raises  ValueError if the file is damaged, or belongs to another model or version
+    """
+    metadata, tensors = checked(path)
     plain = json.loads(metadata["optimizer"])
     state = {int(index): with_tensors(values, tensors) for index, values in plain["state"].items()}
-    optimizer.load_state_dict({"state": state, "param_groups": plain["param_groups"]})
-    return Progress(**json.loads(metadata["progress"]))
+    try:
+        for name, module in modules.items():
+            module.load_state_dict(section(tensors, name))
+        optimizer.load_state_dict({"state": state, "param_groups": plain["param_groups"]})
+    except (RuntimeError, ValueError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise ValueError(
+            f"{path} is of another model or version of this program ({reason}); start again with --overwrite."
+        ) from None
 
 
 def without_tensors(value: Any, name: str, tensors: dict[str, Tensor]) -> Any:

@@ -24,7 +24,7 @@ from cace_qeq.training.prepare import Prepared
 from cace_qeq.training.recorded import RecordedPotential
 from cace_qeq.training.reporting import Reporter
 from cace_qeq.training.schedule import learning_rate_factor
-from cace_qeq.training.state import Progress, load_state, save_state
+from cace_qeq.training.state import Progress, load_state, progress_of, save_state
 from cace_qeq.training.step import SharedGradient, clipped, summed
 
 
@@ -65,10 +65,13 @@ class Trainer:
         return Loss.of(self.config, self.stage.weights)
 
     def resume(self) -> None:
-        """Continue from the saved state, if an epoch had been finished."""
-        if self.folder.state.exists():
+        """Continue from the saved state, if an epoch had been finished and others are to come."""
+        if not self.folder.state.exists():
+            return
+        self.progress = progress_of(self.folder.state)
+        if self.progress.epoch < self.n_epochs:
             modules = {"model": self.model, "average": self.average.model}
-            self.progress = load_state(self.folder.state, modules, self.optimizer)
+            load_state(self.folder.state, modules, self.optimizer)
 
     def run(self) -> str:
         """Train until there is a reason to end, and return it."""

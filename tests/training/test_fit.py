@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from cace_qeq.checkpoint import load_model, read
-from cace_qeq.training import fit, parse_config
+from cace_qeq.training import fit, load_config, parse_config, trainer
 from cace_qeq.training.config import dump_config
 from cace_qeq.training.reporting import Silent
 from small_runs import small_config, trimers
@@ -70,6 +70,15 @@ def test_a_run_leaves_its_files(uninterrupted):
     model = load_model(uninterrupted.folder.model)
     assert model.provenance["metrics"]["valid"] == metrics["valid"]
     assert uninterrupted.evaluations["valid"].parity.keys() == {"energy", "forces", "charges", "dipole"}
+
+
+def test_a_finished_run_is_evaluated_again_whatever_its_state_is(uninterrupted, monkeypatch):
+    """Its optimiser may be of another version."""
+    monkeypatch.setattr(trainer, "load_state", lambda *state: pytest.fail("the state was loaded"))
+    again = fit(load_config(uninterrupted.folder.config), "resume")
+    assert again.reason == "finished"
+    assert again.history == uninterrupted.history
+    assert again.evaluations["valid"].metrics == uninterrupted.evaluations["valid"].metrics
 
 
 def test_training_learns(uninterrupted):

@@ -5,7 +5,7 @@ from torch import nn
 from cace_qeq.files import write_atomically
 from cace_qeq.training.config import TrainingConfig
 from cace_qeq.training.optimizer import optimizer_of
-from cace_qeq.training.state import Progress, load_state, save_state
+from cace_qeq.training.state import Progress, load_state, progress_of, save_state
 
 
 def network(seed):
@@ -31,7 +31,8 @@ def test_a_restored_state_continues_bit_for_bit(tmp_path, name):
     history = [{"epoch": 1, "stage": "joint", "train_loss": 0.1 + 0.2}]
     saved = Progress(epoch=3, best=0.1, history=history)
     save_state(tmp_path / "run.safetensors", {"model": module}, optimizer, saved)
-    assert load_state(tmp_path / "run.safetensors", {"model": other}, other_optimizer) == saved
+    assert progress_of(tmp_path / "run.safetensors") == saved
+    load_state(tmp_path / "run.safetensors", {"model": other}, other_optimizer)
     trained(module, optimizer, 5)
     trained(other, other_optimizer, 5)
     for one, two in zip(module.state_dict().values(), other.state_dict().values(), strict=True):
@@ -42,7 +43,18 @@ def test_a_state_before_the_first_step(tmp_path):
     module = network(0)
     optimizer = torch.optim.AdamW(module.parameters())
     save_state(tmp_path / "run.safetensors", {"model": module}, optimizer, Progress())
-    assert load_state(tmp_path / "run.safetensors", {"model": module}, optimizer).best == float("inf")
+    load_state(tmp_path / "run.safetensors", {"model": module}, optimizer)
+    assert progress_of(tmp_path / "run.safetensors").best == float("inf")
+
+
+@pytest.mark.parametrize("change", ["parameters", "groups"])
+def test_a_state_of_another_version_is_named(tmp_path, change):
+    module = network(0)
+    save_state(tmp_path / "run.safetensors", {"model": module}, torch.optim.AdamW(module.parameters()), Progress())
+    other = nn.Sequential(nn.Linear(2, 31)) if change == "parameters" else module
+    optimizer = torch.optim.AdamW([{"params": [p]} for p in other.parameters()])
+    with pytest.raises(ValueError, match=r"run.safetensors is of another model or version .* --overwrite"):
+        load_state(tmp_path / "run.safetensors", {"model": other}, optimizer)
 
 
 def test_a_damaged_state_is_named(tmp_path):
