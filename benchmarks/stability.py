@@ -6,8 +6,8 @@ trains benchmarks/configs/acac_S.yaml on frames of 300 K (as accuracy.py does), 
 structure, and runs Langevin dynamics of it at either temperature (0.5 fs, 1/ps). A molecule counts as broken when a
 bond between heavy atoms, or from a hydrogen to the heavy atom nearest to it (the enol's changes its oxygen), is longer
 than 1.5 times the sum of covalent radii, or when two of its atoms are nearer than 0.6 times theirs. A run whose atoms
-fly apart ends there and is a result too. Writes results/stability.json and docs/figures/stability.png; runs/ keeps
-the states, and a run that was broken off, or is asked to be longer, goes on.
+fly apart ends there, for every molecule in it. Writes results/stability.json and docs/figures/stability.png; runs/
+keeps the states, and a run that was broken off, or is asked to be longer, goes on.
 """
 
 from dataclasses import asdict
@@ -57,12 +57,17 @@ def main(picoseconds: Annotated[float, typer.Option(help="Of each molecule at ea
         atoms.calc = CACEQEqCalculator(folder / "model.safetensors", dtype=torch.float32, compiled=True)
         summary = run(atoms, temperature, picoseconds, trajectory)
         extremes = np.array([[extremes_of(*pair) for pair in split(frame, molecules)] for frame in iread(trajectory)])
+        lasted = (len(extremes) - 1) * INTERVAL * TIMESTEP / 1000
+        breaks = [first_break(of_one) for of_one in extremes.swapaxes(0, 1)]
+        if "stopped" in summary:  # by which of them is not known
+            breaks = [lasted if time is None else time for time in breaks]
         stretches[temperature] = extremes[..., 0]
         result[f"{temperature:g}K"] = {
             "dynamics": summary,
             "longest_bond_in_radii": extremes[..., 0].max(axis=0).tolist(),
             "shortest_distance_in_radii": extremes[..., 1].min(axis=0).tolist(),
-            "broken_after_picoseconds": [first_break(of_one) for of_one in extremes.swapaxes(0, 1)],
+            "picoseconds": lasted,
+            "broken_after_picoseconds": breaks,
         }
     draw(stretches)
     Console().print(f"{write_result('stability', result)}, {FIGURE}")

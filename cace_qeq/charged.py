@@ -101,7 +101,7 @@ class Charged:
 def equilibrium_of(batch: AtomicBatch, wishes: Wishes, background: Background, solver: Solver) -> Charged:
     """Charges that minimise E_qeq under the conditions of the batch.
 
-    Raises ValueError for structures that `charge_geometry` refuses, and charges without a minimum.
+    Raises ValueError for charges without a minimum.
     """
     geometry = charge_geometry(batch)
     parameters = wishes.parameters
@@ -123,17 +123,8 @@ def equilibrium_of(batch: AtomicBatch, wishes: Wishes, background: Background, s
 
 
 def charge_geometry(batch: AtomicBatch) -> ChargeGeometry:
-    """The batch as the electrostatics room sees it.
-
-    Raises ValueError for periodicity in one direction, and slabs whose batch was made for a model without charges.
-    """
+    """The batch as the electrostatics room sees it."""
     pairs, ewald = batch.ewald.pairs, batch.ewald
-    n_periodic = batch.pbc.sum(dim=1)
-    if ((n_periodic == 1) | (n_periodic == 2) & (ewald.height == 0)).any():
-        raise ValueError(
-            "charge equilibration needs structures that are periodic in none, two or three directions, and batches "
-            'made with the geometry of the model; for wires set pbc="T T T" with enough vacuum, or energy="none".'
-        )
     cells, normal = closed_cells(batch.cells, batch.pbc, ewald.height)
     return ChargeGeometry(
         positions=batch.positions,

@@ -125,7 +125,7 @@ class ModelConfig(Settings):
             self._keep_default(ON_THE_SPHERE, "is for equivariant messages; set message_rank to 1, 2 or 3 with it")
         elif self.charge_feedback != "embedding":  # whose own round is one of contractions
             self._keep_default(BY_CONTRACTION, "is for invariant messages; set message_rank to 0 with it")
-        if self.layers == 1 and self.charge_feedback != "embedding":
+        if self.layers == 1:
             self._keep_default(("residual",), "joins two rounds; set layers to 2 or more with it")
         if self.energy == "none":
             self._keep_default(OF_CHARGES, 'is for charges, of which energy="none" has none')

@@ -139,25 +139,32 @@ class CACEQEq(KeepsDoubleBuffers):
             batch.structure,
         )
 
-    def refuse_narrower(self, made_for: GeometrySettings) -> None:
-        """Raise ValueError for the geometry of a batch that may lack pairs of this model."""
+    def refuse_batch_of_another(self, made_for: GeometrySettings) -> None:
+        """Raise ValueError for the geometry of a batch that may lack pairs or accuracy, or has other sums."""
         needed = self.geometry
         if made_for.largest_width < needed.largest_width:
             needed = self.frozen_geometry
-        lacking = made_for.largest_width < (1 - ROUNDING) * needed.largest_width
-        if made_for.cutoff < needed.cutoff or lacking:
+        narrower = made_for.cutoff < needed.cutoff or made_for.largest_width < (1 - ROUNDING) * needed.largest_width
+        coarser = made_for.accuracy > needed.accuracy or made_for.mesh_accuracy > needed.mesh_accuracy
+        if self.charge_heads is None:
+            narrower, coarser = made_for.cutoff < needed.cutoff, False
+        elif made_for.bonded != needed.bonded:
             raise ValueError(
-                f"the batch was made for a cutoff of {made_for.cutoff:g} Å and charges as wide as "
-                f"{made_for.largest_width:g} Å, this model has {needed.cutoff:g} Å and {needed.largest_width:g} Å; "
+                "the batch was made for charge that flows the other way, freely or along bonds; "
+                "make batches with the geometry of the model that they are for"
+            )
+        if narrower or coarser:
+            raise ValueError(
+                f"the batch was made for {described(made_for)}, this model has {described(needed)}; "
                 "make batches with the geometry of the model that they are for"
             )
 
     def environments(self, batch: AtomicBatch) -> Environments:
         """Neighbours' radial and angular functions in the precision of the network.
 
-        Raises ValueError for a batch made for a shorter cutoff or narrower charges.
+        Raises ValueError for a batch that `refuse_batch_of_another` refuses.
         """
-        self.refuse_narrower(batch.geometry)
+        self.refuse_batch_of_another(batch.geometry)
         return environments(batch.displacements().to(self.dtype), batch.neighbors.index, self.representation.settings)
 
     def charged(self, batch: AtomicBatch, features: Tensor, species: Tensor) -> Charged:
@@ -200,6 +207,15 @@ class CACEQEq(KeepsDoubleBuffers):
         features = self.representation(around, species)
         charged = self.charged(batch, features, species)
         self.feedback.calibrate(around, features, charged.equilibrium.charges, species)
+
+
+def described(geometry: GeometrySettings) -> str:
+    if geometry.largest_width == 0:
+        return f"a cutoff of {geometry.cutoff:g} Å and no charges"
+    return (
+        f"a cutoff of {geometry.cutoff:g} Å, charges as wide as {geometry.largest_width:g} Å, "
+        f"an accuracy of {geometry.accuracy:g} and {geometry.mesh_accuracy:g} on a mesh"
+    )
 
 
 def without_charges(batch: AtomicBatch, short_range: Tensor) -> Energies:

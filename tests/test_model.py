@@ -11,13 +11,32 @@ from small_models import crystal, untrained_model
 
 
 @pytest.mark.parametrize(
-    "narrower", [{"cutoff": 3.9}, {"largest_width": 0.0}, {"largest_width": 1.0}], ids=["cutoff", "short", "widths"]
+    "lacking",
+    [{"cutoff": 3.9}, {"largest_width": 0.0}, {"largest_width": 1.0}, {"accuracy": 1e-2}, {"mesh_accuracy": 1e-2}],
+    ids=str,
 )
-def test_a_batch_made_for_a_narrower_model_is_refused(narrower):
+def test_a_batch_made_for_less_than_the_model_needs_is_refused(lacking):
     model = untrained_model(crystal())
-    batch = to_batch(crystal(), replace(model.geometry, **narrower), 0.0)
-    with pytest.raises(ValueError, match=r"made for a cutoff of .* this model has 4 Å and 1\.66 Å"):
+    batch = to_batch(crystal(), replace(model.geometry, **lacking), 0.0)
+    with pytest.raises(
+        ValueError, match=r"made for a cutoff of .* this model has a cutoff of 4 Å, charges as wide as 1\.66"
+    ):
         predict(model, batch)
+
+
+def test_a_batch_made_for_another_flow_of_charge_is_refused():
+    free, bonds = untrained_model(crystal()), untrained_model(crystal(), charge_flow="bonds")
+    for model, other in ((free, bonds), (bonds, free)):
+        with pytest.raises(ValueError, match="charge that flows the other way"):
+            predict(model, to_batch(crystal(), other.geometry, 0.0))
+
+
+def test_without_charges_their_sums_do_not_matter():
+    model = untrained_model(crystal(), energy="none")
+    own, other = (
+        to_batch(crystal(), geometry, 0.0) for geometry in (model.geometry, untrained_model(crystal()).geometry)
+    )
+    assert torch.equal(predict(model, own).forces, predict(model, other).forces)
 
 
 @pytest.mark.parametrize("learn_widths", [False, True])

@@ -53,9 +53,9 @@ class Looks:
         return cls(sorted({curve.code for curve in curves}), sorted({curve.training for curve in curves}))
 
     def of_curve(self, curve: Curve) -> dict[str, Any]:
-        style = self.trainings.index(curve.training) % len(LINES)
+        turn, style = divmod(self.trainings.index(curve.training), len(LINES))
         color = f"C{self.codes.index(curve.code) % 10}"
-        return {"color": color, "linestyle": LINES[style], "marker": MARKERS[style]}
+        return {"color": color, "linestyle": LINES[style], "marker": MARKERS[(style + turn) % len(MARKERS)]}
 
     def legend(self) -> list[Line2D]:
         plain = [Line2D([], [], color=f"C{index % 10}", label=code) for index, code in enumerate(self.codes)]

@@ -10,6 +10,7 @@ from typing import Any
 # Frames are small and few, so steps are many: what the codes' own manuals recommend for such sets.
 LEARNING_RATES = {"cace_qeq": 0.005, "nequip": 0.01, "mace": 0.01}
 ENERGY_WEIGHTS = (10.0, 100.0)
+ENERGY_RAMP = (0.5, 0.9)  # of the budget; a step at 0.7 upset forces for good with AdamW
 CHARGE_WEIGHT = 5.0
 CUTOFF, BATCH = 5.0, 5
 OPTIMIZERS = ("adamw", "soap")
@@ -28,6 +29,7 @@ class Run:
     optimizer      adamw, which the codes' own trainings come closest to, or soap, which ours uses
     epochs         passes over the frames, or 0 if seconds count
     learning_rate  the largest, 0 for the usual one of the code
+    energy_ramp    shares of the budget between which the weight of energies grows
 
     raises  ValueError for a code that is not compared, another optimiser, not one budget, a negative rate
     """
@@ -42,6 +44,7 @@ class Run:
     optimizer: str = OPTIMIZERS[0]
     epochs: int = 0
     learning_rate: float = 0.0
+    energy_ramp: tuple[float, float] = ENERGY_RAMP
 
     def __post_init__(self) -> None:
         if self.engine not in LEARNING_RATES:
@@ -72,6 +75,8 @@ class Run:
         changes += [f"batch {self.batch}"] if self.batch != BATCH else []
         changes += [self.optimizer] if self.optimizer != OPTIMIZERS[0] else []
         changes += [f"rate {self.learning_rate:g}"] if self.learning_rate else []
+        shares = "-".join(f"{100 * share:g}" for share in sorted(set(self.energy_ramp)))
+        changes += [f"energies at {shares} %"] if self.energy_ramp != ENERGY_RAMP else []
         return ", ".join([self.subject, *changes])
 
     @property
@@ -81,7 +86,7 @@ class Run:
     @property
     def name(self) -> str:
         """Of the result file."""
-        label = self.label.replace(" Å", "").replace(", ", "_").replace(" ", "-")
+        label = self.label.replace(" Å", "").replace(" %", "").replace(", ", "_").replace(" ", "-")
         frames = f"_{self.frames}frames" if self.frames else ""
         return f"{self.set}_{label}_{self.budget.replace(' ', '')}{frames}_seed{self.seed}"
 
@@ -110,6 +115,7 @@ class Run:
             "optimizer": self.optimizer,
             "learning_rate": self.rate,
             "energy_weights": list(ENERGY_WEIGHTS),
+            "energy_ramp": list(self.energy_ramp),
             "charge_weight": CHARGE_WEIGHT if charged else 0.0,
             "state": str(state),
         }
@@ -143,7 +149,8 @@ def finished(folder: Path) -> Iterator[Finished]:
     for path in sorted(folder.glob("*.json")):
         try:
             content = json.loads(path.read_text())
-            run = Run(**{key: value for key, value in content["run"].items() if key in fields})
+            told = {**content["run"], "energy_ramp": tuple(content["run"]["energy_ramp"])}
+            run = Run(**{key: value for key, value in told.items() if key in fields})
             result = content["result"]
             if missing := RESULT - set(result):
                 raise KeyError(*sorted(missing))

@@ -112,7 +112,7 @@ def run(
     if seconds and epochs:
         raise ValueError("give --seconds or --epochs, not both.")
     budget = 0.0 if epochs else seconds or SECONDS
-    rates = rates_of(learning_rate or [])
+    rates = rates_of(learning_rate or [], {model.split()[0] for model in models.split(",")})
     every = [
         with_rate(Run(name, model.strip(), seed, budget, count, cutoff, batch, optimizer, epochs or 0), rates)
         for seed, name, count, model in variants
@@ -174,8 +174,8 @@ def numbers(text: str, option: str) -> list[int]:
     return list(map(int, words))
 
 
-def rates_of(options: list[str]) -> dict[str, float]:
-    """By code; raises ValueError for anything but CODE=NUMBER."""
+def rates_of(options: list[str], codes: set[str]) -> dict[str, float]:
+    """By code; raises ValueError for anything but CODE=NUMBER of one of these codes."""
     rates = {}
     for option in options:
         code, _, value = option.partition("=")
@@ -183,8 +183,10 @@ def rates_of(options: list[str]) -> dict[str, float]:
             rates[code] = float(value)
         except ValueError:
             raise ValueError(f"--learning-rate {option}: expected CODE=NUMBER, e.g. nequip=0.02.") from None
-        if code not in (OWN, *RELEASES):
-            raise ValueError(f"--learning-rate {option}: {code!r} is none of the codes {', '.join((OWN, *RELEASES))}.")
+        if not rates[code] > 0:
+            raise ValueError(f"--learning-rate {option}: expected a positive number.")
+        if code not in codes:
+            raise ValueError(f"--learning-rate {option}: {code!r} is none of {', '.join(sorted(codes))} of --models.")
     return rates
 
 

@@ -44,7 +44,7 @@ def with_split(patient: Patient, plan: EwaldPlan, factor: float) -> EwaldPlan:
     """The same accuracy with η times the factor."""
     asked, atoms = patient.model.frozen_geometry, patient.atoms
     widest = float(np.max(patient.sites.widths, initial=asked.largest_width))
-    cell = atoms.cell.array if atoms.pbc.all() else closed_cell(atoms.cell.array, atoms.pbc, plan.height)[0]
+    cell = atoms.cell.array if atoms.pbc.all() else closed_cell(atoms.cell.array, atoms.pbc, plan.height)
     other = plan_ewald_with_split(cell, factor * plan.split, widest, asked.accuracy)
     return replace(other, height=plan.height)
 

@@ -81,8 +81,9 @@ def solve_charges(
     conditions         fragments, electrodes, a field, external charges
 
     Raises ValueError for shapes that do not fit, numbers that are not finite, hardnesses or widths that
-    are not positive, cells without volume, two atoms at one place, periodicity in one direction, and conditions
-    that `impose.impose` refuses. Raises ConvergenceError where conjugate gradients stop short of the tolerance.
+    are not positive, cells without volume, two atoms at one place, periodicity in one direction, crystals and slabs
+    too wide and flat for a neighbour list, and conditions that `impose.impose` refuses. Raises ConvergenceError
+    where conjugate gradients stop short of the tolerance.
     """
     coordinates = checked(positions, "positions", (None, 3))
     device = coordinates.device

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from cace_qeq.checkpoint import read, section, write
 
-FORMAT = "cace_qeq training state 4"
+FORMAT = "cace_qeq training state 3"
 TENSOR, STRIDES = "tensor", "strides"  # keys of what stands for a tensor among plain values
 
 
@@ -50,18 +50,12 @@ def save_state(
 
 
 def progress_of(path: Path) -> Progress:
-    """How far a saved run has come.
+    """How far a saved run has come, as far as this version knows what is told of it.
 
-    raises  ValueError if the file is damaged or of another version
+    raises  ValueError if the file is damaged
     """
-    return Progress(**json.loads(checked(path)[0]["progress"]))
-
-
-def checked(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
-    metadata, tensors = read(path)
-    if metadata.get("format") != FORMAT:
-        raise ValueError(f"{path} is not a {FORMAT}; start again with --overwrite.")
-    return metadata, tensors
+    told, known = json.loads(read(path)[0].get("progress", "{}")), {field.name for field in fields(Progress)}
+    return Progress(**{name: value for name, value in told.items() if name in known})
 
 
 def load_state(path: Path, modules: Mapping[str, nn.Module], optimizer: torch.optim.Optimizer) -> None:
@@ -69,7 +63,9 @@ def load_state(path: Path, modules: Mapping[str, nn.Module], optimizer: torch.op
 
     raises  ValueError if the file is damaged, or belongs to another model or version
     """
-    metadata, tensors = checked(path)
+    metadata, tensors = read(path)
+    if metadata.get("format") != FORMAT:
+        raise ValueError(f"{path} is not a {FORMAT}; start again with --overwrite.")
     plain = json.loads(metadata["optimizer"])
     state = {int(index): with_tensors(values, tensors) for index, values in plain["state"].items()}
     try:

@@ -85,8 +85,8 @@ WRONG = {
     "interpreter not there": (["run", "ag3", "--peer-python", "mace=/no/python"], "/no/python does not start"),
     "seeds": (["run", "ag3", "--seeds", "1;2"], "--seeds 1;2: expected whole numbers"),
     "rate": (["run", "ag3", "--learning-rate", "nequip"], "expected CODE=NUMBER"),
-    "rate of another": (["run", "ag3", "--learning-rate", "nequipp=1"], "'nequipp' is none of the codes cace_qeq"),
-    "no rate": (["run", "ag3", "--learning-rate", "cace_qeq=-1"], "learning rate -1: expected a positive"),
+    "rate of another": (["run", "ag3", "--models", "cace_qeq S", "--learning-rate", "mace=1"], "'mace' is none of"),
+    "no rate": (["run", "ag3", "--learning-rate", "cace_qeq=0"], "cace_qeq=0: expected a positive number"),
     "no results": (["report"], "begin with `cace-qeq benchmark run`"),
     "unknown environment": (["environments", "peers", "nequipp"], "there is no peer 'nequipp'"),
 }

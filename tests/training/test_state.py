@@ -1,7 +1,10 @@
+import json
+
 import pytest
 import torch
 from torch import nn
 
+from cace_qeq.checkpoint import write
 from cace_qeq.files import write_atomically
 from cace_qeq.training.config import TrainingConfig
 from cace_qeq.training.optimizer import optimizer_of
@@ -55,6 +58,15 @@ def test_a_state_of_another_version_is_named(tmp_path, change):
     optimizer = torch.optim.AdamW([{"params": [p]} for p in other.parameters()])
     with pytest.raises(ValueError, match=r"run.safetensors is of another model or version .* --overwrite"):
         load_state(tmp_path / "run.safetensors", {"model": other}, optimizer)
+
+
+def test_how_far_a_run_of_another_version_came(tmp_path):
+    told = json.dumps({"epoch": 7, "history": [{"epoch": 7}], "finished": False})
+    write(tmp_path / "run.safetensors", {"format": "another", "progress": told}, {"tensor": torch.zeros(1)})
+    assert progress_of(tmp_path / "run.safetensors") == Progress(epoch=7, history=[{"epoch": 7}])
+    module = network(0)
+    with pytest.raises(ValueError, match="is not a cace_qeq training state"):
+        load_state(tmp_path / "run.safetensors", {"model": module}, torch.optim.AdamW(module.parameters()))
 
 
 def test_a_damaged_state_is_named(tmp_path):

@@ -26,7 +26,6 @@ from .targets import ErrorSums, Predicted, Scale, Target, joined, loss, nested, 
 
 ENERGY, FORCES = "energy_rmse_mev_per_atom", "forces_rmse_mev_per_angstrom"
 CHECKS = 20  # validations, evenly over the budget
-RAMP = (0.5, 0.9)  # of the budget; in between the weight of energies grows
 WARM_UP, FINAL = 0.02, 0.01  # of the budget; of the learning rate
 AVERAGE, CLIP = 0.99, 10.0
 LARGEST_ROTATED = 600  # side of a matrix for which soap finds axes
@@ -64,6 +63,7 @@ class FitPlan:
     frames         how many training frames are used, 0 for all
     optimizer      adamw or soap
     energy_weights at the beginning and at the end, beside 1 for forces
+    energy_ramp    shares of the budget between which that weight grows
     state          file from which a broken run goes on
     """
 
@@ -79,6 +79,7 @@ class FitPlan:
     optimizer: str
     learning_rate: float
     energy_weights: tuple[float, float]
+    energy_ramp: tuple[float, float]
     charge_weight: float
     state: str
 
@@ -178,7 +179,7 @@ class Fit:
         done = self.done
         for group in self.optimizer.param_groups:
             group["lr"] = self.plan.learning_rate * rate_factor(done)
-        self.gradient(self.indices(self.steps), energy_weight(done, self.plan.energy_weights))
+        self.gradient(self.indices(self.steps), energy_weight(done, self.plan))
         torch.nn.utils.clip_grad_norm_(self.weights, CLIP)
         self.optimizer.step()
         self.steps += 1
@@ -277,11 +278,11 @@ def score(row: dict[str, float], plan: FitPlan) -> float:
     return plan.energy_weights[1] * row[ENERGY] ** 2 + row[FORCES] ** 2
 
 
-def energy_weight(done: float, weights: tuple[float, float]) -> float:
-    """When a fraction of the budget is done: grown by equal factors in equal times, for a step upsets the forces."""
-    first, last = RAMP
-    grown = min(max((done - first) / (last - first), 0.0), 1.0)
-    return weights[0] * (weights[1] / weights[0]) ** grown
+def energy_weight(done: float, plan: FitPlan) -> float:
+    """When a fraction of the budget is done: grown by equal factors in equal times."""
+    (first, last), (small, large) = plan.energy_ramp, plan.energy_weights
+    grown = float(np.interp(done, (first, last), (0.0, 1.0))) if last > first else float(done >= first)
+    return small * (large / small) ** grown
 
 
 def rate_factor(done: float) -> float:

@@ -66,7 +66,7 @@ def plan(tmp_path: Path) -> FitPlan:
     job = Job("spring", "float64", 2.0, ("H",), str(tmp_path), "fit")
     return FitPlan(
         job, **paths, seconds=0.6, epochs=0, seed=1, batch=5, frames=0, optimizer="adamw", learning_rate=0.05,
-        energy_weights=(1.0, 10.0), charge_weight=0.0, state=str(tmp_path / "state.pt"),
+        energy_weights=(1.0, 10.0), energy_ramp=(0.5, 0.9), charge_weight=0.0, state=str(tmp_path / "state.pt"),
     )  # fmt: skip
 
 
@@ -131,11 +131,13 @@ def test_the_learning_rate_rises_and_falls():
     assert rate_factor(1.0) == rate_factor(2.0) == pytest.approx(FINAL)
 
 
-def test_energies_weigh_more_and_more_but_never_all_at_once():
-    weights = [energy_weight(done, (10.0, 100.0)) for done in np.linspace(0, 1, 101)]
-    assert (weights[0], weights[50], weights[90], weights[100]) == pytest.approx((10, 10, 100, 100))
-    assert weights[70] == pytest.approx(10**1.5)
+def test_energies_weigh_more_and_more(plan):
+    ramp, step = replace(plan, energy_ramp=(0.5, 0.9)), replace(plan, energy_ramp=(0.7, 0.7))
+    weights = [energy_weight(done, ramp) for done in np.linspace(0, 1, 101)]
+    assert (weights[0], weights[50], weights[90], weights[100]) == pytest.approx((1, 1, 10, 10))
+    assert weights[70] == pytest.approx(10**0.5)
     assert max(np.diff(np.log(weights))) < 0.06
+    assert [energy_weight(done, step) for done in (0.69, 0.7, 1.0)] == [1.0, 10.0, 10.0]
 
 
 def test_labels_have_lost_what_the_elements_explain(plan):

