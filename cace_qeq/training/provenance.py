@@ -16,6 +16,8 @@ PACKAGES = (
     "cace_qeq", "torch", "numpy", "ase", "vesin", "opt_einsum", "pytorch_optimizer", "lightning-fabric", "safetensors",
 )  # fmt: skip
 
+WRITTEN = (":(top,exclude)benchmarks/results", ":(top,exclude)docs/figures")  # by benchmarks
+
 
 def provenance_of(config: TrainConfig, sets: Sequence[Sequence[Example]]) -> dict[str, Any]:
     """Settings, files, versions and what the training frames hold.
@@ -63,11 +65,20 @@ def installed_versions() -> dict[str, str]:
 
 
 def commit() -> str | None:
-    """The commit of the checkout that this package runs from, `-dirty` if changed; None if installed."""
+    """The commit of the checkout that this package runs from, `-dirty` if changed; None if installed.
+
+    What benchmarks write, results and figures, is no change.
+    """
     here = Path(__file__)
+    return commit_of(here.parent, here.name)
+
+
+def commit_of(folder: Path, name: str) -> str | None:
+    """The same for a file in a folder."""
     try:
-        git(here.parent, "ls-files", "--error-unmatch", here.name)  # not the checkout around an environment
-        return git(here.parent, "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*")
+        git(folder, "ls-files", "--error-unmatch", name)  # not the checkout around an environment
+        changed = git(folder, "status", "--porcelain", "--untracked-files=no", "--", ":(top)", *WRITTEN)
+        return git(folder, "rev-parse", "HEAD") + ("-dirty" if changed else "")
     except (OSError, subprocess.CalledProcessError):
         return None
 
