@@ -5,24 +5,26 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-import matplotlib
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogFormatter
 
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt  # noqa: E402
-
-from variants.outcomes import SHOWN  # noqa: E402
+from cace_qeq.plots import save
+from variants.outcomes import SHOWN
 
 
 def draw(rows: Mapping[str, Sequence[dict[str, Any]]], path: Path) -> None:
     """One panel for each property, one curve for each kind of model."""
-    figure, axes = plt.subplots(1, len(SHOWN), figsize=(4 * len(SHOWN), 3.6), layout="constrained")
+    figure = Figure(figsize=(4 * len(SHOWN), 3.6), layout="constrained")
+    axes = figure.subplots(1, len(SHOWN))
     for axis, (error, label) in zip(axes, SHOWN.items(), strict=True):
         for kind, points in curves(rows, error).items():
             axis.plot([n for n, _ in points], [value for _, value in points], "o-", label=kind)
         axis.set(xscale="log", yscale="log", xlabel="training frames", ylabel=label)
+        for scale in (axis.xaxis, axis.yaxis):  # plain numbers, few of them
+            scale.set_major_formatter(LogFormatter())
+            scale.set_minor_formatter(LogFormatter(minor_thresholds=(1.5, 0.5)))
     axes[0].legend()
-    figure.savefig(path, dpi=150)
-    plt.close(figure)
+    save(figure, path)
 
 
 def curves(rows: Mapping[str, Sequence[dict[str, Any]]], error: str) -> dict[str, list[tuple[int, float]]]:
