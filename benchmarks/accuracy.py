@@ -3,7 +3,8 @@
     python benchmarks/accuracy.py ag3 nacl_cluster carbon_chain dipeptides
 
 trains what benchmarks/configs/NAME.yaml says (runs/ keeps the state: started again, it goes on where it was),
-trains the same model blind to charge where that is the question, and writes results/accuracy_NAME.json.
+trains the same model blind to charge where that is the question, and writes results/accuracy_NAME.json, for carbon
+chains also a figure of the hydrogen far from the proton, in docs/figures.
 Paths in the configurations are relative to the checkout, which is where to start it. With `--seeds 1,2` it trains each
 with these seeds instead of the configured one; results are then named accuracy_NAME_seed1.json, and
 accuracy_NAME_committee.json has the errors of the mean of all their models.
@@ -112,7 +113,7 @@ def measured(name: str, config: TrainConfig) -> dict[str, Any]:
         one_round = model(layers=1, message_rank=0, channels=ONE_ROUND_CHANNELS)
         result |= compared(result["with_charges"], config, "blind_one_round", without_charges, one_round)
     if name.startswith("carbon_chain"):
-        result["far_hydrogen"] = far_hydrogen(name, config)
+        result["far_hydrogen"] = far_hydrogen(config)
     if case.dynamics:
         result["dynamics"] = drifts(config)
     return result
@@ -125,10 +126,10 @@ def compared(with_charges: dict[str, Any], config: TrainConfig, name: str, *chan
     return {name: errors, f"{name}_over_with_charges": {key: errors[key] / with_charges[key] for key in keys}}
 
 
-def far_hydrogen(name: str, config: TrainConfig) -> dict[str, dict[str, float]]:
+def far_hydrogen(config: TrainConfig) -> dict[str, dict[str, float]]:
     """Mean charge (e) of the hydrogen far from the proton and its error, by total charge; and a figure of all."""
     found = lonely_charges(config)
-    draw_lonely(found, FIGURES / f"far_hydrogen_{name}.png")
+    draw_lonely(found, FIGURES / f"far_hydrogen_{config.training.output.name}.png")
     return {
         charge: {
             "reference": float(reference.mean()),

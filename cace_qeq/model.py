@@ -141,19 +141,17 @@ class CACEQEq(KeepsDoubleBuffers):
 
     def refuse_batch_of_another(self, made_for: GeometrySettings) -> None:
         """Raise ValueError for the geometry of a batch that may lack pairs or accuracy, or has other sums."""
-        needed = self.geometry
+        needed, charged = self.geometry, self.charge_heads is not None
         if made_for.largest_width < needed.largest_width:
             needed = self.frozen_geometry
-        narrower = made_for.cutoff < needed.cutoff or made_for.largest_width < (1 - ROUNDING) * needed.largest_width
-        coarser = made_for.accuracy > needed.accuracy or made_for.mesh_accuracy > needed.mesh_accuracy
-        if self.charge_heads is None:
-            narrower, coarser = made_for.cutoff < needed.cutoff, False
-        elif made_for.bonded != needed.bonded:
+        if charged and made_for.bonded != needed.bonded:
             raise ValueError(
                 "the batch was made for charge that flows the other way, freely or along bonds; "
                 "make batches with the geometry of the model that they are for"
             )
-        if narrower or coarser:
+        narrower = made_for.cutoff < needed.cutoff or made_for.largest_width < (1 - ROUNDING) * needed.largest_width
+        coarser = made_for.accuracy > needed.accuracy or made_for.mesh_accuracy > needed.mesh_accuracy
+        if narrower or (charged and coarser):
             raise ValueError(
                 f"the batch was made for {described(made_for)}, this model has {described(needed)}; "
                 "make batches with the geometry of the model that they are for"

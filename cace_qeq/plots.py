@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogFormatter
 from numpy.typing import ArrayLike, NDArray
 
 from cace_qeq.files import write_atomically
@@ -159,6 +160,13 @@ def plot_spectrum(wavenumbers: ArrayLike, intensities: ArrayLike, path: str | Pa
     axes.margins(x=0)
     axes.set_ylim(bottom=0)
     save(figure, path)
+
+
+def with_plain_numbers(axes: Axes) -> None:
+    """Logarithmic axes with few ticks, and numbers instead of powers of ten."""
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(LogFormatter())
+        axis.set_minor_formatter(LogFormatter(minor_thresholds=(1.5, 0.5)))
 
 
 def save(figure: Figure, path: str | Path) -> None:

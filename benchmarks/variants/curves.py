@@ -6,9 +6,8 @@ from statistics import mean
 from typing import Any
 
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogFormatter
 
-from cace_qeq.plots import save
+from cace_qeq.plots import save, with_plain_numbers
 from variants.outcomes import SHOWN
 
 
@@ -20,9 +19,7 @@ def draw(rows: Mapping[str, Sequence[dict[str, Any]]], path: Path) -> None:
         for kind, points in curves(rows, error).items():
             axis.plot([n for n, _ in points], [value for _, value in points], "o-", label=kind)
         axis.set(xscale="log", yscale="log", xlabel="training frames", ylabel=label)
-        for scale in (axis.xaxis, axis.yaxis):  # plain numbers, few of them
-            scale.set_major_formatter(LogFormatter())
-            scale.set_minor_formatter(LogFormatter(minor_thresholds=(1.5, 0.5)))
+        with_plain_numbers(axis)
     axes[0].legend()
     save(figure, path)
 

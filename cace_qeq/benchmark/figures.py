@@ -14,11 +14,10 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import LogFormatter
 
 from cace_qeq.benchmark.report import grouped
 from cace_qeq.benchmark.runs import Finished
-from cace_qeq.plots import save
+from cace_qeq.plots import save, with_plain_numbers
 
 FORCES = "forces_rmse_mev_per_angstrom"
 LABEL = "force RMSE (meV/Å)"
@@ -81,9 +80,7 @@ def draw_set(name: str, results: Sequence[Finished], folder: Path) -> Path:
     for axis, panel in zip(axes, panels, strict=True):
         panel(axis, groups, looks)
         axis.set(xscale="log", yscale="log", ylabel=LABEL)
-        for scale in (axis.xaxis, axis.yaxis):  # plain numbers, few of them
-            scale.set_major_formatter(LogFormatter())
-            scale.set_minor_formatter(LogFormatter(minor_thresholds=(1.5, 0.5)))
+        with_plain_numbers(axis)
     figure.legend(handles=looks.legend(), fontsize="small", loc="outside lower center", ncols=4)
     figure.suptitle(name)
     path = folder / f"{name}.png"

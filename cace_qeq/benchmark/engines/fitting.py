@@ -280,9 +280,8 @@ def score(row: dict[str, float], plan: FitPlan) -> float:
 
 def energy_weight(done: float, plan: FitPlan) -> float:
     """When a fraction of the budget is done: grown by equal factors in equal times."""
-    (first, last), (small, large) = plan.energy_ramp, plan.energy_weights
-    grown = float(np.interp(done, (first, last), (0.0, 1.0))) if last > first else float(done >= first)
-    return small * (large / small) ** grown
+    small, large = plan.energy_weights
+    return float(small * (large / small) ** np.interp(done, plan.energy_ramp, (0.0, 1.0)))
 
 
 def rate_factor(done: float) -> float:
