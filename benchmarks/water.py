@@ -21,6 +21,7 @@ from ase import Atoms, units
 from ase.geometry.rdf import get_rdf
 from ase.md.nose_hoover_chain import IsotropicMTKNPT
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import track
 
@@ -57,7 +58,7 @@ def main() -> None:
     result["radial"] = {"model": radial(equilibrated), "snapshots": radial(all_snapshots(config))}
     result["npt"] = at_constant_pressure(liquid(frames[-1], folder, torch.float32), folder)
     result["nve"] = moved(liquid(frames[-1], folder, torch.float64), "nve", folder)
-    draw(result["radial"], folder)
+    draw(result["radial"], len(frames[-1]), folder)
     Console().print(f"{write_result('water', result)}, {FIGURE}")
 
 
@@ -93,15 +94,16 @@ def at_constant_pressure(atoms: Atoms, folder: Path) -> dict[str, Any]:
     log = folder / "npt.csv"
     if not log.exists():
         write_log(log, followed(atoms))
-    time, temperature, bar, volume, conserved = np.loadtxt(log, delimiter=",", skiprows=1).T
+    written = read_csv(log)
+    time, volume, conserved = written["ps"], written["angstrom3"], written["conserved_ev_per_atom"]
     late = time >= DISCARDED
     drift, offset = np.polyfit(time, conserved, 1)
     return {
         "picoseconds": time[-1],
         "conserved_drift_ev_per_atom_per_ps": drift,
         "conserved_fluctuation_ev_per_atom": float(np.std(conserved - drift * time - offset)),
-        "temperature_k": float(temperature[late].mean()),
-        "pressure_bar": float(bar[late].mean()),
+        "temperature_k": float(written["k"][late].mean()),
+        "pressure_bar": float(written["bar"][late].mean()),
         "volume_angstrom3": [float(volume[0]), float(volume[late].mean()), float(volume[late].std())],
         "density_grams_per_cc": GRAMS_PER_CC * float((atoms.get_masses().sum() / volume[late]).mean()),
     }
@@ -136,19 +138,32 @@ def radial(frames: list[Atoms]) -> dict[str, list[float]]:
     return {"-".join(pair): get_rdf(frames, FARTHEST, BINS, elements=pair, no_dists=True).tolist() for pair in PAIRS}
 
 
-def draw(found: dict[str, dict[str, list[float]]], folder: Path) -> None:
-    figure = Figure(figsize=(11.0, 3.2), layout="constrained")
-    axes = figure.subplots(1, 4)
+def draw(found: dict[str, dict[str, list[float]]], n_atoms: int, folder: Path) -> None:
+    """Radial distribution functions above; below, energy and temperature at constant energy, and the volume."""
+    figure = Figure(figsize=(9.0, 5.4), layout="constrained")
+    above, below = figure.subplots(2, 3)
     distance = FARTHEST * (np.arange(BINS) + 0.5) / BINS
-    for axis, pair in zip(axes, found["model"], strict=False):
+    for axis, pair in zip(above, found["model"], strict=True):
         axis.plot(distance, found["snapshots"][pair], "k", label="PBE0+TS, path integrals")
         axis.plot(distance, found["model"][pair], "C1--", label="model, classical nuclei")
         axis.set(title=f"{pair}", xlabel="r (Å)", ylabel="g(r)", xlim=(0.7, FARTHEST), ylim=(0, 4.0))
-    axes[0].legend(frameon=False, fontsize=7)
-    time, _, _, volume, _ = np.loadtxt(folder / "npt.csv", delimiter=",", skiprows=1).T
-    axes[3].plot(time, volume, "C1")
-    axes[3].set(title=f"{TEMPERATURE:g} K, 1 bar", xlabel="time (ps)", ylabel="volume (Å³)")
+    above[0].legend(frameon=False, fontsize=7)
+    nve, npt = read_csv(folder / "nve.csv"), read_csv(folder / "npt.csv")
+    energy = (nve["total_energy_ev"] - nve["total_energy_ev"][0]) / n_atoms
+    curves = [
+        ("constant energy", "total energy (µeV/atom)", nve["time_fs"] / 1000, 1e6 * energy),
+        ("constant energy", "temperature (K)", nve["time_fs"] / 1000, nve["temperature_k"]),
+        (f"{TEMPERATURE:g} K, 1 bar", "volume (Å³)", npt["ps"], npt["angstrom3"]),
+    ]
+    for axis, (title, what, time, values) in zip(below, curves, strict=True):
+        axis.plot(time, values, "C1")
+        axis.set(title=title, xlabel="time (ps)", ylabel=what)
     figure.savefig(FIGURE, dpi=120)
+
+
+def read_csv(path: Path) -> NDArray[np.void]:
+    """Columns by name."""
+    return np.genfromtxt(path, delimiter=",", names=True)
 
 
 if __name__ == "__main__":

@@ -33,6 +33,26 @@ def test_constant_pressure_conserves_its_quantity(copper, tmp_path):
     assert (tmp_path / "npt.csv").read_text() == written
 
 
+def test_figure_of_runs(copper, tmp_path, monkeypatch):
+    """Of distribution functions above, energy, temperature and volume below."""
+    drawn = []
+    monkeypatch.setattr(water, "FIGURE", tmp_path / "water.png")
+    monkeypatch.setattr(water.Figure, "savefig", lambda figure, path, **_: drawn.append((figure, path)))
+    monkeypatch.setitem(water.LENGTHS, "nve", 0.1)
+    water.at_constant_pressure(copper, tmp_path)
+    water.moved(copper, "nve", tmp_path)
+    flat = {"-".join(pair): [1.0] * water.BINS for pair in water.PAIRS}
+    water.draw({"model": flat, "snapshots": flat}, len(copper), tmp_path)
+    ((figure, path),) = drawn
+    assert path == tmp_path / "water.png"
+    energy, temperature, volume = [axis.lines[0].get_xydata() for axis in figure.axes[3:]]
+    np.testing.assert_allclose(energy[:, 0], temperature[:, 0])
+    assert energy[0].tolist() == [0, 0] and energy[-1, 0] == pytest.approx(0.1)
+    assert abs(energy[:, 1]).max() < 1000  # µeV per atom
+    assert 50 < temperature[:, 1].mean() < 400
+    assert volume[0, 1] == pytest.approx(3.61**3 * 8, rel=1e-3)
+
+
 def test_radial_distribution_of_a_crystal(monkeypatch):
     """Nothing before the nearest neighbours, and twelve of them under the first peak."""
     monkeypatch.setattr(water, "PAIRS", (("Cu", "Cu"),))
