@@ -11,6 +11,7 @@ import torch
 from ase import Atoms
 from ase.calculators.calculator import Calculator, all_changes
 from ase.data import chemical_symbols
+from ase.outputs import Properties, all_outputs
 from ase.stress import full_3x3_to_voigt_6_stress
 from numpy.typing import NDArray
 
@@ -144,6 +145,10 @@ class CACEQEqCalculator(Calculator):
         refuse_unknown_elements(self.atoms, self.model.config.species)
         results = self.evaluated(self.atoms, self.total_charge(self.atoms))
         self.results = {name: results[name] for name in self.implemented_properties if name in results}
+
+    def export_properties(self) -> Properties:
+        """Those of `results` that ASE has a name for."""
+        return Properties({name: value for name, value in self.results.items() if name in all_outputs})
 
     def evaluated(self, atoms: Atoms, total_charge: float) -> dict[str, Any]:
         batch = self.neighbors.batch(atoms, total_charge)

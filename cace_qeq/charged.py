@@ -101,7 +101,7 @@ class Charged:
 def equilibrium_of(batch: AtomicBatch, wishes: Wishes, background: Background, solver: Solver) -> Charged:
     """Charges that minimise E_qeq under the conditions of the batch.
 
-    Raises ValueError for charges without a minimum.
+    Raises ValueError for charges without a minimum, ConvergenceError where they are not found.
     """
     geometry = charge_geometry(batch)
     parameters = wishes.parameters
@@ -118,7 +118,10 @@ def equilibrium_of(batch: AtomicBatch, wishes: Wishes, background: Background, s
     def flow(slope: Tensor) -> Tensor:
         return torch.zeros_like(slope) if circuit is None else circuit.energies(slope) + circuit.paid(slope)
 
-    found = solve(felt) if wishes.walls is None else equilibrate_shells(geometry, solve, felt, wishes.walls, flow)
+    if wishes.walls is None:
+        found = solve(felt)
+    else:
+        found = equilibrate_shells(geometry, solve, felt, wishes.walls, flow, solver.tolerance)
     return Charged(geometry, wishes, imposed, constraints, circuit, found)
 
 

@@ -37,7 +37,9 @@ def small_config(folder: Path, output: str = "run", **training: Any) -> TrainCon
 
 
 def small_values(folder: Path, output: str = "run", **training: Any) -> dict[str, Any]:
-    settings = {"epochs": 3, "batch_atoms": 12, "dtype": "float64", "weights": WEIGHTS, "warmup_epochs": 1}
+    settings = {"batch_atoms": 12, "dtype": "float64", "warmup_epochs": 1}
+    if "stages" not in training:
+        settings |= {"epochs": 3, "weights": WEIGHTS}
     return {
         "data": {"train": str(folder / "train.extxyz"), "valid": str(folder / "valid.extxyz")},
         "model": {"preset": "XS", "cutoff": 5.0, "channels": 4, "hidden": [4], "n_radial": 4, "l_max": 2},

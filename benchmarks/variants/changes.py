@@ -68,7 +68,7 @@ def epochs_times(factor: float) -> Change:
         changed = copy.deepcopy(values)
         training = changed["training"]
         training["max_minutes"] = None
-        for part in [*(training.get("stages") or ()), training]:
+        for part in training.get("stages") or [training]:
             if "epochs" in part:
                 part["epochs"] = max(1, round(factor * part["epochs"]))
         return changed

@@ -12,7 +12,7 @@ Product = Callable[[Tensor], Tensor]
 class ConvergenceError(RuntimeError):
     """Charges did not converge.
 
-    residuals  of every iteration, eV/e
+    residuals  of every iteration, eV/e; of shells the changes in every Newton step, e
     """
 
     def __init__(self, message: str, residuals: Sequence[float]):

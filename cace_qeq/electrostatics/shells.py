@@ -15,6 +15,7 @@ from dataclasses import dataclass, fields, replace
 import torch
 from torch import Tensor
 
+from cace_qeq.electrostatics.conjugate_gradients import ConvergenceError
 from cace_qeq.electrostatics.geometry import ChargeGeometry
 from cace_qeq.electrostatics.qeq import ChargeParameters, Equilibrium
 
@@ -114,16 +115,27 @@ class Convex:
     parameters  χ, J and σ without the walls
     walls       of the shells
     flow        (atom,) eV of a slope v: what it costs to let charge flow as v drives it
+    tolerance   eV/e, of the slope where a quadratic energy counts as minimal
     """
 
     parameters: ChargeParameters
     walls: Walls
     flow: Callable[[Tensor], Tensor]
+    tolerance: float
 
-    def energy(self, state: State) -> Tensor:
-        """(atom,)  eV, parts that add up to the energy"""
-        own = self.parameters.electronegativity + (self.parameters.hardness * state.charges + state.potential) / 2
-        return state.charges * own + self.walls.energy(state.charges) + self.flow(state.slope)
+    def apart(self, state: State) -> Tensor:
+        """(atom,)  eV, parts of the energy of walls and flow"""
+        return self.walls.energy(state.charges) + self.flow(state.slope)
+
+    def change(self, now: State, then: State) -> Tensor:
+        """(atom,)  eV, parts of what the energy changes by.
+
+        The quadratic part is the change of charges times the mean slope, so that a residual weighs as little as the
+        charges change; in the energies themselves it weighs as much as the charges.
+        """
+        charges, potential = (now.charges + then.charges) / 2, (now.potential + then.potential) / 2
+        slope = self.parameters.electronegativity + self.parameters.hardness * charges + potential
+        return (then.charges - now.charges) * slope + self.apart(then) - self.apart(now)
 
 
 def equilibrate_shells(
@@ -132,6 +144,7 @@ def equilibrate_shells(
     parameters: ChargeParameters,
     walls: Walls,
     flow: Callable[[Tensor], Tensor] = torch.zeros_like,
+    tolerance: float = 0.0,
 ) -> Equilibrium:
     """Minimise χ.q + q.K q / 2 + Σ φ(q) under the constraints of `solve`, with the cost of flow that it knows.
 
@@ -139,13 +152,14 @@ def equilibrate_shells(
     solve       the minimum of the quadratic energy for given parameters, with its derivatives
     parameters  χ, J and σ without the walls
     flow        (atom,) eV of v, the slope of all other energy in the charges: what flow along bonds costs
+    tolerance   eV/e, of the residual that `solve` leaves
 
     Newton's method finds the charges without a graph. Two more of its steps have one; theory, eq. 10b, says why.
 
-    Raises RuntimeError where the charges do not converge.
+    Raises ConvergenceError where the charges do not converge.
     """
     with torch.no_grad():
-        start = converged_charges(geometry, solve, Convex(parameters, walls, flow))
+        start = converged_charges(geometry, solve, Convex(parameters, walls, flow, tolerance))
     first = solve(linearised(parameters, walls, start)).charges
     second = solve(linearised(parameters, walls, first))
     constant = walls.energy(first) - walls.slope(first) * first + walls.curvature(first) * first.square() / 2
@@ -164,21 +178,23 @@ def converged_charges(geometry: ChargeGeometry, solve: Solve, problem: Convex) -
             return goal.charges
         now = shortened(geometry, now, goal, problem)
     history = ", ".join(f"{value:.1e}" for value in changes[-5:])
-    raise RuntimeError(
+    raise ConvergenceError(
         f"charges with closed shells did not converge in {LARGEST_ITERATION} Newton steps; the last changes are "
-        f"{history} e, expected below {TOLERANCE} e. Check the structure, or train without closed_shells."
+        f"{history} e, expected below {TOLERANCE} e. Check the structure, or train without closed_shells.",
+        changes,
     )
 
 
 def shortened(geometry: ChargeGeometry, now: State, goal: State, problem: Convex) -> State:
     """On the way from here to the goal, as far as the energy of each structure does not rise."""
+    rounding = ROUNDING * (1 + geometry.summed(problem.apart(now)).abs())
+    inexact = problem.tolerance * geometry.summed((goal.charges - now.charges).abs())
 
-    def energy(fraction: Tensor) -> Tensor:
-        return geometry.summed(problem.energy(now.towards(goal, fraction[geometry.structure])))
+    def rises(fraction: Tensor) -> Tensor:
+        change = problem.change(now, now.towards(goal, fraction[geometry.structure]))
+        return geometry.summed(change) > rounding + fraction * inexact
 
     fraction = now.charges.new_ones(geometry.n_structures)
-    here = geometry.summed(problem.energy(now))
-    highest = here + ROUNDING * (1 + here.abs())
-    while (rising := (energy(fraction) > highest) & (fraction > SMALLEST_FRACTION)).any():
+    while (rising := rises(fraction) & (fraction > SMALLEST_FRACTION)).any():
         fraction = torch.where(rising, fraction / 2, fraction)
     return now.towards(goal, fraction[geometry.structure])

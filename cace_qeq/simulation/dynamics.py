@@ -12,7 +12,7 @@ from cace_qeq.simulation.integrators import barostat_state, integrator, reseed, 
 from cace_qeq.simulation.record import DynamicsSummary, Sample, read_log, row, sample, summarize, write_log
 from cace_qeq.simulation.settings import DynamicsSettings
 from cace_qeq.simulation.trajectory import append, cut, frame_text, tail
-from cace_qeq.simulation.velocities import draw_velocities, free_motions
+from cace_qeq.simulation.velocities import draw_velocities, free_motions, temperature_of
 from cace_qeq.structures import LabelKeys, total_charge_of, written_conditions
 
 HIGHEST_TEMPERATURE = 1e6  # K, beyond which nothing is left that could go on
@@ -77,7 +77,7 @@ def resume_dynamics(
     atoms  the structure that the run began with, its calculator attached; moved in place
 
     Raises FileNotFoundError without a trajectory, and ValueError for one of another structure, total charge, conditions
-    on charges, model, ensemble or time step.
+    on charges, model, ensemble or time step, or of a longer run.
     """
     trajectory = checked(Path(trajectory))
     for path in (trajectory, log_of(trajectory)):
@@ -85,6 +85,11 @@ def resume_dynamics(
             raise FileNotFoundError(f"there is no {path} to resume; start a new run.")
     last = tail(trajectory)
     refuse_another_run(atoms, last.atoms, settings, trajectory)
+    if settings.n_steps < last.newest_step:
+        raise ValueError(
+            f"{trajectory} has come to step {last.newest_step}, beyond the {settings.n_steps} steps of the whole run; "
+            "give its new length, as many or more."
+        )
     atoms.set_cell(last.atoms.cell)
     atoms.positions = last.atoms.positions
     atoms.set_momenta(last.atoms.get_momenta(), apply_constraint=False)
@@ -133,7 +138,8 @@ class Run:
     def record(self, step: int) -> None:
         """A row of the log, then the frame: the log knows every step that the trajectory has."""
         time = step * self.settings.timestep
-        one = sample(self.atoms, step, time, self.free_motions)
+        temperature = temperature_of(self.atoms, self.settings.ensemble, self.free_motions)
+        one = sample(self.atoms, step, time, temperature)
         if not one.temperature < HIGHEST_TEMPERATURE:
             raise FloatingPointError(
                 f"at step {step} the temperature is {one.temperature:.3g} K: the atoms fly apart; take a "
@@ -144,6 +150,7 @@ class Run:
             "step": step,
             "time_fs": time,
             "interval": self.settings.interval,
+            "temperature": temperature,
             "free_motions": self.free_motions,
             "ensemble": ensemble_of(self.settings),
             "model": self.model,

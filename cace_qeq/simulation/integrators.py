@@ -9,6 +9,7 @@ the motion of the barostat alone, so that a run resumes exactly.
 
 import numpy as np
 from ase import Atoms, units
+from ase.constraints import FixAtoms, FixCartesian, FixCom, FixedLine, FixedPlane
 from ase.md.langevinbaoab import LangevinBAOAB
 from ase.md.md import MolecularDynamics
 from ase.md.verlet import VelocityVerlet
@@ -17,16 +18,21 @@ from numpy.typing import NDArray
 from cace_qeq.simulation.settings import DynamicsSettings
 from cace_qeq.simulation.velocities import feels_external_charges
 
+KEPT_BY_VELOCITIES = (FixAtoms, FixCartesian, FixCom, FixedLine, FixedPlane)
+KEPT_BY_SCALING = (FixCom,)
+
 
 def integrator(atoms: Atoms, settings: DynamicsSettings, noise: np.random.Generator) -> MolecularDynamics:
     """What moves the atoms, one `step()` at a time.
 
-    Raises ValueError for NPT without a cell that is periodic in three directions, or with external charges.
+    Raises ValueError for constraints that a bath or a barostat breaks, and for NPT without a cell that is periodic in
+    three directions, or with external charges.
     """
     timestep = settings.timestep * units.fs
     if settings.ensemble == "nve":
         return VelocityVerlet(atoms, timestep)
     bath = {"temperature_K": settings.temperature, "T_tau": 1000 * units.fs / settings.friction, "rng": noise}
+    refuse_constraints_beyond(KEPT_BY_VELOCITIES if settings.ensemble == "nvt" else KEPT_BY_SCALING, atoms, settings)
     if settings.ensemble == "nvt":
         return LangevinBAOAB(atoms, timestep, hydrostatic=True, **bath)
     if not atoms.pbc.all():
@@ -43,6 +49,17 @@ def integrator(atoms: Atoms, settings: DynamicsSettings, noise: np.random.Genera
         P_mass=barostat_mass(len(atoms), settings),
         **bath,
     )
+
+
+def refuse_constraints_beyond(kept: tuple[type, ...], atoms: Atoms, settings: DynamicsSettings) -> None:
+    """Raise ValueError for others: ASE's bath projects velocities alone, and its barostat moves every atom."""
+    broken = sorted({type(constraint).__name__ for constraint in atoms.constraints if not isinstance(constraint, kept)})
+    if broken:
+        able = ", ".join(kind.__name__ for kind in kept)
+        raise ValueError(
+            f"{settings.ensemble} does not keep {', '.join(broken)}, only {able}; take the constraint off, "
+            "or use another ensemble (nve keeps all)."
+        )
 
 
 def refuse_charges_left_behind(atoms: Atoms) -> None:

@@ -72,10 +72,10 @@ class DynamicsSummary:
     pressure: float
 
 
-def sample(atoms: Atoms, step: int, time: float, free_motions: int) -> Sample:
-    """The state of atoms whose calculator has their energy and forces."""
+def sample(atoms: Atoms, step: int, time: float, temperature: float) -> Sample:
+    """The state of atoms with a calculator."""
+    potential, kinetic = float(atoms.get_potential_energy()), float(atoms.get_kinetic_energy())
     results = atoms.calc.results
-    potential, kinetic = float(results["energy"]), float(atoms.get_kinetic_energy())
     charges = results.get("charges", [np.nan])
     return Sample(
         step=step,
@@ -83,7 +83,7 @@ def sample(atoms: Atoms, step: int, time: float, free_motions: int) -> Sample:
         potential_energy=potential,
         kinetic_energy=kinetic,
         total_energy=potential + kinetic,
-        temperature=2 * kinetic / (free_motions * units.kB),
+        temperature=temperature,
         volume=float(atoms.get_volume()) if atoms.pbc.all() else np.nan,
         pressure=pressure(atoms) if atoms.pbc.all() and "stress" in results else np.nan,
         dipole=float(np.linalg.norm(results.get("dipole", np.nan))),

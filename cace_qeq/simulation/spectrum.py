@@ -66,13 +66,10 @@ def dipole_series(frames: Sequence[Atoms]) -> DipoleSeries:
     if intervals.min() <= 0 or np.ptp(intervals) > 1e-6 * intervals.max():
         index = int(np.abs(intervals - np.median(intervals)).argmax()) + 1
         raise ValueError(f"{place(frames[index])}: time {times[index]:g} fs, expected equal intervals between frames")
-    motions = frames[0].info.get("free_motions", 3 * len(frames[0]))
     if not any(atoms.get_kinetic_energy() > 0 for atoms in frames):
         raise ValueError(f"{place(frames[0])}: no atom moves in any frame, so that the temperature is zero")
-    kinetic = float(np.mean([atoms.get_kinetic_energy() for atoms in frames]))
-    return DipoleSeries(
-        np.array([dipole_of(atoms) for atoms in frames]), float(intervals.mean()), 2 * kinetic / (motions * units.kB)
-    )
+    temperature = float(np.mean([kelvin(atoms) for atoms in frames]))
+    return DipoleSeries(np.array([dipole_of(atoms) for atoms in frames]), float(intervals.mean()), temperature)
 
 
 def time_of(atoms: Atoms) -> float:
@@ -82,6 +79,11 @@ def time_of(atoms: Atoms) -> float:
             "writes it"
         )
     return float(atoms.info["time_fs"])
+
+
+def kelvin(atoms: Atoms) -> float:
+    """Of the free motions, where the trajectory says so; of all motions otherwise."""
+    return float(atoms.info.get("temperature", atoms.get_temperature()))
 
 
 def dipole_of(atoms: Atoms) -> Floats:

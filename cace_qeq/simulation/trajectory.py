@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 from ase import Atoms
+from ase.constraints import FixAtoms, FixCartesian
 from ase.io import iread
 from ase.io.extxyz import key_val_dict_to_str
 from numpy.typing import NDArray
@@ -20,7 +21,8 @@ from numpy.typing import NDArray
 from cace_qeq.structures import CONDITION_KEYS
 from cace_qeq.structures.convert.lookup import ALIASES
 
-EXACT, SHORT, WHOLE = ".17g", ".10f", "d"
+EXACT, SHORT, WHOLE, LOGICAL = ".17g", ".10f", "d", ""
+KINDS = {WHOLE: "I", LOGICAL: "L"}  # R otherwise
 RESULTS = ("energy", "short_range_energy", "electrostatic_energy", "dipole", "stress")
 VOIGT = [0, 5, 4, 5, 1, 3, 4, 3, 2]
 
@@ -29,12 +31,14 @@ VOIGT = [0, 5, 4, 5, 1, 3, 4, 3, 2]
 class Tail:
     """The last complete frame of a trajectory.
 
-    atoms  the frame
-    end    byte at which it ends; what follows was cut off while it was written
+    atoms        the frame
+    end          byte at which it ends; what follows was cut off while it was written
+    newest_step  of all complete frames, this one or one between two intervals behind it
     """
 
     atoms: Atoms
     end: int
+    newest_step: int
 
 
 def frame_text(atoms: Atoms, info: dict[str, Any]) -> str:
@@ -43,17 +47,19 @@ def frame_text(atoms: Atoms, info: dict[str, Any]) -> str:
     info  further values of the comment line
     """
     columns = list(columns_of(atoms))
-    kinds = [f"{name}:{'I' if style == WHOLE else 'R'}:{values.shape[1]}" for name, values, style in columns]
+    kinds = [f"{name}:{KINDS.get(style, 'R')}:{values.shape[1]}" for name, values, style in columns]
     properties = ":".join(["species:S:1", *kinds])
     cells = [texts(values, style) for _, values, style in columns]
     body = "\n".join(map(" ".join, zip(atoms.get_chemical_symbols(), *cells, strict=True)))
     return f"{len(atoms)}\n{lattice(atoms)}Properties={properties} {comment(atoms, info)}\n{body}\n"
 
 
-def columns_of(atoms: Atoms) -> Iterable[tuple[str, NDArray[np.float64], str]]:
-    """Name, (atom, column) values and number format of each per-atom quantity; labels of conditions included."""
+def columns_of(atoms: Atoms) -> Iterable[tuple[str, NDArray[Any], str]]:
+    """Name, (atom, column) values and format of each per-atom quantity, of conditions and of what is held too."""
     yield from ((key, atoms.arrays[key].reshape(-1, 1), WHOLE) for key in CONDITION_KEYS if key in atoms.arrays)
     yield "pos", atoms.positions, EXACT
+    if (moves := movable(atoms)) is not None:
+        yield "move_mask", moves, LOGICAL
     if atoms.has("masses"):
         yield "masses", atoms.arrays["masses"].reshape(-1, 1), EXACT
     if atoms.has("momenta"):
@@ -63,7 +69,21 @@ def columns_of(atoms: Atoms) -> Iterable[tuple[str, NDArray[np.float64], str]]:
             yield name, np.asarray(atoms.calc.results[name]).reshape(len(atoms), -1), SHORT
 
 
-def texts(values: NDArray[np.float64], style: str) -> list[str]:
+def movable(atoms: Atoms) -> NDArray[np.bool_] | None:
+    """(atom, 1) or (atom, 3)  whether an atom, or a coordinate, may move, as ASE writes it; None if all may."""
+    moves = np.ones((len(atoms), 3), dtype=bool)
+    for constraint in atoms.constraints:
+        if isinstance(constraint, FixAtoms):
+            moves[constraint.index] = False
+        elif isinstance(constraint, FixCartesian):
+            moves[constraint.index] &= ~constraint.mask
+    if moves.all():
+        return None
+    whole = (moves.all(axis=1) | ~moves.any(axis=1)).all()
+    return moves[:, :1] if whole else moves
+
+
+def texts(values: NDArray[Any], style: str) -> list[str]:
     return [" ".join(format(value, style) for value in row) for row in values.tolist()]
 
 
@@ -93,14 +113,15 @@ def tail(path: Path) -> Tail:
 
     Raises ValueError without a complete frame.
     """
-    last, end = b"", 0
+    last, end, newest = b"", 0, b""
     with path.open("rb") as file:
         while frame := complete_frame(file):
+            newest = frame
             if not last or not between_intervals(frame):
                 last, end = frame, file.tell()
     if not last:
         raise ValueError(f"{path} holds no complete frame to resume from; delete it and start again.")
-    return Tail(next(iread(io.StringIO(last.decode()), format="extxyz")), end)
+    return Tail(next(iread(io.StringIO(last.decode()), format="extxyz")), end, stated(newest, b"step"))
 
 
 def complete_frame(file: io.BufferedIOBase) -> bytes:
@@ -115,9 +136,14 @@ def complete_frame(file: io.BufferedIOBase) -> bytes:
 
 def between_intervals(frame: bytes) -> bool:
     """Whether the step is no multiple of the interval, if the frame states both."""
-    found = [re.search(rb"\b" + name + rb"=(\d+)", frame) for name in (b"step", b"interval")]
-    step, interval = (int(match[1]) if match else 0 for match in found)
-    return interval > 0 and step % interval > 0
+    interval = stated(frame, b"interval")
+    return interval > 0 and stated(frame, b"step") % interval > 0
+
+
+def stated(frame: bytes, name: bytes) -> int:
+    """A whole number of the comment line; zero without."""
+    match = re.search(rb"\b" + name + rb"=(\d+)", frame)
+    return int(match[1]) if match else 0
 
 
 def cut(path: Path, end: int) -> None:

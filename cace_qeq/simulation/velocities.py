@@ -50,26 +50,47 @@ def inertia(atoms: Atoms) -> Floats:
     return np.trace(arms.T @ weighted) * np.eye(3) - arms.T @ weighted
 
 
+def heeds_conditions(atoms: Atoms) -> bool:
+    """Whether the model pays attention to fields and external charges; any calculator but ours may."""
+    return "external_forces" in getattr(atoms.calc, "implemented_properties", ("external_forces",))
+
+
 def feels_external_charges(atoms: Atoms) -> bool:
     """Whether there are any, and the model pays attention to them."""
-    felt = "external_forces" in getattr(atoms.calc, "implemented_properties", ("external_forces",))
-    return felt and np.size(atoms.info.get("external_charges", ())) > 0
+    return heeds_conditions(atoms) and np.size(atoms.info.get("external_charges", ())) > 0
+
+
+def drifts_apart(atoms: Atoms, ensemble: str) -> bool:
+    """Whether drift shares nothing with the other motions: at constant energy, in a field that is uniform or none.
+
+    A field accelerates an ion as a whole; that is no heat.
+    """
+    return ensemble == "nve" and not atoms.constraints and not feels_external_charges(atoms)
 
 
 def free_motions(atoms: Atoms, ensemble: str) -> int:
     """Degrees of freedom that share the kinetic energy, at least one.
 
-    A bath moves all of them; without one, drift and a molecule's rotation stay what they are: momenta that come from
-    a bath have both, drawn ones neither. External charges push and turn a molecule, and a field turns it.
+    A bath moves all of them; without one drift is apart, and a molecule's rotation stays what it is: momenta that
+    come from a bath have one, drawn ones do not. External charges push and turn a molecule, and a field turns it.
     """
     free = int(atoms.get_number_of_degrees_of_freedom())
-    if ensemble == "nve" and not atoms.constraints:
-        pushed = feels_external_charges(atoms)
-        turned = pushed or np.any(atoms.info.get("electric_field", 0.0))
+    if drifts_apart(atoms, ensemble):
+        free -= 3
+        turned = heeds_conditions(atoms) and np.any(atoms.info.get("electric_field", 0.0))
         momenta = atoms.get_momenta()
         small = STILL * np.abs(momenta).max()
-        if not pushed and np.abs(drift(atoms, momenta)).max() <= small:
-            free -= 3
         if not turned and not atoms.pbc.any() and np.abs(turning(atoms, momenta)).max() <= small:
             free -= int(np.linalg.matrix_rank(inertia(atoms), tol=None, hermitian=True, rtol=LINEAR))
     return max(free, 1)
+
+
+def temperature_of(atoms: Atoms, ensemble: str, free: int) -> float:
+    """K, of the free motions
+
+    free  their number
+    """
+    kinetic = float(atoms.get_kinetic_energy())
+    if drifts_apart(atoms, ensemble):
+        kinetic -= float((atoms.get_momenta().sum(axis=0) ** 2).sum() / atoms.get_masses().sum() / 2)
+    return 2 * kinetic / (free * units.kB)

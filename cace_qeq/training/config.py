@@ -96,6 +96,9 @@ class Consistency(Settings):
         return self
 
 
+DEFAULT_WEIGHTS = Weights(energy=10.0, forces=1.0)
+
+
 class Stage(Settings):
     """Some epochs with weights of their own, e.g. charges first, or a raised energy weight at the end.
 
@@ -145,7 +148,7 @@ class TrainingConfig(Settings):
     optimizer: Literal["soap", "adamw"] = "soap"
     learning_rate: Positive = 5e-3
     weight_decay: Weight = 0.0
-    weights: Weights = Field(default_factory=lambda: Weights(energy=10.0, forces=1.0))
+    weights: Weights = DEFAULT_WEIGHTS
     loss: Literal["squared", "huber"] = "squared"
     huber_delta: Positive = 0.1
     consistency: Consistency | None = None
@@ -167,6 +170,13 @@ class TrainingConfig(Settings):
     def _keep_what_there_is(self) -> "TrainingConfig":
         if self.reference_energies == "keep" and self.start_from is None:
             raise ValueError("reference_energies: keep needs a model to keep them from; give start_from")
+        return self
+
+    @model_validator(mode="after")
+    def _stages_have_their_own(self) -> "TrainingConfig":
+        for name in ("epochs", "weights") if self.stages else ():
+            if getattr(self, name) != type(self).model_fields[name].default:
+                raise ValueError(f"{name} have no effect beside stages, which have their own; set them there")
         return self
 
     @property
@@ -242,7 +252,7 @@ def _apply(values: dict[str, Any], override: str) -> None:
     if not equals or not sections or not key:
         raise ValueError(f"override {override!r}: expected section.key=value, e.g. training.epochs=50")
     for section in sections:
-        values = values.setdefault(section, {})
+        values = values.setdefault(section, DEFAULT_WEIGHTS.model_dump() if section == "weights" else {})
         if not isinstance(values, dict):
             raise ValueError(f"override {override!r}: {section!r} is a value, not a section")
     try:

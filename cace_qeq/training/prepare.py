@@ -104,12 +104,11 @@ def prepare(config: TrainConfig, watch: Watch = unseen) -> Prepared:
     """
     origin, keys = origin_of(config.training), LabelKeys(**config.data.keys.model_dump())
     split = read_split(config.data, () if origin is None else origin.config.species)
-    default_charge, notes = default_charge_of(split, keys, config.data)
-    if config.training.compile:
-        notes = (*notes, COMPILING)
     model = initial_model(config, species_of(split.train), origin)
+    default_charge, notes = default_charge_of(split, keys, config.data, model.config)
     if config.training.compile:
         refuse_more_than_a_network(model.config)
+        notes = (*notes, COMPILING)
     with watch(len(split.everything)) as on_frame:
         parts = split.train, split.valid, split.test
         sets = [examples_of(frames, model.geometry, keys, default_charge, on_frame) for frames in parts]
@@ -198,8 +197,12 @@ def set_reference_energies(model: CACEQEq, train: Sequence[Example], config: Tra
         model.set_reference_energies(isolated_energies(given, model.config.species))
 
 
-def default_charge_of(split: Split, keys: LabelKeys, config: DataConfig) -> tuple[float | None, tuple[str, ...]]:
+def default_charge_of(
+    split: Split, keys: LabelKeys, config: DataConfig, model: ModelConfig
+) -> tuple[float | None, tuple[str, ...]]:
     """Total charge of frames that state none, with a note about it; None if every frame must state it."""
+    if model.energy == "none":
+        return 0.0, ()
     if config.default_total_charge is not None:
         return config.default_total_charge, ()
     silent = [frame for frame in split.everything if not total_charge_known(frame, keys)]

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from ase import Atoms, units
 from ase.calculators.calculator import Calculator, all_changes
+from ase.constraints import FixAtoms, FixBondLengths, FixCartesian, FixCom, FixedPlane
 
 from cace_qeq.simulation import DynamicsSettings, run_dynamics
 from cace_qeq.simulation.integrators import integrator, reseed
@@ -43,6 +44,39 @@ def states(atoms: Atoms, settings: DynamicsSettings):
         dynamics.step()
         if step > settings.n_steps / 10:
             yield atoms
+
+
+@pytest.mark.parametrize(
+    ("ensemble", "constraint"),
+    [("nvt", FixBondLengths([[0, 1]])), ("npt", FixBondLengths([[0, 1]])), ("npt", FixAtoms([0]))],
+)
+def test_constraints_that_would_break_are_refused(ensemble, constraint):
+    """ASE's bath moves positions as if there were none: a rigid bond grew by 0.01 Å in 2 ps."""
+    atoms = gas(4, NoForces())
+    atoms.set_constraint(constraint)
+    settings = DynamicsSettings(n_steps=1, ensemble=ensemble)
+    with pytest.raises(ValueError, match=f"{ensemble} does not keep {type(constraint).__name__}"):
+        integrator(atoms, settings, np.random.default_rng(0))
+
+
+@pytest.mark.parametrize(
+    "constraint", [FixAtoms([0]), FixCartesian([0], mask=(True, False, True)), FixedPlane([0], (0, 1, 1)), FixCom()]
+)
+def test_constraints_on_velocities_hold_in_a_bath(constraint):
+    atoms = gas(4, Springs())
+    atoms.positions = np.random.default_rng(0).normal(size=(4, 3))
+    before = atoms.copy()
+    atoms.set_constraint(constraint)
+    for _ in states(atoms, DynamicsSettings(n_steps=30, ensemble="nvt", timestep=5)):
+        pass
+    moved = atoms.positions - before.positions
+    held = atoms.get_masses() @ moved if isinstance(constraint, FixCom) else moved[0]
+    if isinstance(constraint, FixCartesian):
+        held = held[[0, 2]]
+    if isinstance(constraint, FixedPlane):
+        held = held @ (0, 1, 1)
+    np.testing.assert_allclose(held, 0, atol=1e-12)
+    assert np.abs(moved).max() > 1e-3
 
 
 def test_langevin_oscillators_are_canonical():

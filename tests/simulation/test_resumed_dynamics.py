@@ -152,3 +152,13 @@ def test_there_is_nothing_to_resume(tmp_path):
     log_of(tmp_path / "md.extxyz").touch()
     with pytest.raises(ValueError, match="no complete frame"):
         resume_dynamics(salt(cluster()), DynamicsSettings(n_steps=20), tmp_path / "md.extxyz")
+
+
+@pytest.mark.parametrize("shorter", [15, 22])
+def test_a_run_that_has_come_further_is_not_cut_back(shorter, tmp_path):
+    """Not its frame between two intervals either, which a longer run replaces."""
+    run_dynamics(salt(cluster()), DynamicsSettings(n_steps=25, interval=10), tmp_path / "md.extxyz")
+    written = [(tmp_path / name).read_bytes() for name in ("md.extxyz", "md.csv")]
+    with pytest.raises(ValueError, match=f"has come to step 25, beyond the {shorter} steps"):
+        resume_dynamics(salt(cluster()), DynamicsSettings(n_steps=shorter, interval=10), tmp_path / "md.extxyz")
+    assert [(tmp_path / name).read_bytes() for name in ("md.extxyz", "md.csv")] == written

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
+from ase.constraints import FixAtoms, FixCartesian
 from ase.io import read
 
 from cace_qeq.simulation.trajectory import append, frame_text, tail
@@ -89,3 +90,17 @@ def test_masses_of_other_isotopes_are_kept():
     atoms.set_masses([18.0, 35.0, 37.0])
     again = read(io.StringIO(frame_text(atoms, {})), format="extxyz")
     assert again.get_masses().tolist() == [18.0, 35.0, 37.0]
+
+
+def test_what_is_held_stays_held_for_the_next_run():
+    atoms = moving()
+    assert "move_mask" not in frame_text(atoms, {})
+    atoms.set_constraint(FixAtoms([1]))
+    again = read(io.StringIO(frame_text(atoms, {})), format="extxyz")
+    assert [constraint.todict() for constraint in again.constraints] == [FixAtoms([1]).todict()]
+    atoms.set_constraint([FixAtoms([1]), FixCartesian([0], mask=(True, False, False))])
+    again = read(io.StringIO(frame_text(atoms, {})), format="extxyz")
+    before = atoms.positions.copy()
+    again.set_positions(before + 1.0)
+    moved = again.positions - before
+    assert moved.round(6).tolist() == [[0, 1, 1], [0, 0, 0], [1, 1, 1]]

@@ -6,7 +6,10 @@ from ase import Atoms, units
 from ase.build import bulk, molecule
 from ase.constraints import FixAtoms
 
-from cace_qeq.simulation.velocities import draw_velocities, free_motions, rigid_momenta
+from cace_qeq.calculator import CACEQEqCalculator
+from cace_qeq.simulation import DynamicsSettings, RelaxationSettings, relax, run_dynamics
+from cace_qeq.simulation.velocities import draw_velocities, free_motions, rigid_momenta, temperature_of
+from small_models import untrained_model
 
 N_DRAWS = 400
 
@@ -80,13 +83,15 @@ def test_constrained_atoms_rest():
     assert free_motions(atoms, "nve") == free_motions(atoms, "nvt") == 6
 
 
-def test_drift_and_rotation_that_a_bath_has_left_are_counted():
+def test_rotation_that_a_bath_has_left_is_counted_and_drift_is_not():
     atoms = molecule("H2O")
     noise = np.random.default_rng(1).standard_normal((3, 3))
     atoms.set_momenta(noise)
-    assert free_motions(atoms, "nve") == 9
-    atoms.set_momenta(noise - noise.mean(axis=0) * 3 * atoms.get_masses()[:, None] / atoms.get_masses().sum())
-    assert free_motions(atoms, "nve") == 6  # it still turns
+    assert free_motions(atoms, "nve") == 6  # it turns; drift is apart
+    still = temperature_of(atoms, "nve", 6)
+    atoms.set_momenta(noise + atoms.get_masses()[:, None] * [3.0, 0.0, 0.0])
+    assert temperature_of(atoms, "nve", 6) == pytest.approx(still)
+    assert temperature_of(atoms, "nvt", 9) == pytest.approx(atoms.get_temperature())
     atoms.set_momenta(noise - rigid_momenta(atoms, noise))
     assert free_motions(atoms, "nve") == 3
 
@@ -95,6 +100,30 @@ def test_what_external_charges_and_fields_push_is_counted():
     """Seen in a cube beside a charge of 3 e: half of the kinetic energy came to be drift and rotation."""
     atoms = molecule("H2O")
     atoms.info["electric_field"] = [0.0, 0.0, 0.1]
-    assert free_motions(atoms, "nve") == 6  # of a neutral molecule: it turns and does not drift
+    assert free_motions(atoms, "nve") == 6  # it turns; an ion drifts as a whole, which is apart
     atoms.info["external_charges"] = [3.0]
     assert free_motions(atoms, "nve") == 9
+
+
+def test_what_the_model_does_not_heed_pushes_nothing():
+    """A field that was written for another model halved the temperature."""
+    atoms = molecule("H2O")
+    atoms.calc = CACEQEqCalculator(untrained_model(molecule("H2O"), energy="none"))
+    atoms.info |= {"electric_field": [0.0, 0.0, 0.1], "external_charges": [3.0]}
+    assert free_motions(atoms, "nve") == 3
+
+
+def test_an_ion_in_a_field_gets_faster_and_no_hotter(tmp_path):
+    """All of the 0.2 eV that the field gave an ion counted as heat, five times what was there."""
+    atoms = molecule("H2O")
+    atoms.info |= {"charge": 1.0, "electric_field": [0.05, 0.0, 0.0]}
+    atoms.calc = CACEQEqCalculator(untrained_model(molecule("H2O")).double())
+    relax(atoms, RelaxationSettings(n_steps=3), tmp_path / "relaxed.extxyz")
+    atoms.set_momenta(np.zeros((3, 3)))
+    run_dynamics(atoms, DynamicsSettings(n_steps=100, temperature=10.0), tmp_path / "md.extxyz")
+    kinetic = atoms.get_kinetic_energy()
+    of_drift = (atoms.get_momenta().sum(axis=0) ** 2).sum() / atoms.get_masses().sum() / 2
+    log = np.genfromtxt(tmp_path / "md.csv", delimiter=",", names=True)
+    assert of_drift > 0.1 * kinetic
+    free = 6
+    assert log["temperature_k"][-1] == pytest.approx(2 * (kinetic - of_drift) / (free * units.kB), rel=1e-6)

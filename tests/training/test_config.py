@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from cace_qeq.training.config import TrainingConfig, dump_config, load_config, parse_config
+from cace_qeq.training.config import DEFAULT_WEIGHTS, TrainingConfig, dump_config, load_config, parse_config
 
 MINIMAL = {"data": {"train": "train.extxyz"}, "model": {"cutoff": 4.0}, "training": {"output": "run"}}
 
@@ -11,10 +11,14 @@ def with_change(section: str, **changes):
     return {**MINIMAL, section: {**MINIMAL.get(section, {}), **changes}}
 
 
+STAGES = [{"name": "forces", "epochs": 3, "weights": {"forces": 1}}]
+
+
 def test_written_configuration_reads_back_the_same(tmp_path):
-    config = parse_config(with_change("training", weights={"energy": 1, "charges": 2}), "test")
-    (tmp_path / "config.yaml").write_text(dump_config(config))
-    assert load_config(tmp_path / "config.yaml") == config
+    for change in {"weights": {"energy": 1, "charges": 2}}, {"stages": STAGES}:
+        config = parse_config(with_change("training", **change), "test")
+        (tmp_path / "config.yaml").write_text(dump_config(config))
+        assert load_config(tmp_path / "config.yaml") == config
 
 
 def test_overrides_are_read_as_yaml(tmp_path):
@@ -30,7 +34,7 @@ def test_overrides_are_read_as_yaml(tmp_path):
     )
     assert config.training.epochs == 7
     assert [path.name for path in config.data.valid] == ["b.extxyz", "c.extxyz"]
-    assert config.training.weights.forces == 2.5
+    assert config.training.weights.model_dump() == {**DEFAULT_WEIGHTS.model_dump(), "forces": 2.5}  # energy too
     assert config.model == {"preset": "S"}
 
 
@@ -46,6 +50,8 @@ def test_overrides_are_read_as_yaml(tmp_path):
         ("training", {"learning_rate": float("nan")}, "training.learning_rate"),
         ("training", {"loss": "square"}, "training.loss"),
         ("training", {"reference_energies": "keep"}, "give start_from"),
+        ("training", {"stages": STAGES, "epochs": 50}, "epochs have no effect beside stages"),
+        ("training", {"stages": STAGES, "weights": {"forces": 1}}, "weights have no effect beside stages"),
     ],
 )
 def test_errors_name_the_key_and_the_nearest_right_one(section, changes, message):

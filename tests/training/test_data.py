@@ -90,7 +90,8 @@ def test_charges_that_do_not_add_up_are_named(tmp_path):
     write(tmp_path / "wrong.extxyz", frames)
     labelled = read_labelled([tmp_path / "wrong.extxyz"], LabelKeys())
     with pytest.raises(ValueError, match="wrong.extxyz, frame 2: .*add up"):
-        examples_of(labelled, GeometrySettings(cutoff=4.0), LabelKeys(), None)
+        examples_of(labelled, GeometrySettings(cutoff=4.0, largest_width=1.0), LabelKeys(), None)
+    assert len(examples_of(labelled, GeometrySettings(cutoff=4.0), LabelKeys(), None)) == len(frames)  # not asked for
 
 
 def test_dipoles_of_periodic_structures_are_no_labels(tmp_path):

@@ -4,7 +4,7 @@ from ase.io import read, write
 
 from cace_qeq.training import parse_config
 from cace_qeq.training.prepare import model_config_of, prepare
-from small_runs import small_values, trimers
+from small_runs import small_config, small_values, trimers
 
 
 def configured(folder, **changes):
@@ -58,7 +58,7 @@ def test_a_stage_that_cannot_be_validated_is_refused(tmp_path):
     write(tmp_path / "valid.extxyz", frames)
     stages = [{"name": "charges first", "epochs": 1, "weights": {"charges": 1}}]
     with pytest.raises(ValueError, match="stage 'charges first': no validation frame"):
-        prepare(configured(tmp_path, training__stages=stages))
+        prepare(small_config(tmp_path, stages=stages))
 
 
 def silent(path, indices):
@@ -72,6 +72,18 @@ def silent(path, indices):
 def test_a_total_charge_that_only_some_frames_state_is_an_error(tmp_path):
     silent(trimers(tmp_path) / "train.extxyz", [5])
     with pytest.raises(ValueError, match="train.extxyz, frame 5: no total charge, as in 1 of 16 frames"):
+        prepare(configured(tmp_path))
+
+
+def test_a_model_without_charges_does_not_ask_for_them(tmp_path):
+    """Frames without a total charge, and charges that do not add up to it."""
+    frames = read(trimers(tmp_path) / "train.extxyz", ":")
+    del frames[5].info["total_charge"]
+    frames[2].arrays["REF_charges"] += 0.1
+    write(tmp_path / "train.extxyz", frames)
+    config = configured(tmp_path, model__energy="none", training__weights={"energy": 1, "forces": 1})
+    assert len(prepare(config).train) == len(frames)
+    with pytest.raises(ValueError, match="frame 5: no total charge"):
         prepare(configured(tmp_path))
 
 
