@@ -5,9 +5,9 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
-from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
@@ -50,7 +50,7 @@ def load_model(path: str | Path, device: torch.device | str = "cpu", dtype: torc
         raise CheckpointError(f"{path} is a safetensors file, but not a {FORMAT}; pass the model.safetensors of a run.")
     with holding_together(path, metadata):
         model = built(metadata["config"], tensors, dtype)
-        model.provenance = json.loads(metadata["provenance"])
+        (model.provenance,) = provenances([json.loads(metadata["provenance"])])
     return model.to(device_of(device)).eval()
 
 
@@ -80,16 +80,28 @@ def device_of(name: torch.device | str) -> torch.device:
 
 @contextmanager
 def holding_together(path: str | Path, metadata: dict[str, str]) -> Iterator[None]:
-    """Building from the parts of a file.  Raises CheckpointError for another version and for parts that do not fit."""
+    """Building from the parts of a file.
+
+    Raises CheckpointError for another version, other units, and parts that do not fit.
+    """
     if metadata.get("version") != VERSION:
         raise CheckpointError(
             f"{path} has format version {metadata.get('version')}, this cace_qeq reads version {VERSION}; "
             "load it with the version that wrote it, or train again."
         )
     try:
+        if metadata["units"] != UNITS:
+            raise ValueError(f"its units are {metadata['units']!r}, expected {UNITS!r}")
         yield
-    except (ValidationError, json.JSONDecodeError, KeyError, RuntimeError) as error:
+    except (ValueError, TypeError, KeyError, RuntimeError) as error:
         raise CheckpointError(f"{path} does not hold together: {error}") from error
+
+
+def provenances(parts: Any) -> list[dict[str, Any]]:
+    """Of the models of a file.  Raises ValueError for anything but dictionaries."""
+    if not isinstance(parts, list) or not all(isinstance(part, dict) for part in parts):
+        raise ValueError("its provenance does not say how each model came to be")
+    return parts
 
 
 def built(config: str, tensors: dict[str, Tensor], dtype: torch.dtype | None) -> CACEQEq:

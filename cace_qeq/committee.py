@@ -9,7 +9,18 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from cace_qeq.checkpoint import UNITS, VERSION, built, device_of, holding_together, load_model, read, section, write
+from cace_qeq.checkpoint import (
+    UNITS,
+    VERSION,
+    built,
+    device_of,
+    holding_together,
+    load_model,
+    provenances,
+    read,
+    section,
+    write,
+)
 from cace_qeq.config import ModelConfig
 from cace_qeq.electrostatics import Solver
 from cace_qeq.model import CACEQEq
@@ -127,12 +138,15 @@ def load_potential(
     metadata, tensors = read(Path(path))
     if metadata.get("format") != FORMAT:
         return load_model(path, device, dtype)
-    members = []
     with holding_together(path, metadata):
-        for n, provenance in enumerate(json.loads(metadata["provenance"])):
+        members = []
+        for n, provenance in enumerate(provenances(json.loads(metadata["provenance"]))):
             members.append(built(metadata["config"], section(tensors, str(n)), dtype))
             members[n].provenance = provenance
-    return Committee(members).to(device_of(device)).eval()
+        if len({name.partition("/")[0] for name in tensors}) != len(members):
+            raise ValueError(f"its provenance is of {len(members)} models, its tensors are not")
+        committee = Committee(members)
+    return committee.to(device_of(device)).eval()
 
 
 def refuse_other_architecture(first: ModelConfig, other: ModelConfig, position: int) -> None:

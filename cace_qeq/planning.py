@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 
 from cace_qeq.lattice import LARGEST_DENSE, EwaldPlan, Method, plan_ewald
-from cace_qeq.meshing import LARGEST_CUTOFF, plan_mesh
+from cace_qeq.meshing import plan_mesh
 from cace_qeq.slab import MARGIN, closed_cells, plan_slab, thickness_of
 
 Floats = NDArray[np.float64]
@@ -53,7 +53,7 @@ def plan_slab_mesh(cell: Floats, pbc: NDArray[np.bool_], positions: Floats, sett
     """A mesh over the closed cell, which has to be higher than the slab by the real-space cutoff."""
     width, accuracy, n_atoms = settings.largest_width, settings.mesh_accuracy, len(positions)
     height = plan_slab(cell, pbc, positions, width, accuracy, settings.margin).height
-    cutoff = plan_mesh(closed_cell(cell, pbc, height), n_atoms, width, accuracy, LARGEST_CUTOFF).cutoff
+    cutoff = plan_mesh(closed_cell(cell, pbc, height), n_atoms, width, accuracy).cutoff
     height = max(height, thickness_of(cell, pbc, positions) + cutoff + settings.margin)
     closed = closed_cell(cell, pbc, height)
     return replace(plan_mesh(closed, n_atoms, width, accuracy, cutoff + 1e-9), height=height)

@@ -1,10 +1,12 @@
 """The model file: everything comes back, nothing half-written or foreign gets in."""
 
+import json
+
 import pytest
 import torch
 from safetensors.torch import save_file
 
-from cace_qeq.checkpoint import VERSION, CheckpointError, load_model, save_model
+from cace_qeq.checkpoint import CheckpointError, load_model, read, save_model
 from cace_qeq.config import ModelConfig
 from cace_qeq.model import CACEQEq
 
@@ -69,14 +71,34 @@ def test_other_version(tmp_path):
         load_model(tmp_path / "new.safetensors")
 
 
-def test_tensors_that_do_not_fit_the_config(model, tmp_path):
+def configured(**changes):
+    return lambda text: json.dumps(json.loads(text) | changes)
+
+
+EDITS = {
+    "other channels": ("config", configured(channels=5)),
+    "inexact quadrature": ("config", configured(message_rank=1, quadrature_degree=2)),
+    "no provenance": ("provenance", lambda _: "null"),
+    "broken provenance": ("provenance", lambda _: "{"),
+    "other units": ("units", lambda _: "hartree, bohr, e"),
+}
+
+
+@pytest.mark.parametrize("edit", EDITS)
+def test_what_does_not_fit_is_told(edit, model, tmp_path):
     save_model(model, tmp_path / "model.safetensors")
-    metadata = {
-        "format": "cace_qeq model",
-        "version": VERSION,
-        "config": model.config.model_copy(update={"channels": 5}).model_dump_json(),
-        "provenance": "{}",
-    }
-    save_file(model.state_dict(), tmp_path / "mixed.safetensors", metadata)
+    metadata, tensors = read(tmp_path / "model.safetensors")
+    key, change = EDITS[edit]
+    metadata[key] = change(metadata[key])
+    save_file(tensors, tmp_path / "edited.safetensors", metadata)
+    with pytest.raises(CheckpointError, match=r"edited.safetensors does not hold together"):
+        load_model(tmp_path / "edited.safetensors")
+
+
+def test_tensors_of_another_kind_are_told(model, tmp_path):
+    save_model(model, tmp_path / "model.safetensors")
+    metadata, tensors = read(tmp_path / "model.safetensors")
+    tensors = {name: tensor.to(torch.int64) for name, tensor in tensors.items()}
+    save_file(tensors, tmp_path / "whole.safetensors", metadata)
     with pytest.raises(CheckpointError, match="does not hold together"):
-        load_model(tmp_path / "mixed.safetensors")
+        load_model(tmp_path / "whole.safetensors")

@@ -1,5 +1,7 @@
 """Committees: means and spreads by hand, one file, conserved means, and what does not belong together."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -106,7 +108,15 @@ def test_a_committee_is_not_a_model_and_a_damaged_one_is_told(tmp_path):
     with pytest.raises(CheckpointError, match="not a cace_qeq model"):
         load_model(path)
     metadata, tensors = read(path)
-    tensors.pop("1/reference_energies")
-    save_file(tensors, path, metadata)
+    save_file({name: value for name, value in tensors.items() if name != "1/reference_energies"}, path, metadata)
     with pytest.raises(CheckpointError, match="does not hold together"):
         load_potential(path)
+    fewer = json.dumps(json.loads(metadata["provenance"])[:2])
+    for provenance, message in (
+        (fewer, "is of 2 models"),
+        ("null", "provenance"),
+        ("[null, null, null]", "provenance"),
+    ):
+        save_file(tensors, path, {**metadata, "provenance": provenance})
+        with pytest.raises(CheckpointError, match=message):
+            load_potential(path)

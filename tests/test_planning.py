@@ -44,3 +44,13 @@ def test_the_cell_of_a_slab_on_a_mesh_is_higher_than_slab_and_cutoff():
     plan = planned(atoms, method="mesh")
     assert plan.height >= thickness_of(atoms.cell.array, atoms.pbc, atoms.positions) + plan.cutoff + MARGIN - 1e-9
     assert abs(np.linalg.det(closed_cell(atoms.cell.array, atoms.pbc, plan.height))) > 0
+
+
+@pytest.mark.parametrize("length", [60.0, 200.0])
+def test_the_vacuum_beside_an_island_is_not_meshed_finely(length):
+    """In a wide cell the slab's is high as well: 200 Å made a mesh of 10⁹ points."""
+    positions = np.random.default_rng(0).uniform(0, 1, (LARGEST_DENSE + 10, 3)) * [20, 20, 3]
+    settings = SumSettings(1.0, 1e-12, "auto", 1e-10)
+    plan = plan_sums(np.diag([length, length, 0.0]), np.array([True, True, False]), positions, settings)
+    assert np.prod(plan.mesh[:3]) < 1e6
+    assert plan.height > np.ptp(positions[:, 2]) + plan.cutoff

@@ -102,7 +102,7 @@ class Run:
         files  paths by "train", "valid" and "held_out"
         """
         model = self.subject.partition(" ")[2]
-        charged = self.engine == "cace_qeq" and " " in model
+        charged = self.engine == "cace_qeq" and " " in model.removesuffix(" compiled")
         job = {"model": model, "dtype": "float32", "cutoff": self.cutoff, "symbols": symbols, "work": "fit"}
         return {
             "job": {**job, "frames": str(state.parent)},

@@ -108,13 +108,16 @@ def run(
 
     Exit code 1 if a training failed.
     """
-    variants = product(numbers(seeds, "--seeds"), sets, numbers(frames, "--frames"), models.split(","))
+    subjects = [model.strip() for model in models.split(",")]
+    if not all(subjects):
+        raise ValueError(f"--models {models!r}: expected codes and sizes with commas between, such as {MODELS!r}.")
+    variants = product(numbers(seeds, "--seeds"), sets, numbers(frames, "--frames"), subjects)
     if seconds and epochs:
         raise ValueError("give --seconds or --epochs, not both.")
     budget = 0.0 if epochs else seconds or SECONDS
-    rates = rates_of(learning_rate or [], {model.split()[0] for model in models.split(",")})
+    rates = rates_of(learning_rate or [], {model.split()[0] for model in subjects})
     every = [
-        with_rate(Run(name, model.strip(), seed, budget, count, cutoff, batch, optimizer, epochs or 0), rates)
+        with_rate(Run(name, model, seed, budget, count, cutoff, batch, optimizer, epochs or 0), rates)
         for seed, name, count, model in variants
     ]
     runs = list(dict.fromkeys(every))

@@ -79,6 +79,7 @@ WRONG = {
     "two budgets": (["run", "ag3", "--seconds", "5", "--epochs", "2"], "--seconds or --epochs, not both"),
     "unknown set": (["run", "water"], "there is no set 'water'"),
     "set not there": (["run", "acac", "--models", "cace_qeq S"], "github.com/davkovacs/BOTNet-datasets"),
+    "no model": (["run", "ag3", "--models", "cace_qeq S,"], "expected codes and sizes with commas between"),
     "unknown code": (["run", "ag3", "--models", "cece S"], "'cece' is none of the codes cace_qeq, nequip, mace"),
     "unknown peer": (["run", "ag3", "--peer-python", "nequipp=python"], "there is no peer 'nequipp'"),
     "peer without path": (["run", "ag3", "--peer-python", "nequip"], "expected PEER=PATH"),

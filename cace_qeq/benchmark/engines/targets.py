@@ -104,7 +104,12 @@ def reference_energies(frames: Sequence[Atoms]) -> dict[int, float]:
 
 
 def nested(frames: list[Atoms], n_frames: int) -> list[Atoms]:
-    """The first of one fixed random order, so that smaller subsets lie in larger ones; 0 for all."""
+    """The first of one fixed random order, so that smaller subsets lie in larger ones; 0 for all.
+
+    raises  ValueError for more than there are
+    """
+    if n_frames > len(frames):
+        raise ValueError(f"--frames {n_frames}: the set has {len(frames)} training frames; 0 takes all.")
     order = np.random.default_rng(0).permutation(len(frames))
     return [frames[index] for index in sorted(order[: n_frames or None].tolist())]
 

@@ -54,6 +54,8 @@ def test_subsets_are_nested_and_keep_their_order():
     few, more, everything = (nested(frames, n_frames) for n_frames in (5, 12, 0))
     assert [len(few), len(more), len(everything)] == [5, 12, 20]
     assert {id(atoms) for atoms in few} < {id(atoms) for atoms in more}
+    with pytest.raises(ValueError, match="the set has 20 training frames; 0 takes all"):
+        nested(frames, 21)
     assert [atoms.info["REF_energy"] for atoms in more] == sorted(atoms.info["REF_energy"] for atoms in more)
 
 
