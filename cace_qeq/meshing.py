@@ -39,8 +39,13 @@ def plan_mesh(
     if vacuum and largest_cutoff is None:  # few pairs are there to be added, and a mesh of all the vacuum is large
         cutoffs = np.append(cutoffs, np.geomspace(LARGEST_CUTOFF, max(LARGEST_CUTOFF, volume ** (1 / 3) / 2)))
     plans = [_plan(cell, density, cutoff / decay, cutoff, order, accuracy) for cutoff in cutoffs for order in ORDERS]
-    most_pairs = n_atoms**2 / 2 if vacuum else np.inf
-    return min(plans, key=lambda plan: _cost(plan, n_atoms, density, most_pairs))
+    lengths = np.linalg.norm(cell, axis=1)
+
+    def cost(plan: EwaldPlan) -> float:
+        images = float(np.prod(np.maximum(1.0, 2 * plan.cutoff / lengths)))
+        return _cost(plan, n_atoms, density, images * n_atoms**2 / 2 if vacuum else np.inf)
+
+    return min(plans, key=cost)
 
 
 def mesh_error(split: float, spacing: float, order: int, density: float) -> float:

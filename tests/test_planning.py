@@ -46,6 +46,14 @@ def test_the_cell_of_a_slab_on_a_mesh_is_higher_than_slab_and_cutoff():
     assert abs(np.linalg.det(closed_cell(atoms.cell.array, atoms.pbc, plan.height))) > 0
 
 
+def test_a_strip_has_pairs_with_its_images():
+    """Counted as one with each other atom, they made a cutoff of 47 Å for a strip that is 11 Å wide."""
+    positions = np.random.default_rng(0).uniform(0, 1, (850, 3)) * [11, 200, 5]
+    settings = SumSettings(1.0, 1e-12, "auto", 1e-5)
+    plan = plan_sums(np.diag([11.0, 200.0, 0.0]), np.array([True, True, False]), positions, settings)
+    assert plan.cutoff < 20
+
+
 @pytest.mark.parametrize("length", [60.0, 200.0])
 def test_the_vacuum_beside_an_island_is_not_meshed_finely(length):
     """In a wide cell the slab's is high as well: 200 Å made a mesh of 10⁹ points."""

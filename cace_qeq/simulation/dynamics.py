@@ -11,7 +11,7 @@ from cace_qeq.checkpoint import fingerprint
 from cace_qeq.simulation.integrators import barostat_state, integrator, reseed, restore_barostat
 from cace_qeq.simulation.record import DynamicsSummary, Sample, read_log, row, sample, summarize, write_log
 from cace_qeq.simulation.settings import DynamicsSettings
-from cace_qeq.simulation.trajectory import append, cut, frame_text, tail
+from cace_qeq.simulation.trajectory import append, cut, frame_text, held, tail
 from cace_qeq.simulation.velocities import draw_velocities, free_motions, temperature_of
 from cace_qeq.structures import LabelKeys, total_charge_of, written_conditions
 
@@ -216,6 +216,8 @@ def refuse_another_run(atoms: Atoms, frame: Atoms, settings: DynamicsSettings, t
             f"{trajectory} was run under {written_conditions(frame) or 'no conditions on charges'}, not "
             f"{written_conditions(atoms) or 'none'}; give the same."
         )
+    if not np.array_equal(held(frame), held(atoms)):
+        raise ValueError(f"{trajectory} was run with other atoms held; give the structure that it began with.")
     if frame.info.get("model", model_of(atoms)) != model_of(atoms):
         raise ValueError(f"{trajectory} was run with another model; give the same, or start a new run.")
     before = frame.info.get("ensemble", ensemble_of(settings))

@@ -9,7 +9,7 @@ the motion of the barostat alone, so that a run resumes exactly.
 
 import numpy as np
 from ase import Atoms, units
-from ase.constraints import FixAtoms, FixCartesian, FixCom, FixedLine, FixedPlane
+from ase.constraints import FixAtoms, FixCartesian, FixCom, FixedLine, FixedPlane, Hookean
 from ase.md.langevinbaoab import LangevinBAOAB
 from ase.md.md import MolecularDynamics
 from ase.md.verlet import VelocityVerlet
@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from cace_qeq.simulation.settings import DynamicsSettings
 from cace_qeq.simulation.velocities import feels_external_charges
 
-KEPT_BY_VELOCITIES = (FixAtoms, FixCartesian, FixCom, FixedLine, FixedPlane)
-KEPT_BY_SCALING = (FixCom,)
+KEPT_BY_VELOCITIES = (FixAtoms, FixCartesian, FixCom, FixedLine, FixedPlane, Hookean)
+KEPT_BY_SCALING = (FixCom,)  # in coordinates of the cell
 
 
 def integrator(atoms: Atoms, settings: DynamicsSettings, noise: np.random.Generator) -> MolecularDynamics:
@@ -52,7 +52,7 @@ def integrator(atoms: Atoms, settings: DynamicsSettings, noise: np.random.Genera
 
 
 def refuse_constraints_beyond(kept: tuple[type, ...], atoms: Atoms, settings: DynamicsSettings) -> None:
-    """Raise ValueError for others: ASE's bath projects velocities alone, and its barostat moves every atom."""
+    """Raise ValueError for others: ASE's bath projects velocities alone, and its barostat scales every position."""
     broken = sorted({type(constraint).__name__ for constraint in atoms.constraints if not isinstance(constraint, kept)})
     if broken:
         able = ", ".join(kind.__name__ for kind in kept)

@@ -82,8 +82,9 @@ def time_of(atoms: Atoms) -> float:
 
 
 def kelvin(atoms: Atoms) -> float:
-    """Of the free motions, where the trajectory says so; of all motions otherwise."""
-    return float(atoms.info.get("temperature", atoms.get_temperature()))
+    """Of the free motions, where the trajectory says so or gives their number; of all motions otherwise."""
+    motions = atoms.info.get("free_motions", 3 * len(atoms))
+    return float(atoms.info.get("temperature", 2 * atoms.get_kinetic_energy() / (motions * units.kB)))
 
 
 def dipole_of(atoms: Atoms) -> Floats:

@@ -58,8 +58,9 @@ def columns_of(atoms: Atoms) -> Iterable[tuple[str, NDArray[Any], str]]:
     """Name, (atom, column) values and format of each per-atom quantity, of conditions and of what is held too."""
     yield from ((key, atoms.arrays[key].reshape(-1, 1), WHOLE) for key in CONDITION_KEYS if key in atoms.arrays)
     yield "pos", atoms.positions, EXACT
-    if (moves := movable(atoms)) is not None:
-        yield "move_mask", moves, LOGICAL
+    if (holds := held(atoms)).any():
+        whole = (holds.all(axis=1) | ~holds.any(axis=1)).all()
+        yield "move_mask", ~holds[:, :1] if whole else ~holds, LOGICAL
     if atoms.has("masses"):
         yield "masses", atoms.arrays["masses"].reshape(-1, 1), EXACT
     if atoms.has("momenta"):
@@ -69,18 +70,15 @@ def columns_of(atoms: Atoms) -> Iterable[tuple[str, NDArray[Any], str]]:
             yield name, np.asarray(atoms.calc.results[name]).reshape(len(atoms), -1), SHORT
 
 
-def movable(atoms: Atoms) -> NDArray[np.bool_] | None:
-    """(atom, 1) or (atom, 3)  whether an atom, or a coordinate, may move, as ASE writes it; None if all may."""
-    moves = np.ones((len(atoms), 3), dtype=bool)
+def held(atoms: Atoms) -> NDArray[np.bool_]:
+    """(atom, 3)  whether a constraint of the kinds that files know, FixAtoms or FixCartesian, holds a coordinate"""
+    holds = np.zeros((len(atoms), 3), dtype=bool)
     for constraint in atoms.constraints:
         if isinstance(constraint, FixAtoms):
-            moves[constraint.index] = False
+            holds[constraint.index] = True
         elif isinstance(constraint, FixCartesian):
-            moves[constraint.index] &= ~constraint.mask
-    if moves.all():
-        return None
-    whole = (moves.all(axis=1) | ~moves.any(axis=1)).all()
-    return moves[:, :1] if whole else moves
+            holds[constraint.index] |= constraint.mask
+    return holds
 
 
 def texts(values: NDArray[Any], style: str) -> list[str]:

@@ -79,6 +79,17 @@ def test_constraints_on_velocities_hold_in_a_bath(constraint):
     assert np.abs(moved).max() > 1e-3
 
 
+def test_a_barostat_keeps_the_centre_of_mass_in_the_cell():
+    atoms = gas(8, NoForces())
+    atoms.positions = np.random.default_rng(0).uniform(2, 8, size=(8, 3))
+    atoms.set_constraint(FixCom())
+    before, volume = atoms.get_center_of_mass(scaled=True), atoms.get_volume()
+    for _ in states(atoms, DynamicsSettings(n_steps=40, ensemble="npt", timestep=5)):
+        pass
+    np.testing.assert_allclose(atoms.get_center_of_mass(scaled=True), before, atol=1e-12)
+    assert abs(atoms.get_volume() / volume - 1) > 1e-6
+
+
 def test_langevin_oscillators_are_canonical():
     """⟨x²⟩ = kT / k and ⟨p²⟩ = m kT, over 300 directions; 3 % is some four errors of correlated samples."""
     settings = DynamicsSettings(n_steps=1500, ensemble="nvt", timestep=5, temperature=500, friction=20)

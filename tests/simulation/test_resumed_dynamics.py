@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from ase import Atoms
+from ase.constraints import FixAtoms
 from ase.io import read
 
 from cace_qeq.calculator import CACEQEqCalculator
@@ -122,6 +123,19 @@ def test_another_model_cannot_resume(tmp_path):
         next(atoms.calc.model.energy_head.parameters()).add_(0.1)
     with pytest.raises(ValueError, match="was run with another model"):
         resume_dynamics(atoms, DynamicsSettings(n_steps=6), tmp_path / "md.extxyz")
+
+
+def test_other_constraints_cannot_resume(tmp_path):
+    atoms, settings = salt(cluster()), DynamicsSettings(n_steps=4, ensemble="nvt", interval=2)
+    atoms.set_constraint(FixAtoms([0, 1]))
+    run_dynamics(atoms, settings, tmp_path / "md.extxyz")
+    longer = settings.model_copy(update={"n_steps": 6})
+    with pytest.raises(ValueError, match="was run with other atoms held"):
+        resume_dynamics(salt(cluster()), longer, tmp_path / "md.extxyz")
+    again = salt(cluster())
+    again.set_constraint(FixAtoms([0, 1]))
+    resume_dynamics(again, longer, tmp_path / "md.extxyz")
+    np.testing.assert_array_equal(again.positions[:2], cluster().positions[:2])
 
 
 def test_other_conditions_cannot_resume(tmp_path):

@@ -121,6 +121,17 @@ def frames(n_frames: int = 20) -> list[Atoms]:
     return found
 
 
+def test_the_temperature_is_that_of_the_free_motions():
+    """As the frames say, by their number of motions, or of all."""
+    kinetic = frames()[0].get_kinetic_energy() / units.kB
+    assert dipole_series(frames()).temperature == pytest.approx(2 * kinetic / 6)
+    for info, expected in (({"free_motions": 1}, 2 * kinetic), ({"free_motions": 1, "temperature": 100.0}, 100.0)):
+        told = frames()
+        for atoms in told:
+            atoms.info |= info
+        assert dipole_series(told).temperature == pytest.approx(expected)
+
+
 def test_trajectories_without_a_spectrum_are_explained():
     assert dipole_series(frames()).interval == 2.0
     with pytest.raises(ValueError, match="3 frames, expected 16 or more"):
