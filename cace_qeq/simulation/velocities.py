@@ -51,7 +51,7 @@ def inertia(atoms: Atoms) -> Floats:
 
 
 def heeds_conditions(atoms: Atoms) -> bool:
-    """Whether the model pays attention to fields and external charges; any calculator but ours may."""
+    """Whether the calculator pays attention to fields and external charges; before there is one, it may."""
     return "external_forces" in getattr(atoms.calc, "implemented_properties", ("external_forces",))
 
 
