@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NoReturn, cast
 
 import torch
 from torch import Tensor, nn
@@ -46,6 +46,10 @@ class Committee(nn.Module):
         for position, member in enumerate(members[1:], start=2):
             refuse_other_architecture(members[0].config, member.config, position)
         self.models = nn.ModuleList(members)
+
+    def forward(self, batch: AtomicBatch) -> NoReturn:
+        """There is no graph of a mean."""
+        raise ValueError("a committee answers by predict_committee, and its members one by one (`.members`) by predict")
 
     @property
     def members(self) -> tuple[CACEQEq, ...]:

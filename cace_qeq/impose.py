@@ -145,15 +145,18 @@ def refuse_missing_reference(fragment: Tensor, electrode: Tensor, potentials: Te
             f"atom {loose[0]} ({len(loose)} in all) is in no electrode and in no fragment, so that its potential "
             "has no reference; put it into a fragment with a charge, or into an electrode"
         )
-    if math.isnan(boundary.total_charge) and boundary.pbc.any():
+    of_any_charge, periodic = math.isnan(boundary.total_charge), bool(boundary.pbc.any())
+    if not (of_any_charge and not periodic) and len(potentials.detach().unique()) < 2:
+        without = "" if periodic else "give no total charge, which leaves it to them, or "
+        why = "the structure is periodic" if periodic else "the total charge is fixed"
+        raise ValueError(
+            f"all electrodes are at {float(potentials[0]):g} eV/e and {why}, so that this potential has no reference; "
+            f"{without}give electrodes at different potentials, or fragments of fixed charge"
+        )
+    if of_any_charge and periodic:
         raise ValueError(
             "electrodes of a periodic structure have no vacuum as reference of their potentials; give the total "
             "charge, so that their differences count"
-        )
-    if not math.isnan(boundary.total_charge) and len(potentials.detach().unique()) < 2:
-        raise ValueError(
-            f"all electrodes are at {float(potentials[0]):g} eV/e and the total charge is fixed, so that this "
-            "potential has no reference; leave the total charge out (NaN), or give electrodes at different potentials"
         )
 
 

@@ -94,17 +94,26 @@ class CACEQEq(KeepsDoubleBuffers):
 
     @property
     def geometry(self) -> GeometrySettings:
-        """What batches for this model must hold."""
+        """What batches for this model must hold.
+
+        Raises ValueError for a solver that cannot do what the model asks.
+        """
         if self.charge_heads is None:
             return GeometrySettings(self.config.cutoff)
+        bonded = self.bond_softness is not None
+        if bonded and self.solver.method not in ("auto", "dense"):
+            raise ValueError(
+                f'charge flows along bonds in this model, which only the solver "dense" knows, not '
+                f'"{self.solver.method}"; leave the solver out'
+            )
         factor = LARGEST_WIDTH_FACTOR if self.config.learn_widths else 1.0
         return GeometrySettings(
             self.config.cutoff,
             factor * max(widths(self.config)),
             self.config.ewald_accuracy,
-            "dense" if self.bond_softness is not None else self.solver.method,
+            "dense" if bonded else self.solver.method,
             self.solver.mesh_accuracy,
-            self.bond_softness is not None,
+            bonded,
         )
 
     @property
@@ -205,6 +214,15 @@ class CACEQEq(KeepsDoubleBuffers):
         features = self.representation(around, species)
         charged = self.charged(batch, features, species)
         self.feedback.calibrate(around, features, charged.equilibrium.charges, species)
+
+
+def refuse_inference_mode(batch: AtomicBatch) -> None:
+    """Raise RuntimeError where torch keeps nothing for derivatives."""
+    if torch.is_inference_mode_enabled() or batch.positions.is_inference():
+        raise RuntimeError(
+            "forces and responses are derivatives, and torch.inference_mode leaves none to tensors that are made in "
+            "it; make batches and predictions outside of it, or under torch.no_grad"
+        )
 
 
 def described(geometry: GeometrySettings) -> str:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from cace_qeq.electrostatics.response import Driven, born_charges, dipoles, fukui_and_hardness, polarizability
-from cace_qeq.model import CACEQEq
+from cace_qeq.model import CACEQEq, refuse_inference_mode
 from cace_qeq.structures.batch import AtomicBatch
 
 
@@ -37,17 +37,19 @@ class Response:
 def predict_response(model: CACEQEq, batch: AtomicBatch) -> Response:
     """All responses of a batch, from the one factorisation (or the products) that gives the charges.
 
-    Raises ValueError for a committee and a model without charges.
+    Raises RuntimeError in torch.inference_mode, ValueError for a committee and a model without charges.
     """
     if not isinstance(model, CACEQEq):
         raise ValueError(f"expected a model, got a {type(model).__name__}; ask its members one by one (`.members`)")
+    refuse_inference_mode(batch)
     if model.charge_heads is None:
         raise ValueError('the model has no charges (energy="none"), so nothing responds; expected one with charges')
     positions = batch.positions.detach().clone().requires_grad_()
     total_charge = batch.total_charge.detach().clone().requires_grad_()
     moved = replace(batch, positions=positions, total_charge=total_charge)
     species = model.species(batch.numbers)
-    charged = model.charged(moved, model.representation(model.environments(moved), species), species)
+    network = getattr(model.representation, "representation", model.representation)  # code has one backward, not three
+    charged = model.charged(moved, network(model.environments(moved), species), species)
     driven = Driven(
         charged.geometry,
         charged.constraints,

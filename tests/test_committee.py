@@ -12,6 +12,7 @@ import zoo
 from cace_qeq import CACEQEqCalculator, Committee, load_model, load_potential, predict, predict_committee
 from cace_qeq.checkpoint import CheckpointError, read, save_model
 from cace_qeq.committee import save_committee
+from cace_qeq.doctor import examine
 from cace_qeq.electrostatics import Solver
 from cace_qeq.structures import collate, to_batch
 from calculated import salt
@@ -120,3 +121,11 @@ def test_a_committee_is_not_a_model_and_a_damaged_one_is_told(tmp_path):
         save_file(tensors, path, {**metadata, "provenance": provenance})
         with pytest.raises(CheckpointError, match=message):
             load_potential(path)
+
+
+def test_what_asks_one_model_says_how_a_committee_is_asked():
+    committee = committee_of(zoo.water())
+    with pytest.raises(ValueError, match="answers by predict_committee"):
+        predict(committee, to_batch(zoo.water(), committee.geometry, 0.0))
+    with pytest.raises(ValueError, match="examine its members one by one"):
+        list(examine(committee, zoo.water()))

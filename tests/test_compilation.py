@@ -16,6 +16,8 @@ from cace_qeq.calculator import CACEQEqCalculator
 from cace_qeq.checkpoint import save_model
 from cace_qeq.committee import Committee
 from cace_qeq.compilation import CompiledRepresentation
+from cace_qeq.response import predict_response
+from cace_qeq.structures import to_batch
 from small_models import cluster, crystal, untrained_model
 
 pytestmark = pytest.mark.skipif(shutil.which("g++") is None, reason="needs a C++ compiler")
@@ -117,3 +119,14 @@ def test_without_a_compiler_the_message_says_so(tmp_path):
     assert "Traceback" not in found.stderr
     assert "error: no code could be generated" in found.stderr
     assert "install a C++ compiler" in found.stderr
+
+
+def test_responses_of_a_compiled_model_are_those_of_the_network():
+    atoms = zoo.water()
+    model = untrained_model(atoms, **TINY)
+    compiled = answers(atoms, model, compiled=True)
+    compiled.get_potential_energy()
+    batch = to_batch(atoms, model.frozen_geometry, 0.0)
+    found, expected = (predict_response(one, batch) for one in (compiled.calc.model, model))
+    assert float(expected.born_charges.abs().max()) > 1e-3
+    assert torch.equal(found.born_charges, expected.born_charges)

@@ -2,8 +2,10 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
+from ase import Atoms
 
 import zoo
 from cace_qeq.electrostatics import Solver
@@ -113,3 +115,24 @@ def test_a_model_without_charges_does_not_respond():
     model = untrained_model(zoo.water(), energy="none")
     with pytest.raises(ValueError, match="the model has no charges"):
         predict_response(model, to_batch(zoo.water(), model.geometry, 0.0))
+
+
+def test_responses_of_large_molecules_do_not_depend_on_the_origin():
+    """By conjugate gradients, whose tolerance is not spent on what moves no charge."""
+    rng = np.random.default_rng(0)
+    places = 1.9 * np.array(list(np.ndindex(6, 6, 5))) + rng.normal(scale=0.05, size=(180, 3))
+    numbers = rng.choice([1, 8, 11, 17], len(places))
+    model = untrained_model(Atoms(numbers, places, info={"total_charge": 0.0}))
+    at_origin, far_away = (
+        predict_response(model, to_batch(Atoms(numbers, places + distance), model.geometry, 0.0))
+        for distance in (0.0, 1e4)
+    )
+    for name in ("polarizability", "born_charges"):
+        expected = getattr(at_origin, name)
+        assert torch.allclose(getattr(far_away, name), expected, rtol=0, atol=1e-5 * float(expected.abs().max()))
+
+
+def test_inference_mode_is_refused_by_name():
+    model, batch = prepared("one atom", {})
+    with torch.inference_mode(), pytest.raises(RuntimeError, match=r"torch\.inference_mode"):
+        predict_response(model, batch)

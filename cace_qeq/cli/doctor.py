@@ -3,6 +3,7 @@
 import json as json_format
 import math
 from collections.abc import Mapping, Sequence
+from itertools import product
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,8 +13,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from cace_qeq.checkpoint import load_model
 from cace_qeq.cli.structure import ChargeOption, FrameOption, ModelArgument, structure_of
+from cace_qeq.committee import Committee, load_potential
 from cace_qeq.doctor import Check, examine, samples
 from cace_qeq.files import write_atomically
 
@@ -35,17 +36,19 @@ def doctor(
 ) -> None:
     """Check that a model keeps its promises: charge equations, derivatives, symmetry, smoothness, solvers.
 
-    Exit code 1 if a number is beyond its limit.
+    Of a committee, every member. Exit code 1 if a number is beyond its limit.
     """
-    patient = load_model(model, dtype=torch.float64)
+    potential = load_potential(model, dtype=torch.float64)
+    patients = potential.members if isinstance(potential, Committee) else (potential,)
     if structure is None and (charge is not None or frame != -1):
         raise ValueError("--charge and --frame are those of a STRUCTURE, but none is given; give its file, or neither.")
     if structure is None:
-        structures = samples(patient.config.species)
+        structures = samples(potential.config.species)
     else:
         structures = {str(structure): structure_of(structure, frame, charge)}
     console, findings = Console(), {}
-    for name, atoms in structures.items():
+    for (number, patient), (place, atoms) in product(enumerate(patients, 1), structures.items()):
+        name = place if len(patients) == 1 else f"{place}, member {number}"
         with console.status(f"examining: {name}"):
             findings[name] = list(examine(patient, atoms))
         console.print(table(f"{model} on {name}", findings[name]))

@@ -33,8 +33,12 @@ class Patient:
     def of(cls, model: CACEQEq, atoms: Atoms) -> "Patient":
         """A copy of the model; the total charge as the calculator reads it.
 
-        Raises ValueError for elements that the model does not know, and structures above 500 atoms.
+        Raises ValueError for a committee, elements that the model does not know, and structures above 500 atoms.
         """
+        if not isinstance(model, CACEQEq):
+            raise ValueError(
+                f"expected a model, got a {type(model).__name__}; examine its members one by one (`.members`)"
+            )
         if len(atoms) > LARGEST:
             raise ValueError(
                 f"{place(atoms)}: {len(atoms)} atoms, expected {LARGEST} at most, since matrices are written down; "

@@ -33,10 +33,12 @@ def equilibrate_by_forms(
     form = charge_form(geometry, parameters, background)
     active = constraints.active[0]
     rows, values = constraints.rows[0, active], constraints.values[0, active]
+    constraint = Constraint.of(rows)
     if until is None:
-        problem = Problem(form, _factored(form, rows))
+        problem = Problem(form, constraint, _factored(form, rows))
     else:
-        problem = Problem(form, _iterated(_system(geometry, parameters, form, rows), until))
+        system = _system(geometry, parameters, form, constraint)
+        problem = Problem(form, constraint, _iterated(system, until))
     right = -parameters.electronegativity
     found = solve_implicitly(problem, right, values, start)
     charges, multipliers, _ = found
@@ -68,8 +70,8 @@ def _iterated(system: System, until: Convergence) -> Solve:
     return solve
 
 
-def _system(geometry: ChargeGeometry, parameters: ChargeParameters, form: Sum, rows: Tensor) -> System:
+def _system(geometry: ChargeGeometry, parameters: ChargeParameters, form: Sum, constraint: Constraint) -> System:
     positions = geometry.positions.detach()
     cell = geometry.cells[0].detach() if geometry.periodic[0] else surrounding_cell(positions)
     stiffness = (parameters.hardness + self_interaction(parameters.width)).detach()
-    return System(form.product, long_waves(positions, cell, stiffness), Constraint.of(rows))
+    return System(form.product, long_waves(positions, cell, stiffness), constraint)

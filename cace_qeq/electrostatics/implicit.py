@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from cace_qeq.electrostatics.conjugate_gradients import Constraint
 from cace_qeq.electrostatics.forms import Sum
 
 Gradients = tuple[Tensor | None, ...]
@@ -16,9 +17,10 @@ Solve = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor, Tensor]]
 
 @dataclass(frozen=True)
 class Problem:
-    """K with its gradients, and what solves the system with K as it is."""
+    """K with its gradients, C, and what solves the system with K as it is."""
 
     form: Sum
+    constraint: Constraint
     solve: Solve
 
 
@@ -64,11 +66,13 @@ class _Solution(torch.autograd.Function):
             torch.zeros_like(output) if gradient is None else gradient
             for output, gradient in zip(outputs, gradients, strict=False)
         )
-        solution = outputs[0]
+        solution, constraint = outputs[0], problem.constraint
+        along = constraint.multiplier(right)  # of positions far from the origin almost all, and it moves no charge
+        right = right - along @ constraint.rows
         size = float(torch.cat([right, total]).detach().abs().max()) or 1.0
         right, total = right / size, total / size  # the tolerance is meant for numbers around one
         adjoint, shift, _ = solve_implicitly(problem, right, total, torch.zeros_like(solution))
-        adjoint, shift = size * adjoint, size * shift
+        adjoint, shift = size * adjoint, size * shift + along
         by_parameters = (-slope for slope in problem.form.gradients(adjoint, solution))
         return None, None, adjoint, shift, *by_parameters
 

@@ -80,11 +80,15 @@ def solve_charges(
                        on a mesh, and agree with the dense solution to tolerance and mesh accuracy
     conditions         fragments, electrodes, a field, external charges
 
-    Raises ValueError for shapes that do not fit, numbers that are not finite, hardnesses or widths that
-    are not positive, cells without volume, two atoms at one place, periodicity in one direction, crystals and slabs
-    too wide and flat for a neighbour list, and conditions that `impose.impose` refuses. Raises ConvergenceError
-    where conjugate gradients stop short of the tolerance.
+    Raises ValueError for a solver or conditions of another kind, shapes that do not fit, numbers that are not finite,
+    hardnesses or widths that are not positive, cells without volume, two atoms at one place, periodicity in one
+    direction, crystals and slabs too wide and flat for a neighbour list, and conditions that `impose.impose` refuses.
+    Raises ConvergenceError where conjugate gradients stop short of the tolerance.
     """
+    if not isinstance(solver, Solver):
+        raise ValueError(f"solver is {solver!r}, expected a Solver, such as Solver('mesh')")
+    if not isinstance(conditions, Conditions):
+        raise ValueError(f"conditions are {conditions!r}, expected Conditions, such as Conditions(field=...)")
     coordinates = checked(positions, "positions", (None, 3))
     device = coordinates.device
     parameters = _checked_parameters(electronegativity, hardness, width, coordinates)

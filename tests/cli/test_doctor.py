@@ -1,3 +1,4 @@
+import copy
 import json
 
 import pytest
@@ -5,6 +6,7 @@ from typer.testing import CliRunner
 
 from cace_qeq.checkpoint import save_model
 from cace_qeq.cli import app
+from cace_qeq.committee import Committee, save_committee
 from sick_models import healthy
 from small_models import cluster, crystal, untrained_model
 
@@ -47,3 +49,14 @@ def test_a_frame_that_is_not_there(model, tmp_path):
 def test_a_charge_without_a_structure_is_refused(model):
     result = run(app, ["doctor", str(model), "--charge", "1"])
     assert "are those of a STRUCTURE" in str(result.exception)
+
+
+def test_of_a_committee_every_member(tmp_path):
+    cluster().write(tmp_path / "one.extxyz")
+    save_committee(Committee([healthy(), copy.deepcopy(healthy())]), tmp_path / "both.safetensors")
+    arguments = [str(tmp_path / name) for name in ("both.safetensors", "one.extxyz")]
+    result = run(app, ["doctor", *arguments, "--json", str(tmp_path / "out.json")])
+    assert result.exit_code == 0, result.output
+    first, second = json.loads((tmp_path / "out.json").read_text()).items()
+    assert [first[0], second[0]] == [f"{arguments[1]}, member {n}" for n in (1, 2)]
+    assert first[1] == second[1]

@@ -144,3 +144,16 @@ def test_an_atom_on_its_neighbours_image_is_found():
     places = torch.stack([structure.positions[0], structure.positions[0] + structure.cell[1]])
     with pytest.raises(ValueError, match="atoms 0 and 1 are less than"):
         solve_charges(**arguments(replace(structure, positions=places)))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"solver": "mesh"}, r"expected a Solver, such as Solver\('mesh'\)"),
+        ({"conditions": None}, "expected Conditions"),
+    ],
+    ids=str,
+)
+def test_options_of_another_kind_are_named(options, message):
+    with pytest.raises(ValueError, match=message):
+        solve_charges(**arguments(molecule(3)), **options)
