@@ -96,7 +96,8 @@ class CACEQEqCalculator(Calculator):
         if self.has_charges:
             self.implemented_properties += CHARGES
         if isinstance(self.model, Committee):
-            self.implemented_properties += [f"{name}_spread" for name in SPREADS]
+            known = self.implemented_properties
+            self.implemented_properties = known + [f"{name}_spread" for name in SPREADS if name in known]
 
     @property
     def has_charges(self) -> bool:

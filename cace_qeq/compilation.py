@@ -56,6 +56,11 @@ class CompiledRepresentation(nn.Module):
         """Of the network alone: a copy may come to compute in another precision."""
         return CompiledRepresentation(copy.deepcopy(self.representation, memo))
 
+    def _apply(self, *arguments: Any, **options: Any) -> "CompiledRepresentation":
+        """Code is for the precision and the device that it was made for."""
+        self.generated.clear()
+        return cast(CompiledRepresentation, super()._apply(*arguments, **options))
+
     def state_dict(self, *arguments: Any, **options: Any) -> Any:
         """That of the network, as if it were not compiled."""
         return self.representation.state_dict(*arguments, **options)

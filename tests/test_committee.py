@@ -129,3 +129,11 @@ def test_what_asks_one_model_says_how_a_committee_is_asked():
         predict(committee, to_batch(zoo.water(), committee.geometry, 0.0))
     with pytest.raises(ValueError, match="examine its members one by one"):
         list(examine(committee, zoo.water()))
+
+
+def test_a_committee_without_charges_has_no_spread_of_charges():
+    atoms = zoo.water()
+    atoms.calc = CACEQEqCalculator(committee_of(atoms, energy="none"))
+    assert atoms.get_forces().shape == (3, 3)
+    assert "forces_spread" in atoms.calc.results
+    assert not {"charges_spread", "dipole_spread"} & {*atoms.calc.results, *atoms.calc.implemented_properties}

@@ -130,3 +130,11 @@ def test_responses_of_a_compiled_model_are_those_of_the_network():
     found, expected = (predict_response(one, batch) for one in (compiled.calc.model, model))
     assert float(expected.born_charges.abs().max()) > 1e-3
     assert torch.equal(found.born_charges, expected.born_charges)
+
+
+def test_code_is_made_anew_in_another_precision():
+    atoms = answers(zoo.water(), untrained_model(zoo.water(), energy="none", **TINY), compiled=True)
+    expected = atoms.get_forces()
+    atoms.calc.model.float()
+    atoms.calc.reset()
+    np.testing.assert_allclose(atoms.get_forces(), expected, rtol=1e-4, atol=1e-5)

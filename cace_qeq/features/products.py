@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -45,6 +46,10 @@ class ProductProgram:
         stages = [stage_of(program, number) for number in range(1, max(program.stages) + 1)]
         outputs = torch.tensor([0, *program.outputs])
         return ProductProgram(len(program.moments), len(program.sums), tuple(stages), outputs)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> ProductProgram:
+        """Itself, so that copies of a model share what `to` has made."""
+        return self
 
     @cache  # noqa: B019  programs are few and live as long as the process
     @torch.inference_mode(False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 import numpy as np
 import torch
@@ -108,6 +109,10 @@ class SphereProducts:
         """Weights of the components of the first power, then those of the values of the others."""
         first, *others = weights.chunk(self.order)
         return [first, *(self.projection.T @ weight for weight in others)]
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> SphereProducts:
+        """Itself, so that copies of a model share what `to` has made."""
+        return self
 
     @cache  # noqa: B019  tables are few and live as long as the process
     @torch.inference_mode(False)

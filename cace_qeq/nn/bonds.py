@@ -8,16 +8,18 @@ from torch import Tensor, nn
 from cace_qeq.electrostatics import Bonds
 from cace_qeq.features import polynomial_envelope
 from cace_qeq.nn.elements import COVALENT_RADII
+from cace_qeq.nn.precision import KeepsDoubleBuffers
 
 INITIAL_SOFTNESS = 0.5  # e²/eV, at no distance; atoms of 10 eV/e² exchange most of what they would in a metal
 INITIAL_REACH = 1.2  # in units of the covalent radii's sum
 
 
-class BondSoftness(nn.Module):
+class BondSoftness(KeepsDoubleBuffers):
     """s_ab = S exp(-(r / d)²) f(r) of neighbours: half of S at a bond's length, a few percent at twice that, zero at
     the cutoff. S and d belong to the pair of elements.
     """
 
+    double_buffers = ("lengths",)
     lengths: Tensor
 
     def __init__(self, species: Sequence[int], cutoff: float):

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from cace_qeq.features import polynomial_envelope
+from cace_qeq.nn.precision import KeepsDoubleBuffers
 from cace_qeq.units import COULOMB
 
 SCREENING_LENGTH = 0.8854 * 0.529177  # Å, in units of the Bohr radius 0.8854
@@ -14,7 +15,7 @@ AMPLITUDES = (0.18175, 0.50986, 0.28022, 0.02817)
 EXPONENTS = (3.19980, 0.94229, 0.40290, 0.20162)
 
 
-class ScreenedRepulsion(nn.Module):
+class ScreenedRepulsion(KeepsDoubleBuffers):
     """Screened Coulomb repulsion of the nuclei, its strength and range learned for each pair of elements.
 
     E_a = Σ_b s_ab k_e Z_a Z_b φ(r / (t_ab d_ab)) f(r) / 2r  with  d_ab = 0.8854 a_0 / (Z_a^0.23 + Z_b^0.23),
@@ -23,6 +24,7 @@ class ScreenedRepulsion(nn.Module):
     A polynomial of the environment does as it likes beyond its data; a positive, monotonic term does not.
     """
 
+    double_buffers = ("charge_products", "lengths")
     charge_products: Tensor
     lengths: Tensor
 

@@ -111,6 +111,15 @@ class Stage(Settings):
     learning_rate: Positive | None = None
 
 
+OPTIONS = {
+    "huber_delta": ("loss", "huber"),
+    "plateau_factor": ("schedule", "plateau"),
+    "plateau_patience": ("schedule", "plateau"),
+    "final_learning_rate": ("schedule", "cosine"),
+}
+"""Settings with the choice that they belong to."""
+
+
 class TrainingConfig(Settings):
     """How to train.
 
@@ -177,6 +186,13 @@ class TrainingConfig(Settings):
         for name in ("epochs", "weights") if self.stages else ():
             if getattr(self, name) != type(self).model_fields[name].default:
                 raise ValueError(f"{name} have no effect beside stages, which have their own; set them there")
+        return self
+
+    @model_validator(mode="after")
+    def _options_of_what_is_chosen(self) -> "TrainingConfig":
+        for name, (choice, needed) in OPTIONS.items():
+            if getattr(self, choice) != needed and getattr(self, name) != type(self).model_fields[name].default:
+                raise ValueError(f"{name} has no effect with {choice}: {getattr(self, choice)}; it is for {needed}")
         return self
 
     @property

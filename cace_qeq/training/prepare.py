@@ -15,7 +15,7 @@ from cace_qeq.model import CACEQEq
 from cace_qeq.strict import readable
 from cace_qeq.structures import LabelKeys, charge_by_conditions, label_sources, place
 from cace_qeq.training.baseline import force_scale, isolated_energies, refit_reference_energies
-from cace_qeq.training.config import DataConfig, Stage, TrainConfig, TrainingConfig
+from cace_qeq.training.config import Consistency, DataConfig, Stage, TrainConfig, TrainingConfig
 from cace_qeq.training.data import (
     Example,
     Frame,
@@ -115,6 +115,7 @@ def prepare(config: TrainConfig, watch: Watch = unseen) -> Prepared:
     train, valid, test = sets
     rows = label_rows(split, (train, valid), keys, config.training.all_stages)
     check_weights(rows, config.training.all_stages, model.config)
+    check_expansions(rows, config.training.consistency)
     scale = force_scale(train)
     model.provenance = provenance_of(config, sets)
     if origin is None:
@@ -257,6 +258,16 @@ def check_weights(rows: Sequence[LabelRow], stages: Sequence[Stage], model: Mode
                 f"stage {stage.name!r}: no validation frame has a label of any weighted property; "
                 "the best model could not be chosen. Add labels to data.valid."
             )
+
+
+def check_expansions(rows: Sequence[LabelRow], consistency: Consistency | None) -> None:
+    """Raise ValueError for expansions about energies that nobody knows."""
+    known = any(row.train for row in rows if row.property == "energy")
+    if consistency is not None and consistency.taylor and not known:
+        raise ValueError(
+            f"consistency.taylor is {consistency.taylor}, but no training frame has the energy that it expands; "
+            "set it to 0, or name the key of energies in data.keys.energy."
+        )
 
 
 def total_charge_known(frame: Frame, keys: LabelKeys) -> bool:

@@ -161,6 +161,9 @@ def generated(network: nn.Module, tensors: tuple[Tensor, ...]) -> Recorded:
         return functional_call(network, dict(zip(names, values, strict=True)), tensors)
 
     operations = make_fx(function)(tuple(p.detach().requires_grad_() for p in parameters), *tensors)
+    for node in operations.graph.find_nodes(op="call_function", target=torch.ops.aten.detach.default):
+        node.replace_all_uses_with(node.args[0])  # recorded where slopes use values again, which parameters move too
+    operations.recompile()
     code = torch.compile(operations, fullgraph=True, dynamic=False, options=INDUCTOR)
     return lambda *tensors: code(parameters, *tensors)
 

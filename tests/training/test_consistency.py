@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from ase.io import read, write
 
 from cace_qeq.checkpoint import load_model
 from cace_qeq.prediction import differentiable_predict, predict
@@ -123,6 +124,17 @@ def test_a_run_is_repeated_exactly_after_a_pause(tmp_path):
     states = [load_model(run.folder.model).state_dict() for run in (whole, again, plain)]
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
     assert not all(torch.equal(states[0][name], states[2][name]) for name in states[0])
+
+
+def test_expansions_about_energies_that_nobody_knows_are_refused(tmp_path):
+    for path in trimers(tmp_path).glob("*.extxyz"):
+        frames = read(path, ":")
+        for frame in frames:
+            del frame.info["REF_energy"]
+        write(path, frames)
+    config = small_config(tmp_path, weights={"forces": 1}, consistency={"taylor": 1})
+    with pytest.raises(ValueError, match=r"consistency\.taylor is 1\.0, but no training frame has the energy"):
+        prepare(config)
 
 
 def test_terms_without_weight_are_refused(tmp_path):

@@ -51,6 +51,22 @@ def test_slopes_by_displacements_are_forces_and_stress(monkeypatch, changes):
     assert_same(model, RecordedPotential(model), prepared(model, *known))
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"layers": 2, "message_rank": 1, "normalization": "rms", "residual": True},
+        {"layers": 2, "message_rank": 1, "product_passes": 2},
+        {"compression": "asinh"},
+    ],
+    ids=str,
+)
+def test_recorded_operations_have_the_gradients_of_the_network(monkeypatch, changes):
+    """Without a compiler; also of values that slopes use again, such as the root of a normalisation."""
+    monkeypatch.setattr(torch, "compile", lambda operations, **_: operations)
+    model = model_of(cluster(), message_channels=2, **changes)
+    assert_same(model, RecordedPotential(model), prepared(model, cluster()))
+
+
 @compiler
 def test_generated_code_trains_as_the_network_does():
     """One code serves fewer atoms too, and follows parameters as they change."""
