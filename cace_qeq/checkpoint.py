@@ -57,8 +57,8 @@ def load_model(path: str | Path, device: torch.device | str = "cpu", dtype: torc
 def fingerprint(potential: nn.Module) -> str:
     """Twelve hexadecimal digits that tell trained models apart, whatever their precision and device."""
     digest = hashlib.sha256()
-    for parameter in potential.parameters():
-        digest.update(parameter.detach().float().cpu().numpy().tobytes())
+    for tensor in potential.state_dict().values():
+        digest.update(tensor.detach().float().cpu().numpy().tobytes())
     return digest.hexdigest()[:12]
 
 

@@ -21,7 +21,7 @@ OF_CHARGES = ("environment_hardness", "widths", "learn_widths", "background", "e
 
 def preset_settings(name: str) -> dict[str, Any]:
     """What a preset sets.  Raises ValueError for another name."""
-    if name not in PRESETS:
+    if not isinstance(name, str) or name not in PRESETS:
         raise ValueError(f"there is no preset {name!r}; choose one of {', '.join(PRESETS)}.")
     return PRESETS[name]
 

@@ -1,12 +1,13 @@
 """The model file: everything comes back, nothing half-written or foreign gets in."""
 
+import copy
 import json
 
 import pytest
 import torch
 from safetensors.torch import save_file
 
-from cace_qeq.checkpoint import CheckpointError, load_model, read, save_model
+from cace_qeq.checkpoint import CheckpointError, fingerprint, load_model, read, save_model
 from cace_qeq.config import ModelConfig
 from cace_qeq.model import CACEQEq
 
@@ -102,3 +103,11 @@ def test_tensors_of_another_kind_are_told(model, tmp_path):
     save_file(tensors, tmp_path / "whole.safetensors", metadata)
     with pytest.raises(CheckpointError, match="does not hold together"):
         load_model(tmp_path / "whole.safetensors")
+
+
+@pytest.mark.parametrize("name", ["reference_energies", "energy_scale", "representation.layers.0.shift"])
+def test_models_that_differ_in_more_than_parameters_are_told_apart(model, name):
+    before = fingerprint(model)
+    assert fingerprint(copy.deepcopy(model).double()) == before
+    model.get_buffer(name).add_(0.5)
+    assert fingerprint(model) != before

@@ -7,7 +7,7 @@ import typer
 from rich.console import Console
 
 from cace_qeq.cli.evaluate import Keys, label_keys
-from cace_qeq.structures import read_frames, write_frames
+from cace_qeq.structures import read_frames, refuse_absent, write_frames
 
 Source = Annotated[Path, typer.Argument(help="Labelled frames: RuNNer's input.data, or any format that ASE reads.")]
 Target = Annotated[Path, typer.Argument(help="The extended xyz file to write.")]
@@ -17,6 +17,9 @@ def convert(source: Source, target: Target, keys: Keys = "") -> None:
     """Write labelled frames as extended xyz in eV, Å and e, under the keys that training looks for."""
     if target.suffix not in (".xyz", ".extxyz"):
         raise ValueError(f"{target}: expected a name that ends in .extxyz or .xyz.")
-    frames = read_frames(source)
-    write_frames(target, frames, label_keys(keys))
+    if target.exists():
+        raise FileExistsError(f"{target} exists already; choose another name.")
+    frames, names = read_frames(source), label_keys(keys)
+    refuse_absent(names, frames, "--keys")
+    write_frames(target, frames, names)
     Console().print(f"{len(frames)} frames: {target}", markup=False, soft_wrap=True, highlight=False)

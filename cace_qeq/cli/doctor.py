@@ -16,7 +16,7 @@ from rich.table import Table
 from cace_qeq.cli.structure import ChargeOption, FrameOption, ModelArgument, structure_of
 from cace_qeq.committee import Committee, load_potential
 from cace_qeq.doctor import Check, examine, samples
-from cace_qeq.files import write_atomically
+from cace_qeq.files import refuse_unwritable, write_atomically
 
 Findings = Mapping[str, Sequence[Check]]  # of every structure, by its name
 
@@ -46,12 +46,14 @@ def doctor(
         structures = samples(potential.config.species)
     else:
         structures = {str(structure): structure_of(structure, frame, charge)}
+    if json is not None:
+        refuse_unwritable(json)
     console, findings = Console(), {}
     for (number, patient), (place, atoms) in product(enumerate(patients, 1), structures.items()):
         name = place if len(patients) == 1 else f"{place}, member {number}"
-        with console.status(f"examining: {name}"):
+        with console.status(escape(f"examining: {name}")):
             findings[name] = list(examine(patient, atoms))
-        console.print(table(f"{model} on {name}", findings[name]))
+        console.print(table(escape(f"{model} on {name}"), findings[name]))
     failures = sum(not check.passed for checks in findings.values() for check in checks)
     total = sum(len(checks) for checks in findings.values())
     console.print(f"{total - failures} of {total} checks passed.", highlight=False)

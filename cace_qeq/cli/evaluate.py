@@ -2,23 +2,25 @@
 
 import json as json_format
 from collections.abc import Sequence
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import Progress
 
-from cace_qeq.cli.tables import metrics_table, spread_table
+from cace_qeq.cli.tables import UNITS, metrics_table, spread_table
 from cace_qeq.committee import Committee, load_potential
-from cace_qeq.files import write_atomically
+from cace_qeq.files import refuse_unwritable, write_atomically
 from cace_qeq.plots import plot_parity
 from cace_qeq.strict import refuse_unknown_keys
-from cace_qeq.structures import LabelKeys, label_sources
+from cace_qeq.structures import LabelKeys, label_sources, refuse_absent
 from cace_qeq.training import Evaluation, Frame, Metrics, batches_for, evaluate_committee, read_labelled
 from cace_qeq.training import evaluate as evaluated
+
+PARITY = "parity.png"
 
 Model = Annotated[Path, typer.Argument(help="A model.safetensors file, or a committee's.")]
 Data = Annotated[list[Path], typer.Argument(help="Files of labelled frames, in any format that ASE reads.")]
@@ -43,7 +45,11 @@ def evaluate(
     trained = load_potential(model, device)
     names = label_keys(keys)
     frames = read_labelled(data, names)
-    refuse_absent(names, frames)
+    refuse_absent(names, [frame.atoms for frame in frames], "--keys")
+    refuse_unlabelled(names, frames)
+    for target in (json, plots and plots / PARITY):
+        if target is not None:
+            refuse_unwritable(target)
     batches = batches_for(trained, frames, names, default_total_charge)
     with Progress(console=console, transient=True) as progress:
         task = progress.add_task("evaluating", total=len(frames))
@@ -52,7 +58,7 @@ def evaluate(
             evaluation, spread = evaluate_committee(trained, batches, partial(progress.advance, task))
         else:
             evaluation = evaluated(trained, batches, partial(progress.advance, task))
-    console.print(metrics_table(f"Errors of {model}", evaluation.metrics))
+    console.print(metrics_table(escape(f"Errors of {model}"), evaluation.metrics))
     if spread:
         console.print(spread_table("Spread of its members", spread))
     write(evaluation, spread, json, plots)
@@ -63,12 +69,12 @@ def write(evaluation: Evaluation, spread: Metrics, target: Path | None, plots: P
     if target is not None:
         write_atomically(target, json_format.dumps({**evaluation.metrics, **spread}, indent=2).encode())
     if plots is not None and evaluation.parity:
-        plot_parity(evaluation.parity, plots / "parity.png")
+        plot_parity(evaluation.parity, plots / PARITY)
 
 
 def label_keys(text: str) -> LabelKeys:
     """`property=key` pairs between commas."""
-    words = [word.partition("=") for word in text.split(",") if word]
+    words = [word.strip().partition("=") for word in text.split(",") if word.strip()]
     if incomplete := [name for name, _, key in words if not key]:
         raise ValueError(f"--keys: {incomplete[0]!r} names no key, expected property=key, e.g. energy=E0,forces=F0.")
     try:
@@ -78,9 +84,10 @@ def label_keys(text: str) -> LabelKeys:
     return LabelKeys(**{name: key for name, _, key in words})
 
 
-def refuse_absent(keys: LabelKeys, frames: Sequence[Frame]) -> None:
-    """Raise ValueError for a key that was named and that no frame has."""
-    sources = [label_sources(frame.atoms, keys) for frame in frames]
-    for name, key in asdict(keys).items():
-        if key is not None and not any(source[name] for source in sources):
-            raise ValueError(f"--keys: no frame has {key!r} as {name}; correct the name, or leave it out.")
+def refuse_unlabelled(keys: LabelKeys, frames: Sequence[Frame]) -> None:
+    """Raise ValueError where there is nothing to compare with."""
+    if not any(label_sources(frame.atoms, keys)[name] for frame in frames for name in UNITS):
+        raise ValueError(
+            f"no frame has a label of any property ({', '.join(UNITS)}), so there are no errors; name the keys of "
+            "labels with --keys, e.g. energy=E0,forces=F0."
+        )

@@ -106,7 +106,7 @@ def md(
         seed=seed,
     )
     atoms = Start(model, structure, frame, charge, device, dtype, compiled).atoms()
-    console = Console()
+    console = Console(markup=False)
     origin = f"resumed from {out}" if resume else velocities(atoms, settings)
     console.print(f"{heading(atoms, settings)}, {origin}.", highlight=False, soft_wrap=True)
     run = resume_dynamics if resume else run_dynamics

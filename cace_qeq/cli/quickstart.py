@@ -28,12 +28,14 @@ def quickstart(out: OutOption = Path("quickstart_run"), overwrite: OverwriteOpti
     try:
         results = run(Plan(out), "overwrite" if overwrite else "new", RichNarrator(console))
     except KeyboardInterrupt:
-        console.print(f"Interrupted; start again with: cace-qeq quickstart --out {out} --overwrite", soft_wrap=True)
+        console.print(
+            f"Interrupted; start again with: cace-qeq quickstart --out {out} --overwrite", markup=False, soft_wrap=True
+        )
         raise typer.Exit(130) from None
     for name, errors in results.sets.items():
         console.print(metrics_table(f"Errors on test frames, {name}", errors.whole.metrics))
     console.print(ion_table(results))
-    console.print(f"Report: {out / REPORT}", highlight=False, soft_wrap=True)
+    console.print(f"Report: {out / REPORT}", markup=False, highlight=False, soft_wrap=True)
 
 
 class RichNarrator:

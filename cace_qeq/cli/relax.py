@@ -56,9 +56,13 @@ def relax(
         pressure=pressure,
     )
     atoms = Start(model, structure, frame, charge, device, dtype, compiled).atoms()
-    console = Console()
-    with console.status("relaxing") as status:
-        result = relaxed(atoms, settings, out, lambda *state: status.update(progress_line(*state)))
+    console = Console(markup=False)
+    try:
+        with console.status("relaxing") as status:
+            result = relaxed(atoms, settings, out, lambda *state: status.update(progress_line(*state)))
+    except KeyboardInterrupt:
+        console.print(f"Interrupted; {out} holds the last structure.", soft_wrap=True)
+        raise typer.Exit(130) from None
     console.print(verdict(result, settings), highlight=False, soft_wrap=True)
     console.print(f"Structure: {out}.", highlight=False, soft_wrap=True)
     if not result.converged:

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from cace_qeq.files import write_atomically
 from cace_qeq.plots import plot_spectrum
-from cace_qeq.simulation import Spectrum, dipole_series, infrared_spectrum
+from cace_qeq.simulation import Spectrum, dipole_series, infrared_spectrum, log_of
 from cace_qeq.structures import read_frames
 
 HEADER = "wavenumber_per_cm,intensity_km_per_mol_per_wavenumber"
@@ -31,6 +31,8 @@ def spectrum(
     """Infrared spectrum of a molecule from the dipoles of its molecular dynamics."""
     if out.suffix == ".png":
         raise ValueError(f"--out is {out}, the name of the figure; give that of the table, such as spectrum.csv.")
+    if out.resolve() in (trajectory.resolve(), log_of(trajectory).resolve()):
+        raise ValueError(f"--out is {out}, which is the trajectory or its log; give another name.")
     series = dipole_series(read_frames(trajectory)[skip:])
     found = infrared_spectrum(series, resolution)
     shown = found.wavenumbers <= largest
@@ -38,7 +40,7 @@ def spectrum(
     figure = out.with_suffix(".png")
     write_atomically(out, table(found).encode())
     plot_spectrum(found.wavenumbers, found.intensities, figure)
-    console = Console()
+    console = Console(markup=False)
     span = len(series.dipoles) * series.interval / 1000
     console.print(f"{len(series.dipoles)} frames over {span:.3g} ps at {series.temperature:.0f} K.", highlight=False)
     console.print(f"Spectrum: {out}, {figure}.", highlight=False, soft_wrap=True)

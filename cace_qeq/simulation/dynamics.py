@@ -11,12 +11,11 @@ from cace_qeq.checkpoint import fingerprint
 from cace_qeq.simulation.integrators import barostat_state, integrator, reseed, restore_barostat
 from cace_qeq.simulation.record import DynamicsSummary, Sample, read_log, row, sample, summarize, write_log
 from cace_qeq.simulation.settings import DynamicsSettings
-from cace_qeq.simulation.trajectory import append, cut, frame_text, held, tail
+from cace_qeq.simulation.trajectory import append, cut, frame_text, held, named_as_xyz, tail
 from cace_qeq.simulation.velocities import draw_velocities, free_motions, temperature_of
 from cace_qeq.structures import LabelKeys, total_charge_of, written_conditions
 
 HIGHEST_TEMPERATURE = 1e6  # K, beyond which nothing is left that could go on
-TRAJECTORY_SUFFIXES = (".extxyz", ".xyz")
 
 
 class Reporter(Protocol):
@@ -55,7 +54,7 @@ def run_dynamics(
     Raises FileExistsError for a trajectory or log that is there already, ValueError for settings that do not
     suit the structure, and FloatingPointError when the atoms fly apart.
     """
-    trajectory = checked(Path(trajectory))
+    trajectory = named_as_xyz(Path(trajectory))
     for path in (trajectory, log_of(trajectory)):
         if path.exists():
             raise FileExistsError(f"{path} exists already; resume it, or choose another name.")
@@ -64,7 +63,6 @@ def run_dynamics(
     run = Run(atoms, settings, trajectory, reporter or Silent())
     atoms.get_forces()
     trajectory.parent.mkdir(parents=True, exist_ok=True)
-    write_log(log_of(trajectory), [])
     run.record(0)
     return run.finish(0)
 
@@ -79,7 +77,7 @@ def resume_dynamics(
     Raises FileNotFoundError without a trajectory, and ValueError for one of another structure, total charge, conditions
     on charges, model, ensemble or time step, or of a longer run.
     """
-    trajectory = checked(Path(trajectory))
+    trajectory = named_as_xyz(Path(trajectory))
     for path in (trajectory, log_of(trajectory)):
         if not path.is_file():
             raise FileNotFoundError(f"there is no {path} to resume; start a new run.")
@@ -119,6 +117,8 @@ class Run:
         """Take over what a frame says beside positions and momenta."""
         self.free_motions = int(info["free_motions"])
         self.samples = read_log(log_of(self.trajectory), int(info["step"]))
+        if not self.samples or self.samples[-1].step != info["step"]:
+            raise ValueError(f"{log_of(self.trajectory)} lacks the last frame of its trajectory; start a new run.")
         if "barostat" in info:
             restore_barostat(self.dynamics, info["barostat"])
 
@@ -158,6 +158,8 @@ class Run:
         barostat = barostat_state(self.dynamics)
         if barostat is not None:
             info["barostat"] = barostat
+        if not self.samples:
+            write_log(log_of(self.trajectory), [])
         append(log_of(self.trajectory), row(one))
         append(self.trajectory, frame_text(self.atoms, info))
         self.samples.append(one)
@@ -166,13 +168,6 @@ class Run:
 
 def log_of(trajectory: Path) -> Path:
     return trajectory.with_suffix(".csv")
-
-
-def checked(trajectory: Path) -> Path:
-    if trajectory.suffix not in TRAJECTORY_SUFFIXES:
-        suffixes = " or ".join(TRAJECTORY_SUFFIXES)
-        raise ValueError(f"{trajectory} is no name for a trajectory; give one that ends in {suffixes}.")
-    return trajectory
 
 
 def ensemble_of(settings: DynamicsSettings) -> str:

@@ -133,8 +133,13 @@ def row(one: Sample) -> str:
 
 
 def read_log(path: Path, last_step: int) -> list[Sample]:
-    """The samples up to a step; a row that was cut off while it was written is left out."""
+    """The samples up to a step; a row that was cut off while it was written is left out.
+
+    Raises ValueError for another file.
+    """
     whole_lines = path.read_text().rpartition("\n")[0].splitlines()
+    if whole_lines[:1] != [HEADER]:
+        raise ValueError(f"{path} is not the log of a run, or was cut; start a new run.")
     rows = list(csv.reader(whole_lines))[1:]
     samples = [Sample(int(cells[0]), *(float(cell or "nan") for cell in cells[1:])) for cells in rows]
     return [one for one in samples if one.step <= last_step]

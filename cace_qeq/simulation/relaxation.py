@@ -9,10 +9,10 @@ from ase import Atoms, units
 from ase.filters import FrechetCellFilter
 from ase.optimize import BFGS, FIRE, LBFGS
 
-from cace_qeq.files import write_atomically
+from cace_qeq.files import refuse_unwritable, write_atomically
 from cace_qeq.simulation.integrators import refuse_charges_left_behind
 from cace_qeq.simulation.settings import RelaxationSettings
-from cace_qeq.simulation.trajectory import frame_text
+from cace_qeq.simulation.trajectory import frame_text, named_as_xyz
 
 OPTIMIZERS = {"bfgs": BFGS, "lbfgs": LBFGS, "fire": FIRE}
 
@@ -53,24 +53,34 @@ def relax(
 ) -> Relaxation:
     """Relax atoms, whose calculator is attached, in place, and write the last structure with its charges.
 
-    path  new extended XYZ file; written also where the search gave up
+    path  new file, .extxyz or .xyz; written also where the search gave up, or was interrupted
 
-    Raises FileExistsError for a file that is there already, and ValueError for a cell to be relaxed that is
-    not periodic in three directions or holds external charges.
+    Raises FileExistsError for a file that is there already, OSError for one that cannot be written, and ValueError
+    for a cell to be relaxed that is not periodic in three directions or holds external charges.
     """
-    path = Path(path)
+    path = named_as_xyz(Path(path))
     if path.exists():
         raise FileExistsError(f"{path} exists already; choose another name.")
+    refuse_unwritable(path)
     before = float(atoms.get_potential_energy())
     search = OPTIMIZERS[settings.optimizer](degrees_of_freedom(atoms, settings), logfile=None)
     search.attach(lambda: reporter(search.nsteps, float(atoms.get_potential_energy()), largest_force(atoms)))
-    converged = bool(search.run(fmax=settings.largest_force, steps=settings.n_steps))
-    atoms.set_momenta(np.zeros((len(atoms), 3)))
-    del atoms.arrays["momenta"]  # those of a structure that moved say nothing of its minimum
-    write_atomically(path, frame_text(atoms, {"converged": converged}).encode())
+    try:
+        converged = bool(search.run(fmax=settings.largest_force, steps=settings.n_steps))
+    except KeyboardInterrupt:
+        write_structure(path, atoms, converged=False)
+        raise
+    write_structure(path, atoms, converged)
     after = float(atoms.get_potential_energy())
     stress = largest_stress(atoms, settings)
     return Relaxation(converged, search.nsteps, after, after - before, largest_force(atoms), stress)
+
+
+def write_structure(path: Path, atoms: Atoms, converged: bool) -> None:
+    """At rest: the momenta of a structure that moved say nothing of its minimum."""
+    atoms.set_momenta(np.zeros((len(atoms), 3)))
+    del atoms.arrays["momenta"]
+    write_atomically(path, frame_text(atoms, {"converged": converged}).encode())
 
 
 def degrees_of_freedom(atoms: Atoms, settings: RelaxationSettings) -> Any:

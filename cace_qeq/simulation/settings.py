@@ -2,9 +2,13 @@
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from cace_qeq.strict import Settings
+
+BAROSTAT = ("pressure", "barostat_time", "cell")
+BATH = ("friction", *BAROSTAT)
+CONSTANT = {"nve": "energy", "nvt": "volume"}
 
 
 class DynamicsSettings(Settings):
@@ -33,6 +37,13 @@ class DynamicsSettings(Settings):
     interval: int = Field(default=10, ge=1)
     seed: int = Field(default=0, ge=0)
 
+    @model_validator(mode="after")
+    def _of_this_ensemble(self) -> "DynamicsSettings":
+        for name in BATH if self.ensemble == "nve" else BAROSTAT if self.ensemble == "nvt" else ():
+            if getattr(self, name) != type(self).model_fields[name].default:
+                raise ValueError(f"{name} has no effect at constant {CONSTANT[self.ensemble]}; leave it out")
+        return self
+
 
 class RelaxationSettings(Settings):
     """Search for the nearest minimum of the energy.
@@ -49,3 +60,9 @@ class RelaxationSettings(Settings):
     optimizer: Literal["bfgs", "lbfgs", "fire"] = "bfgs"
     cell: Literal["fixed", "relaxed"] = "fixed"
     pressure: float = 0.0
+
+    @model_validator(mode="after")
+    def _pressure_on_the_cell(self) -> "RelaxationSettings":
+        if self.cell == "fixed" and self.pressure != 0:
+            raise ValueError("pressure has no effect on a fixed cell; relax the cell too, or leave it out")
+        return self

@@ -21,10 +21,18 @@ from numpy.typing import NDArray
 from cace_qeq.structures import CONDITION_KEYS
 from cace_qeq.structures.convert.lookup import ALIASES
 
+SUFFIXES = (".extxyz", ".xyz")
 EXACT, SHORT, WHOLE, LOGICAL = ".17g", ".10f", "d", ""
 KINDS = {WHOLE: "I", LOGICAL: "L"}  # R otherwise
 RESULTS = ("energy", "short_range_energy", "electrostatic_energy", "dipole", "stress")
 VOIGT = [0, 5, 4, 5, 1, 3, 4, 3, 2]
+
+
+def named_as_xyz(path: Path) -> Path:
+    """Raise ValueError for another format's name."""
+    if path.suffix not in SUFFIXES:
+        raise ValueError(f"{path} is no name for extended XYZ; give one that ends in {' or '.join(SUFFIXES)}.")
+    return path
 
 
 @dataclass(frozen=True)

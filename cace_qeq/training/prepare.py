@@ -13,7 +13,7 @@ from cace_qeq.checkpoint import load_model
 from cace_qeq.config import ModelConfig
 from cace_qeq.model import CACEQEq
 from cace_qeq.strict import readable
-from cace_qeq.structures import LabelKeys, charge_by_conditions, label_sources, place
+from cace_qeq.structures import LabelKeys, charge_by_conditions, label_sources, place, refuse_absent
 from cace_qeq.training.baseline import force_scale, isolated_energies, refit_reference_energies
 from cace_qeq.training.config import Consistency, DataConfig, Stage, TrainConfig, TrainingConfig
 from cace_qeq.training.data import (
@@ -104,6 +104,7 @@ def prepare(config: TrainConfig, watch: Watch = unseen) -> Prepared:
     """
     origin, keys = origin_of(config.training), LabelKeys(**config.data.keys.model_dump())
     split = read_split(config.data, () if origin is None else origin.config.species)
+    refuse_absent(keys, [frame.atoms for frame in split.everything], "data.keys")
     model = initial_model(config, species_of(split.train), origin)
     default_charge, notes = default_charge_of(split, keys, config.data, model.config)
     if config.training.compile:

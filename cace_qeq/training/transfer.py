@@ -22,7 +22,7 @@ def grown_config(origin: ModelConfig, settings: dict[str, Any], species: Sequenc
     raises    ValueError for settings that contradict the checkpoint, and for species that lack an element
     """
     elements = settings.get("species", [*origin.species, *(z for z in species if z not in origin.species)])
-    if not isinstance(elements, list | tuple):
+    if not isinstance(elements, list | tuple) or not all(isinstance(element, int) for element in elements):
         raise ValueError(f"model.species: expected a list of atomic numbers (got {elements!r})")
     if missing := (set(origin.species) | set(species)) - set(elements):
         raise ValueError(f"model.species {list(elements)} lacks {sorted(missing)}, of the checkpoint or the frames.")

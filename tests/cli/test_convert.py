@@ -24,3 +24,20 @@ def test_another_format_to_write_is_refused(tmp_path):
     result = run(app, ["convert", str(source), str(tmp_path / "frames.cif")])
     assert result.exit_code != 0
     assert "extxyz" in str(result.exception)
+
+
+def test_files_that_are_there_stay_what_they_are(tmp_path):
+    frame = tmp_path / "frame.extxyz"
+    frame.write_text("1\nenergy=-1.0 origin=here\nNa 0 0 0\n")
+    before = frame.read_text()
+    result = run(app, ["convert", str(frame), str(frame)])
+    assert "exists already" in str(result.exception)
+    assert frame.read_text() == before
+
+
+def test_a_key_that_no_frame_has_is_refused(tmp_path):
+    source, target = tmp_path / "input.data", tmp_path / "frames.extxyz"
+    source.write_text(FRAME)
+    result = run(app, ["convert", str(source), str(target), "--keys", "energy=nope"])
+    assert "--keys: no frame has 'nope' as energy" in str(result.exception)
+    assert not target.exists()

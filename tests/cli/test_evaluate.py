@@ -3,6 +3,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from ase import Atoms
 from ase.io import read, write
 from typer.testing import CliRunner
 
@@ -141,3 +142,25 @@ def test_a_device_that_is_not_there_is_wrong_input(folder, device):
     error = evaluate(folder, folder / "valid.extxyz", "--device", device).exception
     assert isinstance(error, ValueError)
     assert f"device '{device}' cannot be used" in str(error)
+
+
+def test_frames_without_labels_are_refused(folder, tmp_path):
+    write(tmp_path / "bare.extxyz", Atoms("Ag2", [[0, 0, 0], [0, 0, 2.6]], info={"total_charge": 1}))
+    result = evaluate(folder, tmp_path / "bare.extxyz", "--plots", tmp_path / "plots")
+    assert "no frame has a label of any property" in str(result.exception)
+
+
+def test_a_table_that_cannot_be_written_is_refused_before_the_work(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr("cace_qeq.cli.evaluate.evaluated", lambda *_: pytest.fail("evaluated in vain"))
+    result = evaluate(folder, folder / "valid.extxyz", "--json", tmp_path)
+    assert isinstance(result.exception, IsADirectoryError)
+
+
+def test_blanks_between_keys_and_brackets_in_paths(folder, tmp_path):
+    (tmp_path / "m[old]").mkdir()
+    model = tmp_path / "m[old]" / "model.safetensors"
+    model.write_bytes((folder / "model.safetensors").read_bytes())
+    keys = "energy=REF_energy, forces=REF_forces"
+    result = run(app, ["evaluate", str(model), str(folder / "valid.extxyz"), "--keys", keys])
+    assert result.exit_code == 0, result.output
+    assert "m[old]" in result.output.replace("\n", "")

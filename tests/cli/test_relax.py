@@ -50,3 +50,23 @@ def test_nothing_is_written_over(folder):
     (folder / "relaxed.extxyz").write_text("precious")
     assert isinstance(relax("cluster.xyz").exception, FileExistsError)
     assert (folder / "relaxed.extxyz").read_text() == "precious"
+
+
+def test_another_format_is_refused(folder):
+    assert "give one that ends in .extxyz or .xyz" in str(relax("cluster.xyz", "--out", "r.cif").exception)
+
+
+def test_an_interrupted_search_leaves_its_last_structure(folder, monkeypatch):
+    monkeypatch.setattr("cace_qeq.cli.relax.progress_line", interrupted_at_the_third_step)
+    result = relax("cluster.xyz", "--charge", "1", "--optimizer", "fire", "--out", "r[1].extxyz")
+    assert result.exit_code == 130
+    assert "r[1].extxyz holds the last structure" in result.output
+    last = read("r[1].extxyz")
+    assert not last.info["converged"]
+    assert np.abs(last.positions - read("cluster.xyz").positions).max() > 1e-3
+
+
+def interrupted_at_the_third_step(step, energy, largest_force):
+    if step == 3:
+        raise KeyboardInterrupt
+    return ""

@@ -36,3 +36,10 @@ def test_the_table_does_not_take_the_name_of_the_figure(tmp_path):
     (tmp_path / "one.extxyz").write_text("1\n\nO 0 0 0\n")
     result = run(app, ["spectrum", str(tmp_path / "one.extxyz"), "--out", str(tmp_path / "ir.png")])
     assert "the name of the figure" in str(result.exception)
+
+
+def test_the_trajectory_and_its_log_stay_what_they_are(tmp_path):
+    (tmp_path / "md.extxyz").write_text("1\n\nO 0 0 0\n")
+    for name in ("md.extxyz", "md.csv"):
+        result = run(app, ["spectrum", str(tmp_path / "md.extxyz"), "--out", str(tmp_path / name)])
+        assert "is the trajectory or its log" in str(result.exception)

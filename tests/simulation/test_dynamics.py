@@ -151,6 +151,7 @@ def test_atoms_that_fly_apart_stop_the_run(tmp_path):
     atoms.set_momenta(1e4 * np.eye(8, 3))
     with pytest.raises(FloatingPointError, match="fly apart"):
         run_dynamics(atoms, DynamicsSettings(n_steps=5), tmp_path / "md.extxyz")
+    assert list(tmp_path.iterdir()) == []  # nothing stands in the way of a corrected run
 
 
 def test_calculators_may_compute_what_is_asked_alone(tmp_path):

@@ -9,6 +9,7 @@ from ase.io import read
 
 from cace_qeq.calculator import CACEQEqCalculator
 from cace_qeq.simulation import DynamicsSettings, log_of, read_log, resume_dynamics, run_dynamics
+from cace_qeq.simulation.record import HEADER
 from cace_qeq.structures import read_frames
 from listened_runs import ENSEMBLES, Listener, salt
 from small_models import cluster, crystal, trained_model
@@ -176,3 +177,13 @@ def test_a_run_that_has_come_further_is_not_cut_back(shorter, tmp_path):
     with pytest.raises(ValueError, match=f"has come to step 25, beyond the {shorter} steps"):
         resume_dynamics(salt(cluster()), DynamicsSettings(n_steps=shorter, interval=10), tmp_path / "md.extxyz")
     assert [(tmp_path / name).read_bytes() for name in ("md.extxyz", "md.csv")] == written
+
+
+@pytest.mark.parametrize(
+    "content", ["", "wavenumber,intensity\n0.0000,1.0\n", f"{HEADER}\n"], ids=["empty", "other", "cut"]
+)
+def test_a_log_that_is_not_that_of_the_run_is_refused(tmp_path, content):
+    run_dynamics(salt(cluster()), DynamicsSettings(n_steps=10), tmp_path / "md.xyz")
+    (tmp_path / "md.csv").write_text(content)
+    with pytest.raises(ValueError, match=r"md\.csv (is not the log|lacks the last frame)"):
+        resume_dynamics(salt(cluster()), DynamicsSettings(n_steps=20), tmp_path / "md.xyz")

@@ -31,3 +31,19 @@ def test_nearly_right_names():
         DynamicsSettings(n_steps=1, temperatur=300)
     with pytest.raises(ValidationError, match="did you mean 'largest_force'"):
         RelaxationSettings(large_force=0.1)
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "message"),
+    [
+        (DynamicsSettings, {"friction": 3.0}, "friction has no effect at constant energy"),
+        (DynamicsSettings, {"pressure": 5000.0}, "pressure has no effect at constant energy"),
+        (DynamicsSettings, {"ensemble": "nvt", "cell": "flexible"}, "cell has no effect at constant volume"),
+        (RelaxationSettings, {"pressure": 5000.0}, "pressure has no effect on a fixed cell"),
+    ],
+    ids=str,
+)
+def test_options_without_effect_are_refused(kind, options, message):
+    lengths = {"n_steps": 1} if kind is DynamicsSettings else {}
+    with pytest.raises(ValueError, match=message):
+        kind(**lengths, **options)

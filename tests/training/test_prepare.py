@@ -41,7 +41,7 @@ def test_a_weight_without_labels_is_refused(tmp_path):
 
 def test_a_wrong_key_is_refused(tmp_path):
     config = configured(trimers(tmp_path), data__keys={"energy": "enrgy"})
-    with pytest.raises(ValueError, match="weights.energy .*data.keys.energy"):
+    with pytest.raises(ValueError, match="data.keys: no frame has 'enrgy' as energy"):
         prepare(config)
 
 
@@ -62,10 +62,10 @@ def test_a_stage_that_cannot_be_validated_is_refused(tmp_path):
 
 
 def silent(path, indices):
-    """Remove the total charge of some frames."""
+    """Remove the charges of some frames, and their sum."""
     frames = read(path, ":")
     for index in indices:
-        del frames[index].info["total_charge"]
+        del frames[index].info["total_charge"], frames[index].arrays["REF_charges"]
     write(path, frames)
 
 
@@ -91,7 +91,7 @@ def test_without_any_total_charge_all_are_neutral(tmp_path):
     trimers(tmp_path)
     for name, count in (("train", 12), ("valid", 4)):
         silent(tmp_path / f"{name}.extxyz", range(count))
-    prepared = prepare(configured(tmp_path, training__weights={"forces": 1}, data__keys={"charges": "absent"}))
+    prepared = prepare(configured(tmp_path, training__weights={"forces": 1}))
     assert prepared.summary.notes
     assert prepared.model.provenance["total_charges"] == [0.0]
 
@@ -125,3 +125,10 @@ def test_provenance_tells_files_and_settings(tmp_path):
     assert torch.__version__.startswith(provenance["versions"]["torch"].split("+")[0])
     assert provenance["settings"]["training"]["epochs"] == 3
     assert provenance["seed"] == 0
+
+
+def test_a_wrong_key_of_the_total_charge_is_refused(tmp_path):
+    """Otherwise all frames would be taken as neutral."""
+    config = configured(trimers(tmp_path), data__keys={"total_charge": "Qtot"})
+    with pytest.raises(ValueError, match="no frame has 'Qtot' as total_charge"):
+        prepare(config)

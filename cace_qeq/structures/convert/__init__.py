@@ -11,6 +11,7 @@ from cace_qeq.structures.convert.lookup import (
     check_charge_sum,
     label_sources,
     labels_of,
+    refuse_absent,
     total_charge_of,
 )
 from cace_qeq.structures.convert.tensors import NeighborCache, to_batch
@@ -30,6 +31,7 @@ __all__ = [
     "labels_of",
     "place",
     "read_frames",
+    "refuse_absent",
     "to_batch",
     "charge_by_conditions",
     "total_charge_of",

@@ -139,6 +139,8 @@ def frame_starts(lines: list[str], path: Path) -> Iterator[tuple[int, int]]:
                 f"{path}, frame {frame}: line {line + 1} is {lines[line][:40]!r}, expected the number of "
                 "atoms of the next frame; the frame before it has too few or too many lines."
             )
+        if int(word) == 0:
+            raise ValueError(f"{path}, frame {frame}: no atoms, as line {line + 1} says; remove the frame.")
         yield line, int(word)
         line += 2 + int(word)
         frame += 1

@@ -1,8 +1,8 @@
 """Labels and total charges of a frame: where they are found, and what they must look like."""
 
 import math
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -70,6 +70,14 @@ def label_sources(atoms: Atoms, keys: LabelKeys) -> dict[str, str | None]:
     return {name: finding.key if finding else None for name, finding in found.items()}
 
 
+def refuse_absent(keys: LabelKeys, structures: Sequence[Atoms], where: str) -> None:
+    """Raise ValueError for a key that was named, in `where`, and that no structure has."""
+    sources = [label_sources(atoms, keys) for atoms in structures]
+    for name, key in asdict(keys).items():
+        if key is not None and not any(source[name] for source in sources):
+            raise ValueError(f"{where}: no frame has {key!r} as {name}; correct the name, or leave it out.")
+
+
 def total_charge_of(atoms: Atoms, keys: LabelKeys, default: float | None) -> float:
     """Total charge of a structure, e; where none is written that of `charge_by_conditions`, otherwise `default`.
 
@@ -99,7 +107,8 @@ def charge_by_conditions(atoms: Atoms) -> float | None:
     if electrode.dtype.kind in "iu" and (electrode >= 0).any():
         return math.nan
     if fragment.dtype.kind in "iu" and "fragment_charges" in atoms.info and (fragment >= 0).all():
-        return float(np.sum(atoms.info["fragment_charges"]))
+        given = Found("fragment_charges", atoms.info["fragment_charges"])
+        return float(numbers(atoms, given, (np.size(given.value),)).sum())
     return None
 
 

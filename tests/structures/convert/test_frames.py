@@ -128,3 +128,9 @@ def test_blank_lines_are_found_whatever_the_name(tmp_path, name):
         file.write(f"{frame}\n{frame}")
     with pytest.raises(ValueError, match=r"frame 1: line 4 is '', expected the number of atoms"):
         read_frames(tmp_path / name)
+
+
+def test_frames_without_atoms_are_named(tmp_path):
+    (tmp_path / "empty.xyz").write_text("1\n\nO 0 0 0\n0\n\n")
+    with pytest.raises(ValueError, match=r"empty\.xyz, frame 1: no atoms, as line 4 says; remove the frame"):
+        read_frames(tmp_path / "empty.xyz")

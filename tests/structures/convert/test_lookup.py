@@ -243,3 +243,10 @@ def test_charges_must_add_up_within_their_rounding():
 
 def test_missing_charges_add_up_to_anything():
     check_charge_sum(zoo.water(), labels_of(zoo.water(), USUAL), 3.0)
+
+
+def test_charges_of_fragments_that_are_no_numbers_are_named():
+    atoms = Atoms("NaCl", [[0, 0, 0], [0, 0, 3]], info={"fragment_charges": "one two"})
+    atoms.arrays["charge_fragment"] = np.array([0, 1])
+    with pytest.raises(ValueError, match="ClNa: fragment_charges is 'one two', expected numbers"):
+        total_charge_of(atoms, LabelKeys(), None)
