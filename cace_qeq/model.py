@@ -216,15 +216,6 @@ class CACEQEq(KeepsDoubleBuffers):
         self.feedback.calibrate(around, features, charged.equilibrium.charges, species)
 
 
-def refuse_inference_mode(batch: AtomicBatch) -> None:
-    """Raise RuntimeError where torch keeps nothing for derivatives."""
-    if torch.is_inference_mode_enabled() or batch.positions.is_inference():
-        raise RuntimeError(
-            "forces and responses are derivatives, and torch.inference_mode leaves none to tensors that are made in "
-            "it; make batches and predictions outside of it, or under torch.no_grad"
-        )
-
-
 def described(geometry: GeometrySettings) -> str:
     if geometry.largest_width == 0:
         return f"a cutoff of {geometry.cutoff:g} Å and no charges"

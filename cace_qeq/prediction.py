@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from cace_qeq.allocation import keep_freed_memory
-from cace_qeq.model import CACEQEq, Energies, refuse_inference_mode
+from cace_qeq.model import CACEQEq, Energies
 from cace_qeq.slab import closed_cells
 from cace_qeq.structures.batch import AtomicBatch
 
@@ -86,7 +86,7 @@ def differentiable_energies(model: CACEQEq, batch: AtomicBatch) -> Prediction:
 @torch.enable_grad()
 def differentiated(model: CACEQEq, batch: AtomicBatch, keep_graph: bool) -> tuple[Energies, Slopes]:
     keep_freed_memory()
-    refuse_inference_mode(batch)
+    batch.refuse_inference_mode()
     strain = torch.zeros_like(batch.cells, requires_grad=True)
     moved = batch.strained(strain) if batch.periodic else movable(batch)
     energies = model(moved)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from cace_qeq.electrostatics.response import Driven, born_charges, dipoles, fukui_and_hardness, polarizability
-from cace_qeq.model import CACEQEq, refuse_inference_mode
+from cace_qeq.model import CACEQEq
 from cace_qeq.structures.batch import AtomicBatch
 
 
@@ -41,7 +41,7 @@ def predict_response(model: CACEQEq, batch: AtomicBatch) -> Response:
     """
     if not isinstance(model, CACEQEq):
         raise ValueError(f"expected a model, got a {type(model).__name__}; ask its members one by one (`.members`)")
-    refuse_inference_mode(batch)
+    batch.refuse_inference_mode()
     if model.charge_heads is None:
         raise ValueError('the model has no charges (energy="none"), so nothing responds; expected one with charges')
     positions = batch.positions.detach().clone().requires_grad_()

@@ -117,6 +117,14 @@ class AtomicBatch:
     def to(self, device: torch.device | str) -> "AtomicBatch":
         return self if self.positions.device == torch.device(device) else moved(self, device)
 
+    def refuse_inference_mode(self) -> None:
+        """Raise RuntimeError where torch keeps nothing for derivatives."""
+        if torch.is_inference_mode_enabled() or self.positions.is_inference():
+            raise RuntimeError(
+                "forces and responses are derivatives, and torch.inference_mode leaves none to tensors that are made "
+                "in it; make batches and predictions outside of it, or under torch.no_grad"
+            )
+
     def strained(self, strain: Tensor) -> "AtomicBatch":
         """Positions, cells and external charges times (1 + strain), with the integers of neighbours and k vectors kept.
 
