@@ -141,5 +141,5 @@ class ModelConfig(Settings):
 
     def _keep_default(self, names: tuple[str, ...], reason: str) -> None:
         for name in names:
-            if getattr(self, name) != type(self).model_fields[name].default:
+            if self.is_changed(name):
                 raise ValueError(f"{name} {reason}")

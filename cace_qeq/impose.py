@@ -146,14 +146,16 @@ def refuse_missing_reference(fragment: Tensor, electrode: Tensor, potentials: Te
             "has no reference; put it into a fragment with a charge, or into an electrode"
         )
     of_any_charge, periodic = math.isnan(boundary.total_charge), bool(boundary.pbc.any())
-    if not (of_any_charge and not periodic) and len(potentials.detach().unique()) < 2:
+    if of_any_charge and not periodic:
+        return
+    if len(potentials.detach().unique()) < 2:
         without = "" if periodic else "give no total charge, which leaves it to them, or "
         why = "the structure is periodic" if periodic else "the total charge is fixed"
         raise ValueError(
             f"all electrodes are at {float(potentials[0]):g} eV/e and {why}, so that this potential has no reference; "
             f"{without}give electrodes at different potentials, or fragments of fixed charge"
         )
-    if of_any_charge and periodic:
+    if of_any_charge:
         raise ValueError(
             "electrodes of a periodic structure have no vacuum as reference of their potentials; give the total "
             "charge, so that their differences count"

@@ -19,6 +19,10 @@ class Settings(BaseModel):
             refuse_unknown_keys(values, cls.model_fields)
         return values
 
+    def is_changed(self, name: str) -> bool:
+        """Whether a setting is another than the default."""
+        return bool(getattr(self, name) != type(self).model_fields[name].default)
+
 
 def refuse_unknown_keys(keys: Iterable[str], known: Iterable[str]) -> None:
     """Raise ValueError for the first key that is not known, with the nearest known one."""

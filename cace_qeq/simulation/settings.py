@@ -40,7 +40,7 @@ class DynamicsSettings(Settings):
     @model_validator(mode="after")
     def _of_this_ensemble(self) -> "DynamicsSettings":
         for name in BATH if self.ensemble == "nve" else BAROSTAT if self.ensemble == "nvt" else ():
-            if getattr(self, name) != type(self).model_fields[name].default:
+            if self.is_changed(name):
                 raise ValueError(f"{name} has no effect at constant {CONSTANT[self.ensemble]}; leave it out")
         return self
 
@@ -63,6 +63,6 @@ class RelaxationSettings(Settings):
 
     @model_validator(mode="after")
     def _pressure_on_the_cell(self) -> "RelaxationSettings":
-        if self.cell == "fixed" and self.pressure != 0:
+        if self.cell == "fixed" and self.is_changed("pressure"):
             raise ValueError("pressure has no effect on a fixed cell; relax the cell too, or leave it out")
         return self

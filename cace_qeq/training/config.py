@@ -184,14 +184,14 @@ class TrainingConfig(Settings):
     @model_validator(mode="after")
     def _stages_have_their_own(self) -> "TrainingConfig":
         for name in ("epochs", "weights") if self.stages else ():
-            if getattr(self, name) != type(self).model_fields[name].default:
+            if self.is_changed(name):
                 raise ValueError(f"{name} have no effect beside stages, which have their own; set them there")
         return self
 
     @model_validator(mode="after")
     def _options_of_what_is_chosen(self) -> "TrainingConfig":
         for name, (choice, needed) in OPTIONS.items():
-            if getattr(self, choice) != needed and getattr(self, name) != type(self).model_fields[name].default:
+            if getattr(self, choice) != needed and self.is_changed(name):
                 raise ValueError(f"{name} has no effect with {choice}: {getattr(self, choice)}; it is for {needed}")
         return self
 
