@@ -17,7 +17,7 @@ from cace_qeq.files import write_atomically
 from cace_qeq.model import CACEQEq
 
 FORMAT = "cace_qeq model"
-VERSION = "2"  # 2: channels come last in the matrices that mix densities
+VERSION = "3"  # 2: channels come last in the matrices that mix densities; 3: these are apart
 UNITS = "eV, angstrom, e"
 
 

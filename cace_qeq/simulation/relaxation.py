@@ -53,7 +53,7 @@ def relax(
 ) -> Relaxation:
     """Relax atoms, whose calculator is attached, in place, and write the last structure with its charges.
 
-    path  new file, .extxyz or .xyz; written also where the search gave up, or was interrupted
+    path  new file, .extxyz or .xyz; written also where the search gave up, failed or was interrupted
 
     Raises FileExistsError for a file that is there already, OSError for one that cannot be written, and ValueError
     for a cell to be relaxed that is not periodic in three directions or holds external charges.
@@ -65,12 +65,11 @@ def relax(
     before = float(atoms.get_potential_energy())
     search = OPTIMIZERS[settings.optimizer](degrees_of_freedom(atoms, settings), logfile=None)
     search.attach(lambda: reporter(search.nsteps, float(atoms.get_potential_energy()), largest_force(atoms)))
+    converged = False
     try:
         converged = bool(search.run(fmax=settings.largest_force, steps=settings.n_steps))
-    except KeyboardInterrupt:
-        write_structure(path, atoms, converged=False)
-        raise
-    write_structure(path, atoms, converged)
+    finally:
+        write_structure(path, atoms, converged)
     after = float(atoms.get_potential_energy())
     stress = largest_stress(atoms, settings)
     return Relaxation(converged, search.nsteps, after, after - before, largest_force(atoms), stress)

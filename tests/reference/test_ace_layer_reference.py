@@ -56,7 +56,9 @@ def cace_layer(case: dict) -> ACELayer:
     layer = ACELayer(settings, (n_embedding,)).double()
     split = mixing.view(n_degrees, n_radial, n_mixed, n_embedding, n_embedding)
     full = torch.einsum("lnksr,st->lntksr", split, torch.eye(n_embedding, dtype=torch.float64))
-    layer.mixings[0].weight.data = full.reshape(n_degrees, n_radial * n_embedding, -1)
+    matrices = full.reshape(n_degrees, n_radial * n_embedding, -1)
+    for weight, of_degree in zip(layer.mixings[0].weights, matrices, strict=True):
+        weight.data = of_degree
     layer.receiver.data = (
         receiver[:, None, None, None, :]
         .expand(-1, n_degrees, n_mixed, n_embedding, -1)

@@ -78,6 +78,15 @@ def test_every_step_is_reported(tmp_path):
     assert heard[-1][1] < heard[0][1]
 
 
+def test_a_search_that_fails_leaves_its_last_structure(tmp_path):
+    atoms = salt(cluster())
+    with pytest.raises(ZeroDivisionError):
+        relax(atoms, RelaxationSettings(largest_force=1e-6), tmp_path / "r.extxyz", lambda step, *_: 1 / (3 - step))
+    last = read(tmp_path / "r.extxyz")
+    assert not last.info["converged"]
+    assert np.array_equal(last.positions, atoms.positions)
+
+
 def test_nothing_is_written_over(tmp_path):
     (tmp_path / "r.extxyz").write_text("precious")
     with pytest.raises(FileExistsError, match="exists already"):

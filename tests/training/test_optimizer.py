@@ -54,4 +54,4 @@ def test_walls_and_gates_stay_where_they_are_under_weight_decay():
     assert len(decaying["params"]) + len(kept["params"]) == len(names)
     still = {names[id(parameter)] for parameter in kept["params"]}
     assert {"shell_walls.place", "shell_walls.stiffness", "representation.layers.1.receiver"} <= still
-    assert {names[id(p)] for p in decaying["params"]} >= {"representation.layers.0.mixings.0.weight"}
+    assert {names[id(p)] for p in decaying["params"]} >= {"representation.layers.0.mixings.0.weights.0"}
