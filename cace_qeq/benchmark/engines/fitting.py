@@ -8,7 +8,7 @@ count.
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,13 +22,13 @@ from ase.neighborlist import neighbor_list
 
 from .job import Job
 from .memory import peak_kilobytes
+from .optimizing import Optimizer
 from .targets import ErrorSums, Predicted, Scale, Target, joined, loss, nested, read, reference_energies, target
 
 ENERGY, FORCES = "energy_rmse_mev_per_atom", "forces_rmse_mev_per_angstrom"
 CHECKS = 20  # validations, evenly over the budget
 WARM_UP, FINAL = 0.02, 0.01  # of the budget; of the learning rate
 AVERAGE, CLIP = 0.99, 10.0
-LARGEST_ROTATED = 600  # side of a matrix for which soap finds axes
 TOLD = 0.5  # s, of training between two words of how far it is
 
 Tell = Callable[[dict[str, float]], None]
@@ -121,7 +121,7 @@ class Fit:
         self.valid = self.labelled(read(plan.valid))
         self.weights = [parameter for parameter in learner.model.parameters() if parameter.requires_grad]
         self.average = [weight.detach().clone() for weight in self.weights]
-        self.optimizer = optimizer_of(plan.optimizer, self.weights)
+        self.optimizer = Optimizer(plan.optimizer, learner.model)
         self.best = [weight.clone() for weight in self.average]
         self.spent, self.steps, self.history = 0.0, 0, list[dict[str, float]]()
 
@@ -177,11 +177,9 @@ class Fit:
 
     def step(self) -> None:
         done = self.done
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.plan.learning_rate * rate_factor(done)
         self.gradient(self.indices(self.steps), energy_weight(done, self.plan))
         torch.nn.utils.clip_grad_norm_(self.weights, CLIP)
-        self.optimizer.step()
+        self.optimizer.step(self.plan.learning_rate * rate_factor(done))
         self.steps += 1
         decay = min(AVERAGE, self.steps / (9 + self.steps))
         torch._foreach_lerp_(self.average, [weight.detach() for weight in self.weights], 1 - decay)
@@ -250,7 +248,7 @@ class Fit:
             "weights": [weight.detach() for weight in self.weights],
             "average": self.average,
             "best": self.best,
-            "optimizer": self.optimizer.state_dict(),
+            "optimizer": self.optimizer.steps.state_dict(),
             "progress": (self.spent, self.steps, self.history),
         }
 
@@ -260,17 +258,8 @@ class Fit:
         state = torch.load(self.plan.state, weights_only=True)
         self.restore(state["weights"])
         self.average, self.best = state["average"], state["best"]
-        self.optimizer.load_state_dict(state["optimizer"])
+        self.optimizer.steps.load_state_dict(state["optimizer"])
         self.spent, self.steps, self.history = state["progress"]
-
-
-def optimizer_of(name: str, weights: Sequence[torch.nn.Parameter]) -> torch.optim.Optimizer:
-    """As `cace-qeq train` makes it; only soap asks for a package beyond those of the codes."""
-    if name == "adamw":
-        return torch.optim.AdamW(weights, weight_decay=0.0)
-    from pytorch_optimizer import SOAP
-
-    return SOAP(weights, weight_decay=0.0, max_precondition_dim=LARGEST_ROTATED)
 
 
 def score(row: dict[str, float], plan: FitPlan) -> float:
