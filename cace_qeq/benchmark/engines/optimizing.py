@@ -84,8 +84,10 @@ def shapes_in_vectors(model: torch.nn.Module) -> dict[int, list[tuple[int, ...]]
     found = {}
     for module in model.modules():
         weight = dict(module.named_parameters(recurse=False)).get("weight")
+        if weight is None or weight.ndim != 1:
+            continue
         paths = [path for path in getattr(module, "instructions", ()) if getattr(path, "has_weight", True)]
         shapes = [tuple(path.path_shape) for path in paths]
-        if weight is not None and weight.ndim == 1 and sum(map(prod, shapes)) == weight.numel():
+        if sum(map(prod, shapes)) == weight.numel():
             found[id(weight)] = shapes
     return found
