@@ -1,6 +1,6 @@
 """What an optimiser is worth: one configuration trained with each, at several learning rates.
 
-    python benchmarks/optimizers.py benchmarks/configs/acac_S.yaml --epochs 0.05 --rates 0.003,0.006
+    python benchmarks/optimizers.py benchmarks/configs/acac_S.yaml --epochs 0.067 --rates 0.003,0.006
 
 trains every variant as `cace-qeq train` would, in a folder of its own beside that of the configuration (started again,
 it goes on where it was), and writes results/optimizers_NAME.json and a table in Markdown after every one.

@@ -1,6 +1,6 @@
 """What every size of the equivariant model buys for its cost: preset S, changed in one respect at a time.
 
-    python benchmarks/sizes.py benchmarks/configs/acac_S.yaml --epochs 0.04
+    python benchmarks/sizes.py benchmarks/configs/acac_S.yaml --epochs 0.053
 
 trains every variant for the same number of epochs in a folder of its own (started again, it goes on where it was),
 measures energies and forces of a batch of held-out frames beside the unchanged model, and writes
