@@ -10,7 +10,11 @@ from torch.nn import Parameter
 from cace_qeq.training.config import TrainingConfig
 
 OF_ELEMENTS = {"receiver", "place", "stiffness"}  # gates about one, walls of shells
-LARGEST_ROTATED = 600  # length of a matrix's side beyond which its axes are left as they are: QR grows with the cube
+LARGEST_ROTATED = 600
+"""Longest side of a matrix whose axes are learned: the work grows with the cube. They matter on the long sides, which
+are radial functions times channels: 150 frames of acetylacetone, preset S, 14.9 meV/Å, 18.2 without those of 256,
+16.8 with axes for radial functions and for channels apart.
+"""
 
 
 def optimizer_of(config: TrainingConfig, parameters: Iterable[tuple[str, Parameter]]) -> torch.optim.Optimizer:
