@@ -126,7 +126,8 @@ class MomentMixing(nn.Module):
     def forward(self, densities: Tensor) -> Tensor:
         """densities (atom, independent monomial, radial, z) -> (part, atom, channel), parts as in `restoring`"""
         rows = densities.flatten(2).transpose(0, 1)
-        weights = [torch.stack([self.weights[degree] for degree in raised]) for raised in self.raised]
+        matrices = list(self.weights)
+        weights = [torch.stack([matrices[degree] for degree in raised]) for raised in self.raised]
         return torch.cat([torch.bmm(rows[: len(weight)], weight) for weight in weights])
 
     def restoring(self, l_max: int) -> Tensor:

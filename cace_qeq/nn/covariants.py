@@ -40,7 +40,8 @@ class DegreeMixing(nn.Module):
 
     def forward(self, components: Tensor) -> Tensor:
         """(component, atom, n_in) -> (component, atom, n_out)"""
-        return torch.bmm(components, torch.stack([self.weights[degree] for degree in self.degrees]))
+        matrices = list(self.weights)
+        return torch.bmm(components, torch.stack([matrices[degree] for degree in self.degrees]))
 
     @torch.no_grad()
     def calibrate(self, components: Tensor, size: float = 1.0) -> None:
