@@ -126,7 +126,7 @@ class MomentMixing(nn.Module):
     def forward(self, densities: Tensor) -> Tensor:
         """densities (atom, independent monomial, radial, z) -> (part, atom, channel), parts as in `restoring`"""
         rows = densities.flatten(2).transpose(0, 1)
-        matrices = list(self.weights)
+        matrices = list(self.weights)  # each item of a ParameterList is looked up by its name, which is slow
         weights = [torch.stack([matrices[degree] for degree in raised]) for raised in self.raised]
         return torch.cat([torch.bmm(rows[: len(weight)], weight) for weight in weights])
 

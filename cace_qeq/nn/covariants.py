@@ -40,7 +40,7 @@ class DegreeMixing(nn.Module):
 
     def forward(self, components: Tensor) -> Tensor:
         """(component, atom, n_in) -> (component, atom, n_out)"""
-        matrices = list(self.weights)
+        matrices = list(self.weights)  # each item of a ParameterList is looked up by its name, which is slow
         return torch.bmm(components, torch.stack([matrices[degree] for degree in self.degrees]))
 
     @torch.no_grad()
