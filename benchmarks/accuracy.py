@@ -67,6 +67,7 @@ CASES = {
     "acac_L": Case(),
     "bpa3_L": Case(),
     "rmd17_ethanol": Case(),
+    "rmd17_ethanol_M": Case(),
     "rmd17_ethanol_L": Case(),
     "rmd17_aspirin": Case(),
     "rmd17_aspirin_L": Case(),
