@@ -7,7 +7,7 @@ from pathlib import Path
 from cace_qeq.benchmark.datasets import dataset
 from cace_qeq.benchmark.record import write_result
 from cace_qeq.benchmark.runs import Finished, Run
-from cace_qeq.benchmark.workers import DEFAULT, Interpreter, Worker
+from cace_qeq.benchmark.workers import Interpreter, Worker, tuned_allocator
 from cace_qeq.structures import read_frames
 
 
@@ -48,12 +48,19 @@ class Comparison:
         raises  WorkerError for whatever stops the code
         """
         files = self.files(one.set)
-        plan = one.plan(files, symbols(files["train"]), self.states / f"{one.name}.pt")
-        with Worker(one.engine, self.interpreters[one.engine], DEFAULT, tell) as worker:
+        state, allocator = self.states / f"{one.name}.pt", tuned_allocator()  # which helps peers most
+        plan = one.plan(files, symbols(files["train"]), state)
+        with Worker(one.engine, self.interpreters[one.engine], allocator, tell) as worker:
             result, versions = worker.ask("fit", plan=plan), worker.ask("versions")
         held_out = "valid" if files["held_out"] == files["valid"] else "test"
-        about = {"run": one.values(), "held_out": held_out, "threads_per_process": 1}
+        about = {
+            "run": one.values(),
+            "held_out": held_out,
+            "threads_per_process": 1,
+            "allocator": allocator.description,
+        }
         write_result(self.result(one), {**about, "result": result, "versions_of_code": versions})
+        state.unlink(missing_ok=True)
         return Finished(one, result, held_out)
 
 

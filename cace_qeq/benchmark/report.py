@@ -8,8 +8,8 @@ from cace_qeq.benchmark.runs import Finished
 
 HEAD = (
     "set", "frames", "model", "parameters", "energy (meV)", "energy (meV/atom)", "forces (meV/Å)", "charges (me)",
-    "stress (meV/Å³)", "dipole (me Å)", "budget", "training (CPU s)", "inference (µs/atom)", "peak memory (MB)",
-    "seeds",
+    "stress (meV/Å³)", "dipole (me Å)", "budget", "training (CPU s)", "steps", "inference (µs/atom)",
+    "peak memory (MB)", "seeds",
 )  # fmt: skip
 ERRORS = (
     "total_energy_rmse_mev",
@@ -50,12 +50,13 @@ def row(key: Group, members: Sequence[Finished]) -> list[str]:
     first = members[0].result
     name += "" if members[0].held_out == "test" else " (validation)"
     errors = [spread([found.errors[error] for found in members if error in found.errors]) for error in ERRORS]
-    inference = mean(1e6 * found.result["seconds_per_atom"] for found in members)
+    steps = mean(found.result["steps"] for found in members)
+    inference = spread([1e6 * found.result["seconds_per_atom"] for found in members])
     training = mean(found.result["training_seconds"] for found in members)
     memory = max(found.result["peak_memory_mb"] for found in members)
     return [
         name, str(frames), subject, str(first["parameters"]), *errors, budget, f"{training:.0f}",
-        f"{inference:.3g}", f"{memory:.0f}", str(len(members)),
+        f"{steps:.0f}", inference, f"{memory:.0f}", str(len(members)),
     ]  # fmt: skip
 
 

@@ -14,7 +14,16 @@ ENERGY_RAMP = (0.5, 0.9)  # of the budget; a step at 0.7 upset forces for good w
 CHARGE_WEIGHT = 5.0
 CUTOFF, BATCH = 5.0, 5
 OPTIMIZERS = ("adamw", "soap")
-RESULT = {"errors", "frames", "history", "parameters", "peak_memory_mb", "seconds_per_atom", "training_seconds"}
+RESULT = {
+    "errors",
+    "frames",
+    "history",
+    "parameters",
+    "peak_memory_mb",
+    "seconds_per_atom",
+    "steps",
+    "training_seconds",
+}
 
 
 @dataclass(frozen=True)

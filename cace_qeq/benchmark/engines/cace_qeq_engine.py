@@ -13,7 +13,6 @@ from cace_qeq.config import ModelConfig
 from cace_qeq.model import CACEQEq
 from cace_qeq.prediction import differentiable_predict, predict
 from cace_qeq.structures import AtomicBatch, Labels, collate, to_batch
-from cace_qeq.training.baseline import refit_reference_energies
 from cace_qeq.training.config import Weights
 from cace_qeq.training.data import Example, filled_batches
 from cace_qeq.training.element_charges import fit_element_charges
@@ -74,7 +73,7 @@ class CACEQEqEngine:
         return step
 
     def begin(self, job: Job, scale: Scale, frames: list[Atoms], targets: list[Target]) -> None:
-        """As `cace_qeq.training.prepare`: features, charges and energies of the elements."""
+        """As `cace_qeq.training.prepare`: features and charges of the elements."""
         self.load(job)
         pairs = zip(frames, targets, strict=True)
         examples = [Example(self.sample(atoms), labels_for(label)) for atoms, label in pairs]
@@ -83,7 +82,6 @@ class CACEQEqEngine:
         if self.model.config.energy != "none":
             fit_element_charges(self.model, some)
         self.model.set_energy_scale(scale.forces)
-        refit_reference_energies(self.model, examples)
 
     def sample(self, atoms: Atoms) -> AtomicBatch:
         return to_batch(atoms, self.model.geometry, float(atoms.info.get("total_charge", 0.0)))

@@ -1,16 +1,18 @@
 """The same training for every code: one loop, one loss, one schedule, and a budget of CPU seconds or epochs.
 
-Every code gets the same frames in the same order, energies of which the same reference energies of the elements have
-been taken, the same loss, optimiser, moving average and schedule; learning rates are those that the codes recommend.
+Every code gets the same frames in the same order, the same loss, optimiser, moving average and schedule; learning rates
+are those that the codes recommend. Reference energies of the elements are fitted to what each untrained model lacks, so
+that none begins with an error that is the same in every frame.
 The schedule follows the share of the budget that steps have taken; validation, neighbour lists and compilation do not
 count.
 """
 
+import json
 import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any, Protocol
@@ -23,7 +25,19 @@ from ase.neighborlist import neighbor_list
 from .job import Job
 from .memory import peak_kilobytes
 from .optimizing import Optimizer
-from .targets import ErrorSums, Predicted, Scale, Target, joined, loss, nested, read, reference_energies, target
+from .targets import (
+    ErrorSums,
+    Predicted,
+    Scale,
+    Target,
+    energy_of,
+    joined,
+    loss,
+    nested,
+    read,
+    reference_energies,
+    target,
+)
 
 ENERGY, FORCES = "energy_rmse_mev_per_atom", "forces_rmse_mev_per_angstrom"
 CHECKS = 20  # validations, evenly over the budget
@@ -87,6 +101,15 @@ class FitPlan:
     def of(cls, values: dict[str, Any]) -> "FitPlan":
         return cls(**{**values, "job": Job.of(values["job"])})
 
+    @property
+    def conditions(self) -> str:
+        """All but the places of files, which may move before a broken training goes on."""
+        values = asdict(self)
+        for place in ("train", "valid", "held_out", "state"):
+            del values[place]
+        del values["job"]["frames"]
+        return json.dumps(values)
+
 
 @dataclass(frozen=True)
 class Batches:
@@ -113,11 +136,13 @@ class Fit:
         self.learner, self.plan, self.tell = learner, plan, tell
         torch.manual_seed(plan.seed)
         train = nested(read(plan.train), plan.frames)
-        self.references = reference_energies(train)
-        targets = [target(atoms, self.references) for atoms in train]
+        self.references = reference_energies(train, [energy_of(atoms) for atoms in train])
         self.scale = scale_of(train, plan.job.cutoff)
-        learner.begin(plan.job, self.scale, train, targets)
-        self.train = Batches([learner.sample(atoms) for atoms in train], targets)
+        learner.begin(plan.job, self.scale, train, [target(atoms, self.references) for atoms in train])
+        self.train = self.labelled(train)
+        for number, energy in reference_energies(train, self.lacking()).items():
+            self.references[number] += energy
+        self.train = Batches(self.train.samples, [target(atoms, self.references) for atoms in train])
         self.valid = self.labelled(read(plan.valid))
         self.weights = [parameter for parameter in learner.model.parameters() if parameter.requires_grad]
         self.average = [weight.detach().clone() for weight in self.weights]
@@ -128,6 +153,15 @@ class Fit:
     def labelled(self, frames: list[Atoms]) -> Batches:
         samples = [self.learner.sample(atoms) for atoms in frames]
         return Batches(samples, [target(atoms, self.references) for atoms in frames])
+
+    def lacking(self) -> list[float]:
+        """What the untrained model lacks of the energy of each training frame, eV."""
+        self.learner.model.eval()
+        found = []
+        for indices in self.train.in_order(self.plan.batch):
+            batch, label = self.train.chosen(self.learner, indices)
+            found += (label.energy - self.learner.predicted(batch).energy.detach()).tolist()
+        return found
 
     def run(self) -> dict[str, Any]:
         """Train until the budget is spent; errors, times and memory."""
@@ -245,6 +279,7 @@ class Fit:
 
     def state(self) -> dict[str, Any]:
         return {
+            "conditions": self.plan.conditions,
             "weights": [weight.detach() for weight in self.weights],
             "average": self.average,
             "best": self.best,
@@ -253,9 +288,12 @@ class Fit:
         }
 
     def resume(self) -> None:
+        """raises  ValueError for the state of a training under other conditions"""
         if not Path(self.plan.state).is_file():
             return
         state = torch.load(self.plan.state, weights_only=True)
+        if state.get("conditions") != self.plan.conditions:
+            raise ValueError(f"{self.plan.state} is of a training under other conditions; delete it to begin anew.")
         self.restore(state["weights"])
         self.average, self.best = state["average"], state["best"]
         self.optimizer.steps.load_state_dict(state["optimizer"])

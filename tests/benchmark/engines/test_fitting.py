@@ -12,7 +12,7 @@ from ase.io import write
 from cace_qeq.benchmark import OPTIMIZERS
 from cace_qeq.benchmark.engines.fitting import CHECKS, FINAL, Fit, FitPlan, energy_weight, rate_factor
 from cace_qeq.benchmark.engines.job import Job
-from cace_qeq.benchmark.engines.targets import Predicted, Scale, Target, read, reference_energies, target
+from cace_qeq.benchmark.engines.targets import Predicted, Scale, Target, energy_of, read, reference_energies, target
 
 STIFFNESS = 3.0
 
@@ -101,16 +101,39 @@ def test_a_training_that_diverges_says_so(plan):
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
-def test_a_broken_training_goes_on_where_it_was_saved(plan, optimizer):
-    plan = replace(plan, optimizer=optimizer)
-    before = Fit(Springs(), replace(plan, seconds=0.3), lambda row: None)
-    before.run()
-    again = Fit(Springs(), plan, lambda row: None)
-    again.resume()
-    assert again.history == before.history
-    assert again.spent == again.history[-1]["seconds"]
-    assert again.steps == again.history[-1]["steps"]
-    assert torch.equal(again.average[0], before.average[0])
+def test_a_broken_training_ends_like_one_that_is_not(plan, optimizer):
+    plan = replace(plan, optimizer=optimizer, seconds=0.0, epochs=30)
+    unbroken = Fit(Springs(), replace(plan, state=plan.state + "2"), lambda row: None).run()
+
+    def stop(row: dict[str, float]) -> None:
+        if row["done"] >= 0.5:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        Fit(Springs(), plan, stop).run()
+    again = Fit(Springs(), plan, lambda row: None).run()
+    assert (again["errors"], again["steps"]) == (unbroken["errors"], unbroken["steps"])
+    assert again["training_seconds"] > again["history"][0]["seconds"]
+
+
+def test_a_training_under_other_conditions_is_not_gone_on_with(plan):
+    Fit(Springs(), replace(plan, seconds=0.3), lambda row: None).run()
+    moved = replace(plan, seconds=0.3, train=tuple(f"{Path(path).parent}/./{Path(path).name}" for path in plan.train))
+    Fit(Springs(), moved, lambda row: None).resume()
+    with pytest.raises(ValueError, match="under other conditions"):
+        Fit(Springs(), replace(plan, seconds=0.3, energy_weights=(1.0, 1000.0)), lambda row: None).resume()
+
+
+def test_no_code_begins_with_an_error_that_all_frames_share(plan):
+    class Far(Springs):
+        def begin(self, job: Job, scale: Scale, frames: list[Atoms], targets: list[Target]) -> None:
+            super().begin(job, scale, frames, targets)
+            self.model.offset.data += 1e3
+
+    near, far = (Fit(learner, plan, lambda row: None) for learner in (Springs(), Far()))
+    for fit in (near, far):
+        assert np.mean(fit.lacking()) == pytest.approx(0.0, abs=1e-9)
+    assert 2 * (near.references[1] - far.references[1]) == pytest.approx(1e3)
 
 
 def test_every_epoch_shows_every_frame_once(plan):
@@ -142,6 +165,6 @@ def test_energies_weigh_more_and_more(plan):
 
 def test_labels_have_lost_what_the_elements_explain(plan):
     frames = read(plan.train)
-    references = reference_energies(frames)
+    references = reference_energies(frames, [energy_of(atoms) for atoms in frames])
     left = [target(atoms, references).energy.item() for atoms in frames]
     assert np.mean(left) == pytest.approx(0.0, abs=1e-12)

@@ -13,6 +13,7 @@ from cace_qeq.benchmark.engines.targets import (
     Predicted,
     Scale,
     Target,
+    energy_of,
     joined,
     loss,
     nested,
@@ -38,7 +39,8 @@ def label(energy: float, n_atoms: int, charges: float = math.nan) -> Target:
 
 
 def test_reference_energies_are_those_of_the_elements():
-    found = reference_energies([frame("H2O"), frame("H2"), frame("O2")])
+    frames = [frame("H2O"), frame("H2"), frame("O2")]
+    found = reference_energies(frames, [energy_of(atoms) for atoms in frames])
     assert found == pytest.approx(ENERGIES, abs=1e-9)
 
 
