@@ -174,7 +174,10 @@ def lonely_hydrogen(atoms: Atoms) -> int:
 
 
 def drifts(config: TrainConfig) -> dict[str, Any]:
-    """NVE runs from the relaxed first test frame of each kind, 300 K, 0.5 fs, float64."""
+    """NVE runs from the relaxed first test frame of each kind, 0.5 fs, float64.
+
+    Velocities are drawn at 300 K, of which potential energy takes about half.
+    """
     calculator = CACEQEqCalculator(config.training.output / "model.safetensors", dtype=torch.float64)
     settings = DynamicsSettings(n_steps=round(PICOSECONDS / 0.5e-3), timestep=0.5, temperature=300.0)
     found = {}

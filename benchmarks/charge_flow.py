@@ -16,6 +16,7 @@ from rich.console import Console
 
 from cace_qeq import CACEQEq, ModelConfig, predict, predict_response
 from cace_qeq.structures import to_batch
+from cace_qeq.units import COULOMB
 from record import script, write_result
 
 FIGURE = Path(__file__).parent.parent / "docs" / "figures" / "charge_flow.png"
@@ -59,7 +60,7 @@ def chains(flow: str) -> dict[str, Any]:
         atoms = chain(n_carbon)
         model = untrained(atoms, flow)
         response = predict_response(model, to_batch(atoms, model.geometry, 0.0))
-        found.append(14.399645 * float(response.polarizability[0, 2, 2]))
+        found.append(COULOMB * float(response.polarizability[0, 2, 2]))
     exponent = np.log(found[-1] / found[-2]) / np.log(CHAINS[-1] / CHAINS[-2])
     return {"n_carbon": list(CHAINS), "polarizability_angstrom3": found, "exponent": float(exponent)}
 

@@ -16,7 +16,7 @@ import typer
 from cace_qeq.training import load_config
 from record import RESULTS, script, write_result
 from variants.changes import Change, changed, epochs_times, same, seeded, without_charges
-from variants.comparison import add, earlier
+from variants.comparison import add, earlier, settings_of
 from variants.curves import draw
 from variants.outcomes import table, trained
 from variants.subsets import on_subset
@@ -33,7 +33,7 @@ Epochs = Annotated[float, typer.Option(help="Epochs of all stages, as a multiple
 def main(config: Config, percent: Percent = "1,3,10,30,100", seeds: Seeds = "0", epochs: Epochs = 1.0) -> None:
     """Train and draw; the small subsets first."""
     base, name = load_config(config), f"data_efficiency_{config.stem}"
-    conditions = {"config": config.name, "epochs": epochs}
+    conditions = {"config": config.name, "settings": settings_of(base), "epochs": epochs}
     rows = earlier(name, conditions, "results")
     for share, seed, kind in product(map(float, percent.split(",")), map(int, seeds.split(",")), KINDS):
         subset, n_frames = on_subset(base, share)

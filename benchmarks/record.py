@@ -23,12 +23,14 @@ def write_result(name: str, content: dict[str, Any]) -> Path:
 
 
 def read_result(name: str) -> dict[str, Any] | None:
-    """What results/NAME.json holds, if the same commit wrote it."""
+    """What results/NAME.json holds, if the same commit wrote it, without other changes."""
     path = RESULTS / f"{name}.json"
     if not path.is_file():
         return None
     found: dict[str, Any] = json.loads(path.read_text())
-    return found if found["machine"]["commit"] == commit() else None
+    known = commit()
+    same = known is not None and not known.endswith("-dirty") and found["machine"]["commit"] == known
+    return found if same else None
 
 
 def refuse_unknown(names: list[str], known: Collection[str]) -> None:

@@ -14,7 +14,6 @@ from speed.outcome import Record, milliseconds
 from speed.plan import CUTOFF, Item
 
 BURST = 0.15  # s, what a subject does per turn if its calls are shorter
-WARM = 0.3  # s, calls shorter than this are preceded by one that is not counted in each turn
 
 
 @dataclass(frozen=True)
@@ -26,7 +25,6 @@ class Turn:
     worker: Worker
     about: dict[str, Any]
     calls: int
-    warm: bool
 
     @property
     def name(self) -> str:
@@ -85,8 +83,7 @@ class Session:
         for number in range(item.rounds):
             for turn in turns:
                 self.tell(f"{item.name}, round {number + 1} of {item.rounds}: {turn.name}")
-                if turn.warm:
-                    turn.worker.ask("run", name=item.name + turn.subject, times=1)
+                turn.worker.ask("run", name=item.name + turn.subject, times=1)  # not counted
                 samples[turn.name].append(turn.worker.ask("run", name=item.name + turn.subject, times=turn.calls))
         for turn in turns:
             found = {**milliseconds(samples[turn.name], self.device), **turn.about, **self.traffic(item, turn)}
@@ -115,7 +112,7 @@ class Session:
                     continue
                 (once,) = worker.ask("run", name=item.name + subject, times=1)["wall"]
                 calls = max(1, min(10, round(BURST / once)))
-                turns.append(Turn(subject, allocator.name, worker, about, calls, once < WARM))
+                turns.append(Turn(subject, allocator.name, worker, about, calls))
         return turns
 
     def written(self, name: str, frames: list[Atoms]) -> Path:

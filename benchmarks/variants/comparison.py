@@ -6,7 +6,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from cace_qeq.training import load_config
+from cace_qeq.training import TrainConfig, load_config
 from cace_qeq.training.prepare import model_config_of
 from record import RESULTS, write_result
 from variants.changes import Change, changed, epochs_times, seeded
@@ -24,7 +24,7 @@ def compare(title: str, config: Path, variants: Mapping[str, Change], seeds: str
     raises  ValueError, before anything is trained, for a variant that is no model and results of other epochs
     """
     base, result = load_config(config), f"{title}_{config.stem}"
-    conditions = {"config": config.name, "epochs": epochs}
+    conditions = {"config": config.name, "settings": settings_of(base), "epochs": epochs}
     rows = earlier(result, conditions, "variants")
     settings = {
         (seed, name): changed(base, f"{name}_x{epochs:g}_seed{seed}", change, epochs_times(epochs), seeded(seed))
@@ -39,6 +39,11 @@ def compare(title: str, config: Path, variants: Mapping[str, Change], seeds: str
     print(table("variant", rows))
 
 
+def settings_of(config: TrainConfig) -> dict[str, Any]:
+    """What a configuration says, but for the folder it is trained in."""
+    return config.model_dump(mode="json", exclude={"training": {"output"}})
+
+
 def earlier(result: str, conditions: Mapping[str, Any], key: str) -> Rows:
     """What results/RESULT.json has under a key, to which is added.
 
@@ -49,8 +54,8 @@ def earlier(result: str, conditions: Mapping[str, Any], key: str) -> Rows:
         return {}
     content = json.loads(path.read_text())
     for name, value in conditions.items():
-        if content[name] != value:
-            raise ValueError(f"{path} has results of {name} {content[name]}, not {value}; move it elsewhere.")
+        if content.get(name) != value:
+            raise ValueError(f"{path} has results of other {name} than {value}; move it elsewhere.")
     rows: Rows = content[key]
     return rows
 

@@ -111,8 +111,13 @@ def test_variants_join_those_that_were_trained_before(tmp_path, monkeypatch):
         comparison.compare("test", tmp_path / "small.yaml", variants, seeds, 1.0)
     rows = json.loads((tmp_path / "test_small.json").read_text())["variants"]
     assert {name: [row["seed"] for row in found] for name, found in rows.items()} == {"a": [0, 1], "b": [0]}
-    with pytest.raises(ValueError, match="results of epochs 1.0, not 0.5; move it elsewhere"):
+    with pytest.raises(ValueError, match=r"results of other epochs than 0\.5; move it elsewhere"):
         comparison.compare("test", tmp_path / "small.yaml", {"a": same}, "0", 0.5)
+    settings = small_config(tmp_path, "run")
+    rate = settings.training.model_copy(update={"learning_rate": 0.0123})
+    (tmp_path / "small.yaml").write_text(dump_config(settings.model_copy(update={"training": rate})))
+    with pytest.raises(ValueError, match="results of other settings than"):
+        comparison.compare("test", tmp_path / "small.yaml", {"a": same}, "0", 1.0)
 
 
 def test_subsets_are_nested():

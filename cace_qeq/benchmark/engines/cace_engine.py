@@ -62,7 +62,7 @@ class CACE:
 
         return step
 
-    def calculator(self, keep_neighbors: bool) -> Any:
+    def calculator(self, atoms: Atoms, keep_neighbors: bool) -> Any:
         return CACECalculator(self.model.eval(), "cpu", energy_key=ENERGY, forces_key=FORCES)
 
     def sample(self, atoms: Atoms) -> AtomicData:

@@ -100,7 +100,7 @@ class CACEQEqEngine:
         dipole = None if found.dipole.isnan().all() else found.dipole  # of crystals, and without charges
         return Predicted(found.energy, found.forces, charges, found.stress, dipole)
 
-    def calculator(self, keep_neighbors: bool) -> Any:
+    def calculator(self, atoms: Atoms, keep_neighbors: bool) -> Any:
         skin = SKIN if keep_neighbors else 0.0
         return CACEQEqCalculator(self.model, device=self.device, skin=skin, compiled=self.compiled)
 

@@ -54,7 +54,7 @@ class MACE:
 
         return step
 
-    def calculator(self, keep_neighbors: bool) -> Any:
+    def calculator(self, atoms: Atoms, keep_neighbors: bool) -> Any:
         precision = str(torch.get_default_dtype()).removeprefix("torch.")
         return MACECalculator(models=self.model, device=self.device, default_dtype=precision)
 

@@ -1,4 +1,4 @@
-"""NequIP's presets with random weights; "S" runs eagerly, "S compiled" as its own tools compile it."""
+"""NequIP's presets with random weights; "S" runs eagerly, "S compiled" as its own tools compile it, through ASE too."""
 
 from pathlib import Path
 from typing import Any
@@ -52,7 +52,7 @@ class NequIP:
 
     def evaluated(self, frames: list[Atoms]) -> Any:
         if not self.compiled:
-            return self.model.eval()
+            return self.model.eval().requires_grad_(False)
         return exported(self.model, AtomicDataDict.to_(self.prepared(frames), self.device), self.package, self.device)
 
     def train(self, frames: list[Atoms]) -> Step:
@@ -85,10 +85,8 @@ class NequIP:
         energy, forces = found[AtomicDataDict.TOTAL_ENERGY_KEY][:, 0], found[AtomicDataDict.FORCE_KEY]
         return Predicted(energy, forces, stress=found.get(AtomicDataDict.STRESS_KEY))
 
-    def calculator(self, keep_neighbors: bool) -> Any:
-        if self.compiled:
-            raise ValueError("through ASE, NequIP is timed eagerly alone")
-        return NequIPCalculator(self.model.eval(), self.device, transforms=self.transforms)
+    def calculator(self, atoms: Atoms, keep_neighbors: bool) -> Any:
+        return NequIPCalculator(self.evaluated([atoms]).eval(), self.device, transforms=self.transforms)
 
     def prepared(self, frames: list[Atoms]) -> dict[str, torch.Tensor]:
         """One frame without the entries of a batch, as the calculator has it."""

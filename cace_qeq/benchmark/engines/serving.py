@@ -52,8 +52,8 @@ class Engine(Learner, Protocol):
     def train(self, frames: list[Atoms]) -> Step:
         """One step of Adam on a loss of energy and forces, of all frames as one batch."""
 
-    def calculator(self, keep_neighbors: bool) -> Any:
-        """The code's own ASE calculator; codes that keep neighbours between calls do so only if allowed."""
+    def calculator(self, atoms: Atoms, keep_neighbors: bool) -> Any:
+        """The code's own ASE calculator for these atoms; neighbours are kept between calls only if allowed."""
 
 
 def calls_through_ase(atoms: Atoms, calculator: Any) -> Step:
@@ -97,9 +97,9 @@ class Tamed:
 WORK: dict[str, Callable[[Engine, list[Atoms]], Step]] = {
     "forces": lambda engine, frames: engine.forces(frames),
     "train": lambda engine, frames: engine.train(frames),
-    "ase": lambda engine, frames: calls_through_ase(frames[0], engine.calculator(True)),
-    "ase_anew": lambda engine, frames: calls_through_ase(frames[0], engine.calculator(False)),
-    "dynamics": lambda engine, frames: dynamics(frames[0], engine.calculator(True)),
+    "ase": lambda engine, frames: calls_through_ase(frames[0], engine.calculator(frames[0], True)),
+    "ase_anew": lambda engine, frames: calls_through_ase(frames[0], engine.calculator(frames[0], False)),
+    "dynamics": lambda engine, frames: dynamics(frames[0], engine.calculator(frames[0], True)),
 }
 
 
