@@ -15,6 +15,7 @@ from cace_qeq.cli.convert import convert
 from cace_qeq.cli.doctor import doctor
 from cace_qeq.cli.evaluate import evaluate
 from cace_qeq.cli.md import md
+from cace_qeq.cli.predict import predict
 from cace_qeq.cli.quickstart import quickstart
 from cace_qeq.cli.relax import relax
 from cace_qeq.cli.spectrum import spectrum
@@ -31,6 +32,7 @@ app = typer.Typer(
 )
 app.command()(train)
 app.command()(evaluate)
+app.command()(predict)
 app.command()(committee)
 app.command()(convert)
 app.command()(md)

@@ -1,0 +1,101 @@
+"""`cace-qeq predict`, as it is typed."""
+
+import numpy as np
+import pytest
+import torch
+from ase.build import molecule
+from ase.io import read, write
+from typer.testing import CliRunner
+
+from cace_qeq import CACEQEq, CACEQEqCalculator, Committee, ModelConfig, save_committee, save_model
+from cace_qeq.cli import app
+from small_models import cluster, crystal, trained_model
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    save_model(trained_model(), "model.safetensors")
+    molecules = [cluster(), cluster()]
+    molecules[0].info |= {"total_charge": 1, "name": "first"}
+    molecules[1].rattle(0.05, seed=3)
+    write("molecules.extxyz", molecules)
+    write("crystal.extxyz", crystal())
+    return tmp_path
+
+
+def predict(*arguments: str):
+    return CliRunner().invoke(app, ["predict", *arguments])
+
+
+def test_structures_without_labels_get_all_that_the_calculator_says(folder):
+    result = predict("model.safetensors", "molecules.extxyz", "crystal.extxyz", "--default-total-charge", "0")
+    assert result.exit_code == 0, result.output
+    assert "3 frames: predicted.extxyz" in result.output
+    first, second, third = read("predicted.extxyz", ":")
+    assert first.info["name"] == "first"
+    assert first.get_charges().sum() == pytest.approx(1, abs=1e-6)
+    assert second.get_charges().sum() == pytest.approx(0, abs=1e-6)
+    atoms = read("crystal.extxyz")
+    atoms.info["charge"] = 0
+    atoms.calc = CACEQEqCalculator("model.safetensors")
+    assert third.get_potential_energy() == pytest.approx(atoms.get_potential_energy(), abs=1e-7)
+    assert np.abs(third.get_forces() - atoms.get_forces()).max() < 1e-7
+    assert np.abs(third.get_stress() - atoms.get_stress()).max() < 1e-7
+    assert np.abs(third.arrays["electronegativities"] - atoms.calc.results["electronegativities"]).max() < 1e-7
+
+
+def test_labels_are_kept_beside_the_results(folder):
+    atoms = read("crystal.extxyz")
+    atoms.info |= {"REF_energy": -3.0, "charge": 0}
+    atoms.arrays["REF_forces"] = np.full((8, 3), 0.25)
+    write("labelled.extxyz", atoms)
+    assert predict("model.safetensors", "labelled.extxyz", "--out", "both.extxyz").exit_code == 0
+    found = read("both.extxyz")
+    assert found.info["REF_energy"] == -3.0
+    assert (found.arrays["REF_forces"] == 0.25).all()
+    assert not np.allclose(found.get_forces(), 0.25)
+    errors = CliRunner().invoke(app, ["evaluate", "model.safetensors", "both.extxyz"])
+    assert errors.exit_code == 0, errors.output
+
+
+def test_results_of_another_calculator_become_labels(folder):
+    assert predict("model.safetensors", "crystal.extxyz", "--default-total-charge", "0").exit_code == 0
+    assert predict("model.safetensors", "predicted.extxyz", "--out", "again.extxyz").exit_code == 0
+    before, found = read("predicted.extxyz"), read("again.extxyz")
+    assert found.info["REF_energy"] == pytest.approx(before.get_potential_energy())
+    assert np.abs(found.arrays["REF_forces"] - before.get_forces()).max() < 1e-7
+
+
+def test_a_committee_says_how_far_its_members_are_apart(folder):
+    members = []
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        members.append(CACEQEq(ModelConfig(species=(1, 8), cutoff=4.0, channels=4, layers=1, energy="none")))
+        torch.nn.init.normal_(members[-1].energy_head.linear.weight)
+    save_committee(Committee(members), "both.safetensors")
+    write("water.xyz", molecule("H2O"))
+    assert predict("both.safetensors", "water.xyz").exit_code == 0
+    found = read("predicted.extxyz")
+    atoms = molecule("H2O")
+    atoms.calc = CACEQEqCalculator("both.safetensors")
+    atoms.get_forces()
+    assert found.info["energy_spread"] == pytest.approx(atoms.calc.results["energy_spread"], abs=1e-6)
+    assert found.info["energy_spread"] > 0
+    assert np.abs(found.arrays["forces_spread"] - atoms.calc.results["forces_spread"]).max() < 1e-6
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("molecules.extxyz", "--out", "molecules.extxyz"), "exists already"),
+        (("molecules.extxyz", "--out", "predicted.db"), "no name for extended XYZ"),
+        (("missing.xyz",), "missing.xyz"),
+        (("water.xyz",), "water.xyz, frame 0: atom 0 is O"),
+    ],
+)
+def test_what_cannot_be_predicted_is_said(folder, arguments, message):
+    write("water.xyz", molecule("H2O"))
+    result = predict("model.safetensors", *arguments)
+    assert message in str(result.exception)
+    assert not (folder / "predicted.extxyz").exists()
