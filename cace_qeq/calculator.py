@@ -1,6 +1,7 @@
 """ASE's view of a model: attach it to Atoms and ask for energies, forces, stress and charges."""
 
 import copy
+import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +16,7 @@ from ase.outputs import Properties, all_outputs
 from ase.stress import full_3x3_to_voigt_6_stress
 from numpy.typing import NDArray
 
-from cace_qeq.checkpoint import device_of
+from cace_qeq.checkpoint import device_of, refuse_precision
 from cace_qeq.committee import Committee, load_potential, predict_committee
 from cace_qeq.compilation import compile_networks
 from cace_qeq.electrostatics import ConvergenceError, Solver
@@ -37,6 +38,11 @@ ENERGIES = ("energy", "free_energy", "energies", "short_range_energy", "electros
 SMALLEST_HEIGHT = 1e-3  # Å, of a slab's cell; a lower one has no volume to divide by
 CHARGES = ("charges", "electronegativities", "dipole", "external_forces")
 SPREADS = ("energy", "forces", "stress", "charges", "dipole")  # of a committee, under these names + "_spread"
+
+UNSEEN = (
+    "the model has seen a total charge of {:+g} e alone, which does not tell what an electron more or less costs: at "
+    "another, energies hold an arbitrary multiple of the difference, and beside electrodes of given potential charges do."
+)
 
 Potential = TypeVar("Potential", bound=CACEQEq | Committee)
 
@@ -67,7 +73,7 @@ class CACEQEqCalculator(Calculator):
 
     Raises ValueError for an element that the model does not know, a total charge that is missing, not a number or given
     twice differently, conditions that contradict, positions that are not finite or coincide, and a device that is not
-    there.
+    there. Warns of a total charge that is not the single one of the training set, if energies depend on its cost.
     """
 
     def __init__(
@@ -81,6 +87,11 @@ class CACEQEqCalculator(Calculator):
     ):
         super().__init__()
         potential = load_potential(model) if isinstance(model, str | Path) else model
+        if not isinstance(potential, CACEQEq | Committee):
+            raise ValueError(
+                f"expected a CACEQEq, a Committee or the path of a file with either, not {type(model).__name__}; "
+                "several models together are a Committee (or `cace-qeq committee`)."
+            )
         if solver is not None and not isinstance(solver, Solver):
             raise ValueError(f"solver is {solver!r}, expected a Solver, such as Solver({solver!r}).")
         self.device = device_of(device)
@@ -103,6 +114,18 @@ class CACEQEqCalculator(Calculator):
     def has_charges(self) -> bool:
         return self.model.config.energy != "none"
 
+    def set(self, **settings: Any) -> dict[str, Any]:
+        """ASE's way of changing parameters, of which this calculator has none.
+
+        Raises ValueError for any, as they would change nothing.
+        """
+        if settings:
+            raise ValueError(
+                f"{', '.join(settings)}: a calculator keeps its settings; make another one, and set the total charge "
+                'and other conditions in atoms.info, e.g. atoms.info["charge"] = 1.'
+            )
+        return {}
+
     def total_charge(self, atoms: Atoms) -> float:
         """e; zero for a model without charges, which does not ask; NaN where electrodes decide."""
         if not self.has_charges:
@@ -114,7 +137,10 @@ class CACEQEqCalculator(Calculator):
                 f"{place(atoms)}: the total charge is missing, and the model has seen {seen} e; "
                 'set atoms.info["charge"], 0 included.'
             )
-        return total_charge_of(atoms, LabelKeys(), default=0.0)
+        charge = total_charge_of(atoms, LabelKeys(), default=0.0)
+        if self.model.config.energy == "equilibrated" and len(set(seen)) == 1 and charge != seen[0]:
+            warnings.warn(UNSEEN.format(seen[0]), stacklevel=2)
+        return charge
 
     def check_state(self, atoms: Atoms, tol: float = 1e-15) -> list[str]:
         """What differs from the last calculation, in any digit; total charge and conditions too, unlike in ASE."""
@@ -177,8 +203,7 @@ def answer(model: CACEQEq | Committee, batch: AtomicBatch, atoms: Atoms) -> dict
 
 def frozen_copy(model: Potential, device: torch.device | str, dtype: torch.dtype | None) -> Potential:
     """The model to evaluate, independent of the caller's and without gradients of its parameters."""
-    if dtype not in (None, torch.float32, torch.float64):
-        raise ValueError(f"dtype is {dtype!r}, expected torch.float32 or torch.float64.")
+    refuse_precision(dtype)
     copied = copy.deepcopy(model)
     copied.to(device=device, dtype=dtype).eval().requires_grad_(False)
     return copied

@@ -43,8 +43,9 @@ def load_model(path: str | Path, device: torch.device | str = "cpu", dtype: torc
     dtype   of the network: torch.float32, torch.float64, or as saved
 
     Raises FileNotFoundError, CheckpointError for a damaged file or one of another kind or version, and ValueError for a
-    device that is not there.
+    device that is not there and another dtype.
     """
+    refuse_precision(dtype)
     metadata, tensors = read(Path(path))
     if metadata.get("format") != FORMAT:
         raise CheckpointError(f"{path} is a safetensors file, but not a {FORMAT}; pass the model.safetensors of a run.")
@@ -102,6 +103,12 @@ def provenances(parts: Any) -> list[dict[str, Any]]:
     if not isinstance(parts, list) or not all(isinstance(part, dict) for part in parts):
         raise ValueError("its provenance does not say how each model came to be")
     return parts
+
+
+def refuse_precision(dtype: torch.dtype | None) -> None:
+    """raises  ValueError for anything but single and double precision; None stands for that of the model"""
+    if dtype not in (None, torch.float32, torch.float64):
+        raise ValueError(f"dtype is {dtype!r}, expected torch.float32 or torch.float64.")
 
 
 def built(config: str, tensors: dict[str, Tensor], dtype: torch.dtype | None) -> CACEQEq:

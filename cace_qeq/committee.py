@@ -18,6 +18,7 @@ from cace_qeq.checkpoint import (
     load_model,
     provenances,
     read,
+    refuse_precision,
     section,
     write,
 )
@@ -137,8 +138,9 @@ def load_potential(
     dtype   of the networks: torch.float32, torch.float64, or as saved
 
     Raises FileNotFoundError, CheckpointError for a damaged file or one of another kind or version, and ValueError for a
-    device that is not there.
+    device that is not there and another dtype.
     """
+    refuse_precision(dtype)
     metadata, tensors = read(Path(path))
     if metadata.get("format") != FORMAT:
         return load_model(path, device, dtype)

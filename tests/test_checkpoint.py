@@ -8,6 +8,7 @@ import torch
 from safetensors.torch import save_file
 
 from cace_qeq.checkpoint import CheckpointError, fingerprint, load_model, read, save_model
+from cace_qeq.committee import load_potential
 from cace_qeq.config import ModelConfig
 from cace_qeq.model import CACEQEq
 
@@ -38,6 +39,14 @@ def test_precision_can_be_chosen_and_energies_stay_double(model, tmp_path):
     double = load_model(tmp_path / "model.safetensors", dtype=torch.float64)
     assert double.dtype == torch.float64
     assert torch.equal(double.reference_energies, model.reference_energies)
+
+
+@pytest.mark.parametrize("load", [load_model, load_potential])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.int64])
+def test_other_precisions_are_refused(model, tmp_path, load, dtype):
+    save_model(model, tmp_path / "model.safetensors")
+    with pytest.raises(ValueError, match=r"expected torch\.float32 or torch\.float64"):
+        load(tmp_path / "model.safetensors", dtype=dtype)
 
 
 def test_nothing_else_is_left_in_the_folder(model, tmp_path):

@@ -47,11 +47,15 @@ class Start:
     def atoms(self) -> Atoms:
         """The structure with the model attached.
 
-        Raises ValueError for a frame that the file does not have.
+        Raises ValueError for a frame that the file does not have, and for a total charge that a model has no use for.
         """
         atoms = structure_of(self.structure, self.frame, self.charge)
         precision = getattr(torch, self.precision)
         atoms.calc = CACEQEqCalculator(self.model, self.device, precision, compiled=self.compiled)
+        if self.charge and not atoms.calc.has_charges:
+            raise ValueError(
+                f"--charge {self.charge:g}: {self.model} has no charges, so that it changes nothing; omit it."
+            )
         if self.compiled:
             with Console().status("generating code for the network"):
                 atoms.get_potential_energy()

@@ -54,7 +54,7 @@ def equilibrate(
     """Minimise χ.q + q.K q / 2 with K = A + diag(J) under C q = b.
 
     geometry     structures
-    parameters   of the atoms; χ with what is imposed on it (`constraints.imposed_potential`)
+    parameters   of the atoms; χ with what is imposed on it (`potentials.imposed_potential`)
     constraints  of the charges
     background   of charged crystals
 

@@ -16,6 +16,7 @@ from cace_qeq.simulation.velocities import draw_velocities, free_motions, temper
 from cace_qeq.structures import LabelKeys, total_charge_of, written_conditions
 
 HIGHEST_TEMPERATURE = 1e6  # K, beyond which nothing is left that could go on
+DRIVEN = ("temperature", "friction", "seed")  # by a Langevin bath
 
 
 class Reporter(Protocol):
@@ -72,10 +73,13 @@ def resume_dynamics(
 ) -> DynamicsSummary:
     """Go on from the last complete frame of a trajectory until settings.n_steps, as if it had never stopped.
 
+    Iterative solvers begin without the charges of the step before, so that with them forces agree to their tolerance
+    and not to the last digit.
+
     atoms  the structure that the run began with, its calculator attached; moved in place
 
     Raises FileNotFoundError without a trajectory, and ValueError for one of another structure, total charge, conditions
-    on charges, model, ensemble or time step, or of a longer run.
+    on charges, model, ensemble, bath or time step, or of a longer run.
     """
     trajectory = named_as_xyz(Path(trajectory))
     for path in (trajectory, log_of(trajectory)):
@@ -155,6 +159,8 @@ class Run:
             "ensemble": ensemble_of(self.settings),
             "model": self.model,
         }
+        if bath := bath_of(self.settings):
+            info["bath"] = bath
         barostat = barostat_state(self.dynamics)
         if barostat is not None:
             info["barostat"] = barostat
@@ -173,6 +179,12 @@ def log_of(trajectory: Path) -> Path:
 def ensemble_of(settings: DynamicsSettings) -> str:
     """What a run cannot change on the way."""
     return f"npt_{settings.cell}" if settings.ensemble == "npt" else settings.ensemble
+
+
+def bath_of(settings: DynamicsSettings) -> str:
+    """What drives a run besides its model, which it cannot change either; nothing at constant energy."""
+    names = {"nve": (), "nvt": DRIVEN, "npt": (*DRIVEN, "pressure", "barostat_time")}[settings.ensemble]
+    return ", ".join(f"{name} {getattr(settings, name)}" for name in names)
 
 
 def model_of(atoms: Atoms) -> str:
@@ -220,6 +232,12 @@ def refuse_another_run(atoms: Atoms, frame: Atoms, settings: DynamicsSettings, t
         raise ValueError(
             f"{trajectory} was run as {before}, not {ensemble_of(settings)}; give the same, or start a new run from "
             "its last frame."
+        )
+    bath = frame.info.get("bath", bath_of(settings))
+    if bath != bath_of(settings):
+        raise ValueError(
+            f"{trajectory} was run with {bath}, not {bath_of(settings)}; give the same, or start a new run from its "
+            "last frame."
         )
     if abs(frame.info["time_fs"] - frame.info["step"] * settings.timestep) > 1e-6:
         raise ValueError(

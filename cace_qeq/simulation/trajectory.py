@@ -64,8 +64,8 @@ def frame_text(atoms: Atoms, info: dict[str, Any]) -> str:
 
 def columns_of(atoms: Atoms) -> Iterable[tuple[str, NDArray[Any], str]]:
     """Name, (atom, column) values and format of each per-atom quantity, of conditions and of what is held too."""
-    yield from ((key, atoms.arrays[key].reshape(-1, 1), WHOLE) for key in CONDITION_KEYS if key in atoms.arrays)
     yield "pos", atoms.positions, EXACT
+    yield from ((key, atoms.arrays[key].reshape(-1, 1), WHOLE) for key in CONDITION_KEYS if key in atoms.arrays)
     if (holds := held(atoms)).any():
         whole = (holds.all(axis=1) | ~holds.any(axis=1)).all()
         yield "move_mask", ~holds[:, :1] if whole else ~holds, LOGICAL

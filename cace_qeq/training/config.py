@@ -146,7 +146,7 @@ class TrainingConfig(Settings):
     """
 
     output: Path
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, lt=2**32)
     dtype: Literal["float32", "float64"] = "float32"
     device: Literal["auto", "cpu", "cuda"] = "cpu"
     compile: bool = False

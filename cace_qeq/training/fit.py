@@ -84,9 +84,9 @@ def fabric_of(config: TrainingConfig) -> Fabric:
             f"training.device is cuda for {config.processes} processes, but torch finds {torch.cuda.device_count()} "
             "CUDA devices; choose cpu or auto, or fewer processes."
         )
-    accelerator = {"auto": "auto", "cpu": "cpu", "cuda": "gpu"}[config.device]
+    on_gpu = config.device == "cuda" or (config.device == "auto" and torch.cuda.device_count() >= config.processes)
     strategy = "auto" if config.processes == 1 else "ddp_spawn"
-    return Fabric(accelerator=accelerator, devices=config.processes, strategy=strategy)
+    return Fabric(accelerator="cuda" if on_gpu else "cpu", devices=config.processes, strategy=strategy)
 
 
 def train_in_processes(fabric: Fabric, config: TrainConfig, reporter: Reporter) -> tuple[str, list[dict[str, Any]]]:

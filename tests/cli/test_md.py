@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from cace_qeq.checkpoint import save_model
 from cace_qeq.cli import app
-from small_models import cluster, crystal, trained_model
+from small_models import cluster, crystal, trained_model, untrained_model
 
 
 @pytest.fixture
@@ -41,6 +41,13 @@ def test_pressure_and_length_in_picoseconds(folder):
     assert "NPT at 300 K and 50 bar, 5 steps" in result.output
     assert "energy drift" not in result.output
     assert "volume" in result.output
+
+
+def test_a_charge_is_refused_that_changes_nothing(folder):
+    save_model(untrained_model(cluster(), energy="none"), "model.safetensors")
+    result = md("cluster.xyz", "--steps", "1", "--charge", "1")
+    assert "--charge 1: model.safetensors has no charges" in str(result.exception)
+    assert not (folder / "md.extxyz").exists()
 
 
 def test_the_charge_option_wins(folder):

@@ -114,6 +114,15 @@ def test_another_ensemble_cannot_resume(begun, resumed, tmp_path):
         resume_dynamics(salt(crystal()), DynamicsSettings(n_steps=4, **ENSEMBLES[resumed]), tmp_path / "md.extxyz")
 
 
+@pytest.mark.parametrize("change", [{"temperature": 310.0}, {"friction": 5.0}, {"seed": 7}, {"pressure": 2.0}])
+def test_another_bath_cannot_resume(change, tmp_path):
+    settings = {"ensemble": "npt", "temperature": 300.0}
+    run_dynamics(salt(crystal()), DynamicsSettings(n_steps=2, **settings), tmp_path / "md.extxyz")
+    (name,) = change
+    with pytest.raises(ValueError, match=rf"was run with .*{name} .*, not .*{name} {change[name]}.*; give the same"):
+        resume_dynamics(salt(crystal()), DynamicsSettings(n_steps=4, **settings | change), tmp_path / "md.extxyz")
+
+
 def test_another_model_cannot_resume(tmp_path):
     """The same one may compute in another precision."""
     run_dynamics(salt(cluster()), DynamicsSettings(n_steps=2), tmp_path / "md.extxyz")

@@ -61,6 +61,8 @@ def test_conditions_are_kept():
     atoms.info["external_positions"] = np.array([[0.0, 0.0, 9.0]])
     again = read(io.StringIO(frame_text(atoms, {})), format="extxyz")
     assert str(conditions_of(again)) == str(conditions_of(atoms))
+    first = frame_text(atoms, {}).splitlines()[2].split()
+    assert [float(value) for value in first[1:4]] == atoms.positions[0].tolist()  # where plain XYZ has them
 
 
 def test_the_tail_is_the_last_whole_frame(tmp_path):
