@@ -41,7 +41,7 @@ SPREADS = ("energy", "forces", "stress", "charges", "dipole")  # of a committee,
 
 UNSEEN = (
     "the model has seen a total charge of {:+g} e alone, which does not tell what an electron more or less costs: at "
-    "another, energies hold an arbitrary multiple of the difference, and beside electrodes of given potential charges do."
+    "another, energies hold an arbitrary multiple of the difference, and beside electrodes with potentials charges do."
 )
 
 Potential = TypeVar("Potential", bound=CACEQEq | Committee)
