@@ -24,12 +24,42 @@ class Settings(BaseModel):
         return bool(getattr(self, name) != type(self).model_fields[name].default)
 
 
+ELSEWHERE = {
+    "r_max": "cutoff",
+    "max_ell": "l_max",
+    "max_L": "message_rank",
+    "num_interactions": "layers",
+    "num_layers": "layers",
+    "num_channels": "channels",
+    "num_features": "channels",
+    "hidden_irreps": "channels",
+    "num_radial_basis": "n_radial",
+    "num_bessels": "n_radial",
+    "correlation": "body_order",
+    "elements": "species",
+    "chemical_symbols": "species",
+    "type_names": "species",
+    "lr": "learning_rate",
+    "batch_size": "batch_atoms",
+    "E0s": "reference_energies",
+    "max_epochs": "epochs",
+    "max_num_epochs": "epochs",
+    "default_dtype": "dtype",
+    "eval_interval": "validate_every",
+    "train_file": "train",
+    "valid_file": "valid",
+    "test_file": "test",
+}
+"""What other programs of this field call our settings."""
+
+
 def refuse_unknown_keys(keys: Iterable[str], known: Iterable[str]) -> None:
     """Raise ValueError for the first key that is not known, with the nearest known one."""
     known = list(known)
     for key in keys:
         if key not in known:
-            near = difflib.get_close_matches(str(key), known, n=1, cutoff=0.5)
+            same = [ELSEWHERE[key]] if ELSEWHERE.get(key) in known else []
+            near = same or difflib.get_close_matches(str(key), known, n=1, cutoff=0.65)
             advice = f"did you mean {near[0]!r}?" if near else f"known keys: {', '.join(known)}"
             raise ValueError(f"unknown key {key!r}; {advice}")
 

@@ -66,8 +66,8 @@ def refuse_other_files(folder: RunFolder, prepared: Prepared) -> None:
     """Raise ValueError if the data files, or the model that it starts from, have changed since the run began."""
     if not folder.model.exists():
         return
-    before = load_model(folder.model).provenance.get("files")
-    if before != prepared.model.provenance["files"]:
+    before, now = (model.provenance.get("files", ()) for model in (load_model(folder.model), prepared.model))
+    if [file["sha256"] for file in before] != [file["sha256"] for file in now]:
         raise ValueError(
             f"the data files are not those that the run in {folder.path} was trained on, "
             "or start_from is another model now; put them back, or start again with --overwrite."

@@ -3,7 +3,7 @@
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from cace_qeq.files import write_atomically
 from cace_qeq.training.config import TrainConfig, dump_config, load_config
@@ -11,6 +11,8 @@ from cace_qeq.training.config import TrainConfig, dump_config, load_config
 Start = Literal["new", "resume", "overwrite"]
 MAY_CHANGE = {"max_minutes", "threads", "device", "processes", "compile"}
 """Training settings that a resumed run may change: they do not change its gradients, or only by rounding."""
+PLACES = {"data": ("train", "valid", "test"), "training": ("output", "start_from")}
+"""Paths, which may change as well: it is the files that a run is compared by."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +91,7 @@ class RunFolder:
 
 def refuse_changes(before: TrainConfig, now: TrainConfig, path: Path) -> None:
     """Raise ValueError if a resumed run would differ from the one that it continues."""
-    old, new = before.model_dump(mode="json"), now.model_dump(mode="json")
+    old, new = without_places(before), without_places(now)
     changed = [
         f"{section}.{key}"
         for section in old
@@ -99,5 +101,15 @@ def refuse_changes(before: TrainConfig, now: TrainConfig, path: Path) -> None:
     if changed:
         raise ValueError(
             f"the run of {path} had other settings: {', '.join(sorted(changed))}; resume with the same ones "
-            f"(only {', '.join(sorted(MAY_CHANGE))} may change), or start again with --overwrite."
+            f"(only paths, {', '.join(sorted(MAY_CHANGE))} may change), start again with --overwrite, or begin another "
+            "run with its model by training.start_from."
         )
+
+
+def without_places(config: TrainConfig) -> dict[str, Any]:
+    values: dict[str, Any] = config.model_dump(mode="json")
+    for section, names in PLACES.items():
+        for name in names:
+            if not isinstance(values[section][name], float):  # a share of the training frames
+                values[section][name] = None
+    return values

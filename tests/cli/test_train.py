@@ -55,6 +55,17 @@ def test_changed_data_are_not_resumed(config, tmp_path):
     assert "data files are not those" in str(run(app, ["train", str(config), "--resume"]).exception)
 
 
+def test_a_run_goes_on_where_it_has_been_moved_to(config, tmp_path):
+    assert run(app, ["train", str(config)]).exit_code == 0
+    (tmp_path / "elsewhere").mkdir()
+    for name in ("run", "train.extxyz", "valid.extxyz"):
+        (tmp_path / name).rename(tmp_path / "elsewhere" / name)
+    config.write_text(yaml.safe_dump(small_values(tmp_path / "elsewhere")))
+    again = run(app, ["train", str(config), "--resume"])
+    assert again.exit_code == 0, again.output
+    assert "epoch 1 " not in again.output  # nothing is trained again
+
+
 def test_resume_and_overwrite_exclude_each_other(config):
     assert "exclude each other" in str(run(app, ["train", str(config), "--resume", "--overwrite"]).exception)
 

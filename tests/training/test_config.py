@@ -43,6 +43,8 @@ def test_overrides_are_read_as_yaml(tmp_path):
     [
         ("training", {"epoch": 3}, r"training: unknown key 'epoch'; did you mean 'epochs'\?"),
         ("model", {"cutof": 4.0}, r"model: unknown key 'cutof'; did you mean 'cutoff'\?"),
+        ("model", {"r_max": 4.0}, r"model: unknown key 'r_max'; did you mean 'cutoff'\?"),
+        ("training", {"batch_size": 4}, r"training: unknown key 'batch_size'; did you mean 'batch_atoms'\?"),
         ("data", {"vaild": 0.1}, r"data: unknown key 'vaild'; did you mean 'valid'\?"),
         ("training", {"weights": {"force": 1}}, r"weights: unknown key 'force'; did you mean 'forces'\?"),
         ("training", {"weights": {"forces": 0}}, "all weights are zero"),

@@ -47,5 +47,7 @@ def test_a_resumed_run_has_the_same_settings(folder, config, tmp_path):
     folder.claim(config, "new")
     folder.check(config, "resume")
     folder.check(small_config(tmp_path, max_minutes=3, threads=1), "resume")
+    places = config.data.model_copy(update={"train": (tmp_path / "elsewhere" / "train.extxyz",)})
+    folder.check(config.model_copy(update={"data": places}), "resume")
     with pytest.raises(ValueError, match="other settings: training.epochs, training.seed;"):
         folder.check(small_config(tmp_path, epochs=7, seed=1), "resume")

@@ -19,13 +19,16 @@ Floats = NDArray[np.float64]
 
 PER_ATOM = ("forces", "charges")
 TOTAL_CHARGE_KEYS = ("total_charge", "charge")
-ALIASES = {"stress": ("stress", "virial"), "total_charge": TOTAL_CHARGE_KEYS}
+ALIASES = {"stress": ("stress", "virial", "virials"), "total_charge": TOTAL_CHARGE_KEYS}
+IGNORED = "none"  # instead of a key
 CHARGE_TOLERANCE = 0.02  # e; populations are often written with three digits
 
 
 @dataclass(frozen=True)
 class LabelKeys:
     """Keys of the labels in a file where they differ from the usual ones; None: look for the usual ones.
+
+    "none" instead of a key leaves a property out, whatever the frames have of it.
 
     The usual ones are, in this order: REF_<name>, the results of a calculator, <name>. Stress may also be
     a virial: a key with "virial" in it. The usual keys of the total charge are total_charge and charge.
@@ -74,7 +77,7 @@ def refuse_absent(keys: LabelKeys, structures: Sequence[Atoms], where: str) -> N
     """Raise ValueError for a key that was named, in `where`, and that no structure has."""
     sources = [label_sources(atoms, keys) for atoms in structures]
     for name, key in asdict(keys).items():
-        if key is not None and not any(source[name] for source in sources):
+        if key not in (None, IGNORED) and not any(source[name] for source in sources):
             raise ValueError(f"{where}: no frame has {key!r} as {name}; correct the name, or leave it out.")
 
 
@@ -118,7 +121,8 @@ def check_charge_sum(atoms: Atoms, labels: Labels, total_charge: float) -> None:
     if abs(total - total_charge) > CHARGE_TOLERANCE:
         raise ValueError(
             f"{place(atoms)}: the charges add up to {total:.4f} e, expected the total charge "
-            f"{total_charge:g} e within {CHARGE_TOLERANCE} e; correct one of them, or name another key."
+            f"{total_charge:g} e within {CHARGE_TOLERANCE} e; correct one of them, name another key, "
+            'or leave these charges out by the key "none" (data.keys: {charges: none}, --keys charges=none).'
         )
 
 
@@ -134,6 +138,8 @@ def candidates(atoms: Atoms, keys: LabelKeys, name: str) -> Iterator[tuple[str, 
     written = atoms.arrays if name in PER_ATOM else atoms.info
     results = atoms.calc.results if atoms.calc is not None else {}
     configured, usual = getattr(keys, name), ALIASES.get(name, (name,))
+    if configured == IGNORED:
+        return
     if configured is not None:
         yield configured, written
         yield configured, results  # where ASE puts energy, forces, stress, charges and dipole on reading

@@ -16,6 +16,7 @@ from cace_qeq.structures import (
     check_charge_sum,
     label_sources,
     labels_of,
+    refuse_absent,
     total_charge_of,
 )
 
@@ -131,7 +132,7 @@ def test_stress_through_a_file(key, value):
     assert labels_of(ase.io.read(file, format="extxyz"), USUAL).stress.tolist() == [MATRIX]
 
 
-@pytest.mark.parametrize("key", ["REF_virial", "virial", "my_virial"])
+@pytest.mark.parametrize("key", ["REF_virial", "REF_virials", "virial", "my_virial"])
 @pytest.mark.parametrize("value", [VOIGT, MATRIX], ids=["six", "matrix"])
 def test_virials_become_stresses(key, value):
     atoms = zoo.left_handed()
@@ -243,6 +244,21 @@ def test_charges_must_add_up_within_their_rounding():
 
 def test_missing_charges_add_up_to_anything():
     check_charge_sum(zoo.water(), labels_of(zoo.water(), USUAL), 3.0)
+
+
+def test_labels_can_be_left_out():
+    atoms = zoo.water()
+    atoms.arrays["REF_charges"] = np.array([6.0, 1.0, 1.0])
+    atoms.info["REF_energy"] = -2.0
+    keys = LabelKeys(charges="none")
+    labels = labels_of(atoms, keys)
+    assert labels.charges.isnan().all()
+    assert labels.energy.item() == -2.0
+    assert label_sources(atoms, keys)["charges"] is None
+    refuse_absent(keys, [atoms], "data.keys")
+    check_charge_sum(atoms, labels, 0.0)
+    with pytest.raises(ValueError, match=r"leave these charges out by the key \"none\" \(data.keys: {charges: none}"):
+        check_charge_sum(atoms, labels_of(atoms, USUAL), 0.0)
 
 
 def test_charges_of_fragments_that_are_no_numbers_are_named():
