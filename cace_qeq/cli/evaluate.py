@@ -19,6 +19,7 @@ from cace_qeq.strict import refuse_unknown_keys
 from cace_qeq.structures import LabelKeys, label_sources, refuse_absent
 from cace_qeq.training import Evaluation, Frame, Metrics, batches_for, evaluate_committee, read_labelled
 from cace_qeq.training import evaluate as evaluated
+from cace_qeq.training.data import EVALUATION_ATOMS
 
 PARITY = "parity.png"
 
@@ -28,6 +29,7 @@ Json = Annotated[Path | None, typer.Option("--json", help="Write the errors to t
 Plots = Annotated[Path | None, typer.Option(help="Write parity.png into this folder.")]
 Keys = Annotated[str, typer.Option(help="Keys of labels that have unusual names, e.g. energy=E0,forces=F0.")]
 Charge = Annotated[float | None, typer.Option(help="Total charge of frames that state none, e.")]
+BatchAtoms = Annotated[int, typer.Option(min=1, help="Atoms that are evaluated at once; a GPU likes thousands.")]
 Device = Annotated[str, typer.Option(help="cpu or cuda.")]
 
 
@@ -38,6 +40,7 @@ def evaluate(
     plots: Plots = None,
     keys: Keys = "",
     default_total_charge: Charge = None,
+    batch_atoms: BatchAtoms = EVALUATION_ATOMS,
     device: Device = "cpu",
 ) -> None:
     """Errors of a model on labelled structures; of a committee also how far its members are apart."""
@@ -50,7 +53,7 @@ def evaluate(
     for target in (json, plots and plots / PARITY):
         if target is not None:
             refuse_unwritable(target)
-    batches = batches_for(trained, frames, names, default_total_charge)
+    batches = batches_for(trained, frames, names, default_total_charge, batch_atoms)
     with Progress(console=console, transient=True) as progress:
         task = progress.add_task("evaluating", total=len(frames))
         spread: Metrics = {}

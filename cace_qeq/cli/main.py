@@ -2,7 +2,8 @@
 
 import sys
 from collections.abc import Sequence
-from typing import Any
+from importlib.metadata import version as installed
+from typing import Annotated, Any
 
 import typer
 from pydantic import ValidationError
@@ -27,6 +28,7 @@ app = typer.Typer(
     name="cace-qeq",
     help="Cartesian ACE potentials with charge equilibration.",
     no_args_is_help=True,
+    invoke_without_command=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
@@ -43,6 +45,17 @@ app.command()(quickstart)
 app.add_typer(benchmark, name="benchmark")
 
 
+FLAGS = {"n_steps": "--steps", "largest_force": "--fmax", "barostat_time": "--barostat-time"}
+"""Options that have other names than the settings they become."""
+
+
+@app.callback()
+def about(version: Annotated[bool, typer.Option("--version", help="Show the version.")] = False) -> None:
+    if version:
+        Console().print(f"cace-qeq {installed('cace_qeq')}", highlight=False)
+        raise typer.Exit
+
+
 def main(arguments: Sequence[str] | None = None, defaults: dict[str, Any] | None = None) -> None:
     """Run a command; what is wrong with its input is one message, not a traceback.
 
@@ -53,6 +66,8 @@ def main(arguments: Sequence[str] | None = None, defaults: dict[str, Any] | None
         app(arguments, default_map=defaults)
     except (ValueError, OSError, FloatingPointError, ConvergenceError) as error:
         reason = readable(error, "options") if isinstance(error, ValidationError) else str(error)
+        for name, flag in FLAGS.items():
+            reason = reason.replace(f"options: {name}:", f"{flag}:")
         message = Text(f"error: {reason}", style="red")  # as Text, since paths and lists may look like markup
         Console(stderr=True).print(message, soft_wrap=True)
         sys.exit(1)

@@ -176,7 +176,11 @@ def filled(sizes: Sequence[int], batch_atoms: int) -> Iterator[tuple[int, int]]:
 
 
 def batches_for(
-    model: CACEQEq | Committee, frames: Sequence[Frame], keys: LabelKeys, default_charge: float | None
+    model: CACEQEq | Committee,
+    frames: Sequence[Frame],
+    keys: LabelKeys,
+    default_charge: float | None,
+    batch_atoms: int = EVALUATION_ATOMS,
 ) -> Iterator[Example]:
     """Labelled frames as batches for a trained model, in their order, each made when it is asked for.
 
@@ -190,7 +194,7 @@ def batches_for(
     if default_charge is not None and not math.isfinite(default_charge):
         raise ValueError(f"the default total charge is {default_charge} e, expected a finite number.")
     refuse_unknown_elements(frames, model.config.species, "the model knows")
-    for first, end in filled([len(frame.atoms) for frame in frames], EVALUATION_ATOMS):
+    for first, end in filled([len(frame.atoms) for frame in frames], batch_atoms):
         yield joined(examples_of(frames[first:end], model.geometry, keys, default_charge))
 
 

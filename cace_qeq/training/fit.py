@@ -58,7 +58,7 @@ def fit(config: TrainConfig, start: Start = "new", reporter: Reporter | None = N
         reason, history = train(fabric, config, prepared, reporter)
     else:
         reason, history = train_in_processes(fabric, config, reporter)
-    evaluations = {} if reason == "interrupted" else finish(folder, prepared, reason, history)
+    evaluations = {} if reason == "interrupted" else finish(folder, prepared, reason, history, fabric.device)
     return Outcome(folder, reason, history, evaluations)
 
 
@@ -135,9 +135,11 @@ def train(
     return reason, trainer.progress.history
 
 
-def finish(folder: RunFolder, prepared: Prepared, reason: str, history: list[dict[str, Any]]) -> dict[str, Evaluation]:
+def finish(
+    folder: RunFolder, prepared: Prepared, reason: str, history: list[dict[str, Any]], device: torch.device
+) -> dict[str, Evaluation]:
     """Errors of the best model, written beside it and into it."""
-    model = load_model(folder.model)
+    model = load_model(folder.model, device)
     sets = {"valid": prepared.valid, "test": prepared.test}
     evaluations = {name: evaluate(model, batches) for name, batches in sets.items() if batches}
     metrics = {name: evaluation.metrics for name, evaluation in evaluations.items()}

@@ -14,7 +14,7 @@ from cace_qeq.config import ModelConfig
 from cace_qeq.model import CACEQEq
 from cace_qeq.strict import readable
 from cace_qeq.structures import LabelKeys, charge_by_conditions, label_sources, place, refuse_absent
-from cace_qeq.training.baseline import force_scale, isolated_energies, refit_reference_energies
+from cace_qeq.training.baseline import composition, force_scale, isolated_energies, refit_reference_energies
 from cace_qeq.training.config import Consistency, DataConfig, Stage, TrainConfig, TrainingConfig
 from cace_qeq.training.data import (
     Example,
@@ -117,6 +117,8 @@ def prepare(config: TrainConfig, watch: Watch = unseen) -> Prepared:
     rows = label_rows(split, (train, valid), keys, config.training.all_stages)
     check_weights(rows, config.training.all_stages, model.config)
     check_expansions(rows, config.training.consistency)
+    if origin is None:
+        notes = (*notes, *undetermined(train, config.training, model.config.species))
     scale = force_scale(train)
     model.provenance = provenance_of(config, sets)
     if origin is None:
@@ -259,6 +261,18 @@ def check_weights(rows: Sequence[LabelRow], stages: Sequence[Stage], model: Mode
                 f"stage {stage.name!r}: no validation frame has a label of any weighted property; "
                 "the best model could not be chosen. Add labels to data.valid."
             )
+
+
+def undetermined(train: Sequence[Example], config: TrainingConfig, species: Sequence[int]) -> tuple[str, ...]:
+    """A note where energies are fitted to compositions that do not tell the elements apart."""
+    fitted = config.reference_energies == "least_squares" and any(stage.weights.energy for stage in config.all_stages)
+    rank = int(torch.linalg.matrix_rank(composition(train, species)))
+    if not fitted or rank == len(species):
+        return ()
+    return (
+        f"Training frames have {rank} independent compositions for {len(species)} elements: energies of other "
+        "compositions, and of isolated atoms, are arbitrary unless training.reference_energies says them.",
+    )
 
 
 def check_expansions(rows: Sequence[LabelRow], consistency: Consistency | None) -> None:

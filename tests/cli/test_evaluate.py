@@ -40,6 +40,15 @@ def evaluate(folder, *arguments):
     return run(app, ["evaluate", str(folder / "model.safetensors"), *map(str, arguments)])
 
 
+def test_the_size_of_batches_changes_nothing(folder, tmp_path):
+    for atoms in (1, 7):
+        name = tmp_path / f"{atoms}.json"
+        assert evaluate(folder, folder / "valid.extxyz", "--json", name, "--batch-atoms", atoms).exit_code == 0
+    one, seven = (json.loads((tmp_path / f"{atoms}.json").read_text()) for atoms in (1, 7))
+    known = {name: value for name, value in seven.items() if value is not None}
+    assert {name: one[name] for name in known} == pytest.approx(known, rel=1e-9)
+
+
 def test_errors_by_hand(folder, tmp_path):
     result = evaluate(folder, folder / "valid.extxyz", "--json", tmp_path / "errors.json")
     assert result.exit_code == 0, result.output

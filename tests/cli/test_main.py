@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from importlib.metadata import version
 
 import pytest
 
@@ -24,9 +25,16 @@ def test_the_module_is_the_command():
         assert command in shown.stdout
 
 
+def test_the_version_is_told(capsys):
+    with pytest.raises(SystemExit) as ending:
+        main(["--version"])
+    assert ending.value.code == 0
+    assert capsys.readouterr().out.strip() == f"cace-qeq {version('cace_qeq')}"
+
+
 def test_options_that_are_out_of_range_are_named(capsys, tmp_path):
     with pytest.raises(SystemExit):
         main(["md", "model.safetensors", "start.extxyz", "--steps", "-5"])
     error = capsys.readouterr().err
-    assert error.startswith("error: options: n_steps: Input should be greater than")
+    assert error.startswith("error: --steps: Input should be greater than")
     assert "pydantic" not in error

@@ -96,6 +96,22 @@ def test_without_any_total_charge_all_are_neutral(tmp_path):
     assert prepared.model.provenance["total_charges"] == [0.0]
 
 
+def test_elements_that_compositions_do_not_tell_apart_are_noted(tmp_path):
+    frames = read(trimers(tmp_path) / "train.extxyz", ":")
+    assert not any("compositions" in note for note in prepare(configured(tmp_path)).summary.notes)
+    for frame in frames:
+        frame.numbers[:] = [47, 79, 79]
+    write(tmp_path / "train.extxyz", frames)
+    valid = read(tmp_path / "valid.extxyz", ":")
+    for frame in valid:
+        frame.numbers[:] = [47, 79, 79]
+    write(tmp_path / "valid.extxyz", valid)
+    (note,) = prepare(configured(tmp_path)).summary.notes
+    assert "1 independent compositions for 2 elements" in note
+    known = configured(tmp_path, training__reference_energies={"Ag": -1.0, "Au": -2.0})
+    assert not prepare(known).summary.notes
+
+
 def test_the_seed_alone_decides_the_parameters(tmp_path):
     trimers(tmp_path)
     state = torch.random.get_rng_state()
