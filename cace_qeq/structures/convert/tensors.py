@@ -92,8 +92,8 @@ class NeighborCache:
     skin      Å, by which the tables reach further; they are made anew when an atom has moved by more than
               half of it, earlier if the cell shrinks, and when anything else has changed
 
-    Crystals keep k vectors or mesh for much longer, until their cell has been stretched by 10 %, slabs until they have
-    grown thicker by 1 Å: an energy along a path has no steps but those of pairs that enter beyond the cutoff.
+    k vectors or mesh are kept for much longer, until the cell has been stretched by 10 % or a slab has grown thicker by
+    1 Å: an energy along a path has no steps but those of pairs that enter beyond the cutoff.
     """
 
     def __init__(self, settings: GeometrySettings, skin: float = 0.5):
@@ -120,12 +120,14 @@ class NeighborCache:
 
     def _plan_suits(self, sites: Sites) -> bool:
         """Whether k vectors or mesh are fine enough for this cell and no finer than they should be; a slab fits in."""
-        stretches = None if self._plan_origin is None else self._plan_origin.stretches(sites)
-        if self._plan_origin is None or stretches is None:
+        if self._plan_origin is None or not self._stretched_little(sites):
             return False
-        if self._plan is not None and self._plan.height > 0:
-            return sites.thickness <= self._plan_origin.thickness + MARGIN
-        return bool(1 / LARGEST_STRETCH <= stretches[-1] <= stretches[0] <= LARGEST_STRETCH)
+        slab = self._plan is not None and self._plan.height > 0
+        return not slab or sites.thickness <= self._plan_origin.thickness + MARGIN
+
+    def _stretched_little(self, sites: Sites) -> bool:
+        stretches = None if self._plan_origin is None else self._plan_origin.stretches(sites)
+        return stretches is not None and bool(1 / LARGEST_STRETCH <= stretches[-1] <= stretches[0] <= LARGEST_STRETCH)
 
     def _covers(self, sites: Sites) -> bool:
         """Whether no pair has come within a cutoff that the tables do not hold.
@@ -134,7 +136,7 @@ class NeighborCache:
         """
         assert self._origin is not None and self._tables is not None
         deformation = self._origin.deformation(sites)
-        if deformation is None or (sites.atoms.pbc.all() and not self._plan_suits(sites)):
+        if deformation is None or not self._stretched_little(sites):
             return False
         same_cell = np.array_equal(self._origin.cell, sites.atoms.cell.array)
         smallest_stretch = 1.0 if same_cell else np.linalg.svd(deformation, compute_uv=False)[-1]
@@ -164,16 +166,16 @@ class Origin:
         return cls(sites.positions, atoms.numbers.copy(), sites.widths, atoms.cell.array.copy(), atoms.pbc.copy())
 
     def deformation(self, sites: Sites) -> Floats | None:
-        """(3, 3), by which the cell differs; None if more does. Open directions have to keep their vectors."""
+        """(3, 3), by which the cell differs; None if more does. A slab's open vector counts for nothing."""
         atoms = sites.atoms
         same = ((self.numbers, atoms.numbers), (self.pbc, atoms.pbc), (self.widths, sites.widths))
         if not all(np.array_equal(before, now) for before, now in same):
             return None
         if np.array_equal(self.cell, atoms.cell.array):
             return np.eye(3)
-        if self.pbc.all() and np.isfinite(atoms.cell.array).all():
-            return np.linalg.solve(self.cell, atoms.cell.array)
-        return None
+        if self.pbc.sum() < 2 or not np.isfinite(atoms.cell.array).all():
+            return None
+        return np.linalg.solve(spanning(self.cell, self.pbc), spanning(atoms.cell.array, self.pbc))
 
     def stretches(self, sites: Sites) -> Floats | None:
         """(3,) by which the cell is longer along its principal directions, largest first; None if more differs."""
@@ -184,6 +186,14 @@ class Origin:
         """Å, of an atom or external charge beside the deformation; NaN if a position is"""
         moves = sites.positions - self.positions @ deformation
         return float(np.sqrt(np.einsum("ax,ax->a", moves, moves).max()))
+
+
+def spanning(cell: Floats, pbc: NDArray[np.bool_]) -> Floats:
+    """(3, 3)  The vectors of a crystal; those of a slab and its unit normal."""
+    if pbc.all():
+        return cell
+    normal = np.cross(*cell[pbc])
+    return np.concatenate([cell[pbc], normal[None] / np.linalg.norm(normal)])
 
 
 def tables_of(sites: Sites, settings: GeometrySettings, plan: EwaldPlan | None, skin: float) -> Tables:
