@@ -4,13 +4,13 @@
 
 Boxes of liquid water with learned widths. Seconds are those of the processor, which on one core of a quiet machine are
 those of the clock. The tasks of a comparison take turns and their medians are compared, so that whatever else the
-machine does falls on all alike. Results are added to benchmarks/results/scaling.json.
+machine does falls on all alike. Results are added to benchmarks/results/scaling.json, each part with its commit. Peak
+memory is that of the process so far: measure `large` by itself.
 """
 
 import json
 import math
 import os
-import resource
 import statistics
 import time
 from collections.abc import Callable
@@ -28,12 +28,14 @@ from torch import Tensor
 
 from cace_qeq import CACEQEq, ModelConfig, predict
 from cace_qeq.allocation import keep_freed_memory
+from cace_qeq.benchmark.engines.memory import peak_kilobytes
 from cace_qeq.electrostatics import ChargeGeometry, ChargeParameters, Solver, Task, find_charges
 from cace_qeq.electrostatics.constraints import total_charge_alone
 from cace_qeq.electrostatics.coulomb_forms import charge_form
 from cace_qeq.neighbors import pairs_once
 from cace_qeq.planning import SumSettings, plan_sums
 from cace_qeq.structures import to_batch
+from cace_qeq.training.provenance import commit
 from cace_qeq.units import COULOMB
 from record import RESULTS, refuse_unknown, script, write_result
 
@@ -237,7 +239,7 @@ def charges_alone() -> list[dict[str, float]]:
     for n_edge, repeats in ((8, REPEATS), (16, 3), (32, 1)):
         atoms = 3 * n_edge**3
         milliseconds = in_turns({"mesh": charge_energy(n_edge, "mesh")}, repeats)["mesh"]
-        memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+        memory = peak_kilobytes() / 1e6
         result = {"ms": milliseconds, "ms_per_atom": milliseconds / atoms, "peak_memory_gb": memory}
         found.append({"atoms": atoms, **result})
     return found
@@ -258,7 +260,7 @@ def large(preset: str = "XS", n_edge: int = 32) -> dict[str, float]:
         "ms_per_atom": per_atom,
         "ms_per_atom_at_1536": small_box["equilibrated"] / small_box["atoms"],
         "ratio": per_atom / (small_box["equilibrated"] / small_box["atoms"]),
-        "peak_memory_gb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6,
+        "peak_memory_gb": peak_kilobytes() / 1e6,
         "sum_of_charges": float(prediction.charges.sum()),
         "mean_oxygen_charge": float(prediction.charges[batch.numbers == 8].mean()),
     }
@@ -288,7 +290,8 @@ def main(parts: Annotated[list[str], typer.Argument(help=f"Any of {', '.join(PAR
         found = PARTS[part]()
         print(part, json.dumps(found, indent=1))
         loads = {**content.get("load", {}), part: os.getloadavg()[0]}  # of other work, above 1
-        write_result("scaling", {**content, part: found, "load": loads})
+        commits = {**content.get("commits", {}), part: commit()}
+        write_result("scaling", {**content, part: found, "load": loads, "commits": commits})
 
 
 if __name__ == "__main__":
