@@ -43,6 +43,7 @@ ENERGY, FORCES = "energy_rmse_mev_per_atom", "forces_rmse_mev_per_angstrom"
 CHECKS = 20  # validations, evenly over the budget
 WARM_UP, FINAL = 0.02, 0.01  # of the budget; of the learning rate
 AVERAGE, CLIP = 0.99, 10.0
+NUDGE = 0.05  # Å, of all atoms together, by which forces are tried
 TOLD = 0.5  # s, of training between two words of how far it is
 
 Tell = Callable[[dict[str, float]], None]
@@ -139,6 +140,7 @@ class Fit:
         self.references = reference_energies(train, [energy_of(atoms) for atoms in train])
         self.scale = scale_of(train, plan.job.cutoff)
         learner.begin(plan.job, self.scale, train, [target(atoms, self.references) for atoms in train])
+        self.refuse_wrong_forces(train[0])
         self.train = self.labelled(train)
         for number, energy in reference_energies(train, self.lacking()).items():
             self.references[number] += energy
@@ -153,6 +155,25 @@ class Fit:
     def labelled(self, frames: list[Atoms]) -> Batches:
         samples = [self.learner.sample(atoms) for atoms in frames]
         return Batches(samples, [target(atoms, self.references) for atoms in frames])
+
+    def refuse_wrong_forces(self, atoms: Atoms) -> None:
+        """raises  ValueError unless forces are the slope of the energy: an engine has mistaken units or signs"""
+        self.learner.model.eval()
+        forces = self.alone(atoms).forces.detach().double().numpy()
+        size = float(np.linalg.norm(forces))
+        energies = []
+        for distance in (NUDGE, -NUDGE):
+            moved = atoms.copy()
+            moved.positions += distance * forces / size
+            energies.append(float(self.alone(moved).energy.detach()))
+        slope = (energies[1] - energies[0]) / (2 * NUDGE)
+        if not abs(slope - size) < 0.1 * size:
+            raise ValueError(
+                f"{self.plan.job.model}: along its forces, {size:.4g} eV/Å, energy falls by {slope:.4g} eV/Å."
+            )
+
+    def alone(self, atoms: Atoms) -> Predicted:
+        return self.learner.predicted(self.learner.join([self.learner.sample(atoms)]))
 
     def lacking(self) -> list[float]:
         """What the untrained model lacks of the energy of each training frame, eV."""

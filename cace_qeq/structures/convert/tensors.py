@@ -175,7 +175,8 @@ class Origin:
             return np.eye(3)
         if self.pbc.sum() < 2 or not np.isfinite(atoms.cell.array).all():
             return None
-        return np.linalg.solve(spanning(self.cell, self.pbc), spanning(atoms.cell.array, self.pbc))
+        found: Floats = np.linalg.solve(spanning(self.cell, self.pbc), spanning(atoms.cell.array, self.pbc))
+        return found
 
     def stretches(self, sites: Sites) -> Floats | None:
         """(3,) by which the cell is longer along its principal directions, largest first; None if more differs."""
@@ -193,7 +194,7 @@ def spanning(cell: Floats, pbc: NDArray[np.bool_]) -> Floats:
     if pbc.all():
         return cell
     normal = np.cross(*cell[pbc])
-    return np.concatenate([cell[pbc], normal[None] / np.linalg.norm(normal)])
+    return np.vstack([cell[pbc], normal / np.linalg.norm(normal)])
 
 
 def tables_of(sites: Sites, settings: GeometrySettings, plan: EwaldPlan | None, skin: float) -> Tables:

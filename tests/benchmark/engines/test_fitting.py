@@ -124,6 +124,16 @@ def test_a_training_under_other_conditions_is_not_gone_on_with(plan):
         Fit(Springs(), replace(plan, seconds=0.3, energy_weights=(1.0, 1000.0)), lambda row: None).resume()
 
 
+def test_forces_that_are_no_slope_are_refused(plan):
+    class Wrong(Springs):
+        def predicted(self, batch: torch.Tensor) -> Predicted:
+            found = super().predicted(batch)
+            return Predicted(found.energy, -found.forces)
+
+    with pytest.raises(ValueError, match=r"spring: along its forces, .* energy falls by -"):
+        Fit(Wrong(), plan, lambda row: None)
+
+
 def test_no_code_begins_with_an_error_that_all_frames_share(plan):
     class Far(Springs):
         def begin(self, job: Job, scale: Scale, frames: list[Atoms], targets: list[Target]) -> None:
