@@ -175,8 +175,8 @@ class Origin:
             return np.eye(3)
         if self.pbc.sum() < 2 or not np.isfinite(atoms.cell.array).all():
             return None
-        found: Floats = np.linalg.solve(spanning(self.cell, self.pbc), spanning(atoms.cell.array, self.pbc))
-        return found
+        before, now = spanning(self.cell, self.pbc), spanning(atoms.cell.array, self.pbc)
+        return np.linalg.solve(before, now).astype(np.float64)
 
     def stretches(self, sites: Sites) -> Floats | None:
         """(3,) by which the cell is longer along its principal directions, largest first; None if more differs."""
