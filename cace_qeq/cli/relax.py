@@ -22,6 +22,9 @@ from cace_qeq.simulation import relax as relaxed
 DEFAULTS = RelaxationSettings()
 
 OutOption = Annotated[Path, typer.Option(help="The relaxed structure, extended XYZ.")]
+TrajectoryOption = Annotated[
+    Path | None, typer.Option(help="Every step of the search, extended XYZ.", show_default=False)
+]
 ForceOption = Annotated[float, typer.Option("--fmax", help="eV/Å, the largest force that may remain.")]
 StepsOption = Annotated[int, typer.Option(help="After which the search gives up.")]
 OptimizerOption = Annotated[Literal["bfgs", "lbfgs", "fire"], typer.Option(help="How to search.")]
@@ -33,6 +36,7 @@ def relax(
     model: ModelArgument,
     structure: StructureArgument,
     out: OutOption = Path("relaxed.extxyz"),
+    trajectory: TrajectoryOption = None,
     fmax: ForceOption = DEFAULTS.largest_force,
     steps: StepsOption = DEFAULTS.n_steps,
     optimizer: OptimizerOption = DEFAULTS.optimizer,
@@ -59,7 +63,7 @@ def relax(
     console = Console(markup=False)
     try:
         with console.status("relaxing") as status:
-            result = relaxed(atoms, settings, out, lambda *state: status.update(progress_line(*state)))
+            result = relaxed(atoms, settings, out, lambda *state: status.update(progress_line(*state)), trajectory)
     except KeyboardInterrupt:
         console.print(f"Interrupted; {out} holds the last structure.", soft_wrap=True)
         raise typer.Exit(130) from None

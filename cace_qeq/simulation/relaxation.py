@@ -12,7 +12,7 @@ from ase.optimize import BFGS, FIRE, LBFGS
 from cace_qeq.files import refuse_unwritable, write_atomically
 from cace_qeq.simulation.integrators import refuse_charges_left_behind
 from cace_qeq.simulation.settings import RelaxationSettings
-from cace_qeq.simulation.trajectory import frame_text, named_as_xyz
+from cace_qeq.simulation.trajectory import append, frame_text, named_as_xyz
 
 OPTIMIZERS = {"bfgs": BFGS, "lbfgs": LBFGS, "fire": FIRE}
 
@@ -49,22 +49,27 @@ def unheard(step: int, energy: float, largest_force: float) -> None:
 
 
 def relax(
-    atoms: Atoms, settings: RelaxationSettings, path: str | Path, reporter: RelaxationReporter = unheard
+    atoms: Atoms,
+    settings: RelaxationSettings,
+    path: str | Path,
+    reporter: RelaxationReporter = unheard,
+    trajectory: str | Path | None = None,
 ) -> Relaxation:
     """Relax atoms, whose calculator is attached, in place, and write the last structure with its charges.
 
-    path  new file, .extxyz or .xyz; written also where the search gave up, failed or was interrupted
+    path        new file, .extxyz or .xyz; written also where the search gave up, failed or was interrupted
+    trajectory  new file of the same kind, which receives every step
 
     Raises FileExistsError for a file that is there already, OSError for one that cannot be written, and ValueError
     for a cell to be relaxed that is not periodic in three directions or holds external charges.
     """
-    path = named_as_xyz(Path(path))
-    if path.exists():
-        raise FileExistsError(f"{path} exists already; choose another name.")
-    refuse_unwritable(path)
+    path = new_xyz(Path(path))
+    steps = None if trajectory is None else new_xyz(Path(trajectory))
     before = float(atoms.get_potential_energy())
     search = OPTIMIZERS[settings.optimizer](degrees_of_freedom(atoms, settings), logfile=None)
     search.attach(lambda: reporter(search.nsteps, float(atoms.get_potential_energy()), largest_force(atoms)))
+    if steps is not None:
+        search.attach(keep_step, 1, steps, atoms, search)
     converged = False
     try:
         converged = bool(search.run(fmax=settings.largest_force, steps=settings.n_steps))
@@ -73,6 +78,18 @@ def relax(
     after = float(atoms.get_potential_energy())
     stress = largest_stress(atoms, settings)
     return Relaxation(converged, search.nsteps, after, after - before, largest_force(atoms), stress)
+
+
+def new_xyz(path: Path) -> Path:
+    if named_as_xyz(path).exists():
+        raise FileExistsError(f"{path} exists already; choose another name.")
+    refuse_unwritable(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def keep_step(path: Path, atoms: Atoms, search: Any) -> None:
+    append(path, frame_text(atoms, {"step": search.nsteps}))
 
 
 def write_structure(path: Path, atoms: Atoms, converged: bool) -> None:

@@ -39,6 +39,18 @@ def test_not_converged_is_exit_code_one_and_a_file(folder):
     assert len(read("relaxed.extxyz")) == 8
 
 
+def test_every_step_is_kept_if_asked_for(folder):
+    result = relax("cluster.xyz", "--steps", "4", "--trajectory", "steps/all.extxyz")
+    assert result.exit_code == 1
+    frames = read("steps/all.extxyz", ":")
+    assert [frame.info["step"] for frame in frames] == [0, 1, 2, 3, 4]
+    assert frames[4].get_potential_energy() < frames[0].get_potential_energy()
+    np.testing.assert_array_equal(frames[0].positions, read("cluster.xyz").positions)
+    np.testing.assert_array_equal(frames[4].positions, read("relaxed.extxyz").positions)
+    (folder / "relaxed.extxyz").unlink()
+    assert "steps/all.extxyz exists already" in str(relax("cluster.xyz", "--trajectory", "steps/all.extxyz").exception)
+
+
 def test_the_cell(folder):
     result = relax("crystal.xyz", "--cell", "--out", "cell.extxyz", "--fmax", "0.05")
     assert result.exit_code == 0, result.output
