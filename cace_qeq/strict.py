@@ -70,7 +70,7 @@ def readable(error: ValidationError, source: str) -> str:
 
 
 def _line(found: Any, source: str) -> str:
-    place = ".".join(str(part) for part in found["loc"])
+    place = ".".join(str(part) for part in found["loc"] if "[" not in str(part))  # which are types, not keys
     message = found["msg"].removeprefix("Value error, ")
     given = "" if found["type"] in ("value_error", "missing") else f" (got {found['input']!r})"
     return f"{source}: {place + ': ' if place else ''}{message}{given}"

@@ -52,6 +52,7 @@ def test_overrides_are_read_as_yaml(tmp_path):
         ("training", {"learning_rate": float("nan")}, "training.learning_rate"),
         ("training", {"loss": "square"}, "training.loss"),
         ("training", {"reference_energies": "keep"}, "give start_from"),
+        ("training", {"reference_energies": "average"}, "training.reference_energies: Input should be 'least_squares'"),
         ("training", {"huber_delta": 0.2}, "huber_delta has no effect with loss: squared; it is for huber"),
         ("training", {"plateau_patience": 5}, "no effect with schedule: cosine; it is for plateau"),
         ("training", {"schedule": "constant", "final_learning_rate": 0.1}, "no effect with schedule: constant"),
