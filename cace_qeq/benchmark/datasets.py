@@ -5,10 +5,14 @@ DATA/FOLDER/FILE, where the user says what DATA is; the package ships the others
 """
 
 import hashlib
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from cace_qeq.datasets import dataset as shipped
+from cace_qeq.structures import read_frames
 
 UNITS = "eV, Å, e"
 N2P2 = "github.com/CompPhysVienna/n2p2, examples/nnp-train"
@@ -16,16 +20,58 @@ KO_2021 = "doi.org/10.24435/materialscloud:f3-yh"
 
 
 @dataclass(frozen=True)
+class Content:
+    """What tells the frames of a file from others, whatever their order and format.
+
+    energies  eV, mean and standard deviation
+    forces    eV/Å, root mean square of components
+    size      Å, root mean square distance of atoms from the middle of their frame
+    """
+
+    n_frames: int
+    energies: tuple[float, float]
+    forces: float
+    size: float
+
+    @classmethod
+    def of(cls, path: Path) -> "Content":
+        """raises  ValueError for an unreadable file, KeyError for frames without REF_energy or REF_forces"""
+        frames = read_frames(path)
+        energies = np.array([float(atoms.info["REF_energy"]) for atoms in frames])
+        forces = np.concatenate([atoms.arrays["REF_forces"] for atoms in frames])
+        places = np.concatenate([atoms.positions - atoms.positions.mean(axis=0) for atoms in frames])
+        size = math.sqrt(3) * float(np.sqrt(np.mean(places**2)))
+        spread = (float(energies.mean()), float(energies.std()))
+        return cls(len(frames), spread, float(np.sqrt(np.mean(forces**2))), size)
+
+    def agrees(self, other: "Content") -> bool:
+        """As far as files with six decimals can; other frames of the same set differ by thousands of times as much."""
+        here, there = (np.array([*one.energies, one.forces, one.size]) for one in (self, other))
+        return self.n_frames == other.n_frames and bool(np.allclose(here, there, rtol=0, atol=1e-5))
+
+
+@dataclass(frozen=True)
 class File:
     """Frames of a set.
 
-    part    train, valid or test
-    sha256  of the file; None for files that the package ships
+    part     train, valid or test
+    sha256   of the file; None for files that the package ships
+    content  of a file that was written by others, and so has another sha256
     """
 
     part: str
     name: str
     sha256: str | None = None
+    content: Content | None = None
+
+    def is_at(self, path: Path) -> bool:
+        """Whether a file is this one, or has the same frames."""
+        if self.sha256 is None or hashlib.sha256(path.read_bytes()).hexdigest() == self.sha256:
+            return True
+        try:
+            return self.content is not None and self.content.agrees(Content.of(path))
+        except (ValueError, KeyError):
+            return False
 
 
 @dataclass(frozen=True)
@@ -74,10 +120,10 @@ def check(dataset: DataSet, file: File, path: Path) -> None:
             f"from {dataset.source}, convert it to extended xyz ({UNITS}; RuNNer's input.data by `cace-qeq convert`) "
             f"and split it: {dataset.split}."
         )
-    if file.sha256 is not None and hashlib.sha256(path.read_bytes()).hexdigest() != file.sha256:
+    if not file.is_at(path):
         raise ValueError(
-            f"{dataset.name}: {path} is not the file that results are compared on (SHA-256 differs from "
-            f"{file.sha256[:12]}...); restore it: {dataset.source}, split: {dataset.split}."
+            f"{dataset.name}: {path} is not the file that results are compared on (neither its SHA-256 nor its frames "
+            f"under REF_energy and REF_forces); restore it: {dataset.source}, split: {dataset.split}."
         )
 
 
@@ -97,9 +143,24 @@ SETS = (
         source="github.com/davkovacs/BOTNet-datasets, dataset_acac, commit 29e6d46",
         split="train_300K permuted by numpy default_rng(41), the first 50 for validation; official test at 300 K",
         files=(
-            File("train", "train.extxyz", "65949978d4ecc27089ce290f3ee8a2a387e327ca12cea1f8463aa36e74915061"),
-            File("valid", "val.extxyz", "5c318a7c160af3af467bfbf27096bc03c36362d1de2d067e8f467c5602bf1578"),
-            File("test", "test_300K.extxyz", "163627b607fff92a91ec5d8f5b84fc1169ffe6c629529bd9478669be033a36cd"),
+            File(
+                "train",
+                "train.extxyz",
+                "65949978d4ecc27089ce290f3ee8a2a387e327ca12cea1f8463aa36e74915061",
+                Content(450, (-9391.388813, 0.145664), 1.047001, 2.415038),
+            ),
+            File(
+                "valid",
+                "val.extxyz",
+                "5c318a7c160af3af467bfbf27096bc03c36362d1de2d067e8f467c5602bf1578",
+                Content(50, (-9391.372718, 0.183685), 1.084493, 2.412993),
+            ),
+            File(
+                "test",
+                "test_300K.extxyz",
+                "163627b607fff92a91ec5d8f5b84fc1169ffe6c629529bd9478669be033a36cd",
+                Content(650, (-9391.398975, 0.156017), 1.041047, 2.415699),
+            ),
         ),
     ),
     DataSet(
@@ -110,8 +171,18 @@ SETS = (
         source="github.com/davkovacs/BOTNet-datasets, dataset_3BPA, commit 29e6d46",
         split="train_300K permuted by default_rng(40): 450 to train, 50 for validation; no official tests",
         files=(
-            File("train", "train.extxyz", "1cba3e301f568f99cedfaa14bd7a20412c16c5a914a323e54f5c7591c1e1c714"),
-            File("valid", "val.extxyz", "07976e14535a71b0c61838f5f645625018ffca59d44c7fb241abcab59702c85f"),
+            File(
+                "train",
+                "train.extxyz",
+                "1cba3e301f568f99cedfaa14bd7a20412c16c5a914a323e54f5c7591c1e1c714",
+                Content(450, (-17660.435254, 0.164544), 0.946277, 3.333413),
+            ),
+            File(
+                "valid",
+                "val.extxyz",
+                "07976e14535a71b0c61838f5f645625018ffca59d44c7fb241abcab59702c85f",
+                Content(50, (-17660.406895, 0.169664), 0.963161, 3.327413),
+            ),
         ),
     ),
     DataSet(
@@ -122,9 +193,24 @@ SETS = (
         source="doi.org/10.6084/m9.figshare.12672038; taken from github.com/andersx/rmd17-npz, commit 4f6bb0a",
         split="official train_01, the last 50 for validation; official test_01",
         files=(
-            File("train", "train.extxyz", "24edbf42a943c9c85ba5d4524daf5207c49c20508163403ab57dd95bb27aa885"),
-            File("valid", "val.extxyz", "7b869a3b90eb1b4a71f112af1f103dba4cefcf08ec8730b3ffa33b371301dce9"),
-            File("test", "test.extxyz", "4b189b7047baf60e9771d8b65168515009fc3a2eef84bb7e2f1b4d8562ed3ba0"),
+            File(
+                "train",
+                "train.extxyz",
+                "24edbf42a943c9c85ba5d4524daf5207c49c20508163403ab57dd95bb27aa885",
+                Content(950, (-4209.622220, 0.178472), 1.198193, 1.545969),
+            ),
+            File(
+                "valid",
+                "val.extxyz",
+                "7b869a3b90eb1b4a71f112af1f103dba4cefcf08ec8730b3ffa33b371301dce9",
+                Content(50, (-4209.681224, 0.164187), 1.140990, 1.539896),
+            ),
+            File(
+                "test",
+                "test.extxyz",
+                "4b189b7047baf60e9771d8b65168515009fc3a2eef84bb7e2f1b4d8562ed3ba0",
+                Content(1000, (-4209.617764, 0.179756), 1.192484, 1.544632),
+            ),
         ),
     ),
     DataSet(
@@ -135,8 +221,18 @@ SETS = (
         source="doi.org/10.6084/m9.figshare.12672038; taken from github.com/andersx/rmd17-npz, commit 4f6bb0a",
         split="official train_01, the last 50 for validation",
         files=(
-            File("train", "train.extxyz", "f3a27663dc33118509e01f9a57a3835761b6d0112b3c6e1c93b5982e5c04420b"),
-            File("valid", "val.extxyz", "b1680c75cbab540ce56a35d5e4a12cb73aaa3da5d38951957dd8fef44e52e44c"),
+            File(
+                "train",
+                "train.extxyz",
+                "f3a27663dc33118509e01f9a57a3835761b6d0112b3c6e1c93b5982e5c04420b",
+                Content(950, (-17617.737331, 0.259634), 1.259083, 2.973340),
+            ),
+            File(
+                "valid",
+                "val.extxyz",
+                "b1680c75cbab540ce56a35d5e4a12cb73aaa3da5d38951957dd8fef44e52e44c",
+                Content(50, (-17617.702872, 0.261768), 1.293882, 2.971619),
+            ),
         ),
     ),
     DataSet(
@@ -147,8 +243,18 @@ SETS = (
         source="github.com/BingqingCheng/cace-lr-fit, fit-dipeptides/data, commit d7bd8c8",
         split="the official files",
         files=(
-            File("train", "train.extxyz", "0fc7ddc0216ba7b317b4efb4f27f0221cc3a67126ceed0f7bb136b155b936559"),
-            File("valid", "val.extxyz", "43a913839719d4053445c545a1e07db894968093aebaa7cd4293df42d4bdb1ec"),
+            File(
+                "train",
+                "train.extxyz",
+                "0fc7ddc0216ba7b317b4efb4f27f0221cc3a67126ceed0f7bb136b155b936559",
+                Content(495, (-205.577852, 9.375299), 1.040023, 3.742284),
+            ),
+            File(
+                "valid",
+                "val.extxyz",
+                "43a913839719d4053445c545a1e07db894968093aebaa7cd4293df42d4bdb1ec",
+                Content(55, (-204.125339, 9.817834), 1.053390, 3.729173),
+            ),
         ),
     ),
     DataSet(
@@ -159,8 +265,18 @@ SETS = (
         source="github.com/BingqingCheng/cace-lr-fit, fit-lode/lode-datasets, commit d7bd8c8",
         split="official, of every training file the fifth frame for validation; tests lie at longer distances",
         files=(
-            File("train", "train.extxyz", "69f471b1f7827daf63a21a3abcc0392142cdb116030b0638ae6e785af9caeb57"),
-            File("valid", "val.extxyz", "1bd68a77770f48646b64d5ae905bab83f11d5f976e15d7053ccd6d68c0a5e082"),
+            File(
+                "train",
+                "train.extxyz",
+                "69f471b1f7827daf63a21a3abcc0392142cdb116030b0638ae6e785af9caeb57",
+                Content(54, (-10511.754842, 3144.310269), 0.084575, 4.463331),
+            ),
+            File(
+                "valid",
+                "val.extxyz",
+                "1bd68a77770f48646b64d5ae905bab83f11d5f976e15d7053ccd6d68c0a5e082",
+                Content(6, (-10511.741400, 3144.307294), 0.066808, 4.064390),
+            ),
         ),
     ),
     DataSet(
@@ -171,8 +287,18 @@ SETS = (
         source=f"{N2P2}/Carbon_chain_4G/input.data; all frames: {KO_2021}",
         split="per total charge Q permuted by default_rng(10 + Q): 12 to test, 6 for validation",
         files=(
-            File("train", "train.extxyz", "bd1909c1d4813b9707fed3109d481cb0d3432287f8b04aad4d17920c1d9cd75e"),
-            File("valid", "val.extxyz", "e36e28a0afdc30462ee16ad25fa27bb360279309653e3f37417e45d081fe8ba3"),
+            File(
+                "train",
+                "train.extxyz",
+                "bd1909c1d4813b9707fed3109d481cb0d3432287f8b04aad4d17920c1d9cd75e",
+                Content(92, (-10388.581463, 4.575373), 0.977879, 4.390677),
+            ),
+            File(
+                "valid",
+                "val.extxyz",
+                "e36e28a0afdc30462ee16ad25fa27bb360279309653e3f37417e45d081fe8ba3",
+                Content(12, (-10388.841888, 4.596298), 1.016628, 4.386715),
+            ),
         ),
     ),
     DataSet(
@@ -183,9 +309,24 @@ SETS = (
         source=f"{N2P2}/AlAuMgO_4G/input.data; all frames: {KO_2021}",
         split="per doping d permuted by default_rng(20 + d): 2 to test, 1 for validation",
         files=(
-            File("train", "train.extxyz", "ce90d3c9dc0eba609d0b0653c8ce4ffd88fd0622ca796f82b6f81e4b6e4308f6"),
-            File("valid", "val.extxyz", "79592633dd7b552af5353f194bbaeff661fc3f000eb151d61e9dfe48a1285525"),
-            File("test", "test.extxyz", "abeda088275fb72c8030b5ddc4e400c09fbec94709158eaccc4598ad276f1ba1"),
+            File(
+                "train",
+                "train.extxyz",
+                "ce90d3c9dc0eba609d0b0653c8ce4ffd88fd0622ca796f82b6f81e4b6e4308f6",
+                Content(12, (-1478745.103982, 1709.695306), 0.397776, 5.245179),
+            ),
+            File(
+                "valid",
+                "val.extxyz",
+                "79592633dd7b552af5353f194bbaeff661fc3f000eb151d61e9dfe48a1285525",
+                Content(2, (-1478456.331515, 1733.392039), 0.439575, 5.241117),
+            ),
+            File(
+                "test",
+                "test.extxyz",
+                "abeda088275fb72c8030b5ddc4e400c09fbec94709158eaccc4598ad276f1ba1",
+                Content(4, (-1478456.410939, 1733.694202), 0.397334, 5.254239),
+            ),
         ),
     ),
     DataSet(
@@ -196,9 +337,24 @@ SETS = (
         source="github.com/deepmodeling/deepmd-kit, examples/water/data, commit bc902da",
         split="data_0 to data_2, every second frame (data_2: 1, 5, 9 ... validation); of data_3 to test",
         files=(
-            File("train", "train.extxyz", "2e78d8c654a731b2b80deb142624b8d3d553d5338002f6cafda9a10131731e00"),
-            File("valid", "val.extxyz", "d2c760d5943f5ccad5976efd670a6cd887786d2442de956a3160399a5f021fd8"),
-            File("test", "test.extxyz", "7d11ea708acd9135a270542986a03d235702608062fd9a3946bc8a76fb30acf3"),
+            File(
+                "train",
+                "train.extxyz",
+                "2e78d8c654a731b2b80deb142624b8d3d553d5338002f6cafda9a10131731e00",
+                Content(160, (-29943.576440, 0.662093), 0.813648, 8.460634),
+            ),
+            File(
+                "valid",
+                "val.extxyz",
+                "d2c760d5943f5ccad5976efd670a6cd887786d2442de956a3160399a5f021fd8",
+                Content(20, (-29943.496973, 0.667679), 0.801486, 8.396626),
+            ),
+            File(
+                "test",
+                "test.extxyz",
+                "7d11ea708acd9135a270542986a03d235702608062fd9a3946bc8a76fb30acf3",
+                Content(40, (-29943.505322, 0.560495), 0.820793, 8.377983),
+            ),
         ),
     ),
     DataSet(
@@ -209,8 +365,18 @@ SETS = (
         source="github.com/xvzemin/tace, example/data/BaTiO3.xyz, commit 057e463",
         split="permuted by default_rng(61): 42 to train, 5 for validation",
         files=(
-            File("train", "train.extxyz", "c6d534a2aff34038454d8346bf724b6a44e426db2f9f86b3fceead6215653bf9"),
-            File("valid", "val.extxyz", "b0413dff1ffc4f374dfa702cd1ff6975d5514e65e6a238a0b4ecd8bd6afbcd81"),
+            File(
+                "train",
+                "train.extxyz",
+                "c6d534a2aff34038454d8346bf724b6a44e426db2f9f86b3fceead6215653bf9",
+                Content(42, (-100927.645832, 3.300885), 0.894956, 6.035650),
+            ),
+            File(
+                "valid",
+                "val.extxyz",
+                "b0413dff1ffc4f374dfa702cd1ff6975d5514e65e6a238a0b4ecd8bd6afbcd81",
+                Content(5, (-100926.916888, 2.813053), 0.925138, 6.035417),
+            ),
         ),
     ),
     generated("ag3", "Ag3+ and Ag3-"),

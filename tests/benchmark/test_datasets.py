@@ -1,10 +1,12 @@
 """The registry finds what is there, says where the rest comes from, and takes no other file for the one."""
 
 import hashlib
+from dataclasses import replace
 
 import pytest
+from ase.io import read, write
 
-from cace_qeq.benchmark.datasets import REGISTRY, SETS, DataSet, File, dataset, state
+from cace_qeq.benchmark.datasets import REGISTRY, SETS, Content, DataSet, File, dataset, state
 from record import DATA
 
 CONTENT = b"frames"
@@ -38,6 +40,41 @@ def test_a_changed_file_is_refused(data):
     assert state(MADE_UP, data) == "another file"
 
 
+@pytest.fixture
+def trimers(tmp_path):
+    """A file as others would write it, and what it should hold."""
+    (path,) = dataset("ag3").paths("valid", tmp_path)
+    frames = read(path, ":")
+    for atoms in frames:
+        atoms.positions += 7.0
+    write(tmp_path / "valid.extxyz", frames[::-1])
+    return tmp_path / "valid.extxyz", File("valid", "valid.extxyz", SHA, Content.of(path))
+
+
+def test_the_same_frames_in_another_file_are_taken(trimers):
+    path, file = trimers
+    assert file.is_at(path)
+    assert not replace(file, content=None).is_at(path)
+
+
+@pytest.mark.parametrize("change", ["fewer", "energy", "forces", "positions", "unlabelled", "no frames"])
+def test_other_frames_are_refused(trimers, change):
+    path, file = trimers
+    frames = read(path, ":")
+    if change == "energy":
+        frames[3].info["REF_energy"] += 0.02
+    elif change == "forces":
+        frames[3].arrays["REF_forces"] *= 1.01
+    elif change == "positions":
+        frames[3].positions *= 1.01
+    elif change == "unlabelled":
+        del frames[3].info["REF_energy"]
+    write(path, frames[1:] if change == "fewer" else frames)
+    if change == "no frames":
+        path.write_text("words")
+    assert not file.is_at(path)
+
+
 def test_names_are_unique_and_others_refused():
     assert len(REGISTRY) == len(SETS)
     with pytest.raises(ValueError, match="water_pbe0ts"):
@@ -48,7 +85,7 @@ def test_names_are_unique_and_others_refused():
 def test_every_set_says_what_it_is(found):
     assert all((found.licence, found.level, found.source, found.split))
     assert {file.part for file in found.files} >= {"train", "valid"}
-    assert found.own or all(file.sha256 and len(file.sha256) == 64 for file in found.files)
+    assert found.own or all(file.sha256 and len(file.sha256) == 64 and file.content for file in found.files)
 
 
 @pytest.mark.parametrize("found", [found for found in SETS if found.own], ids=lambda found: found.name)
@@ -59,3 +96,10 @@ def test_own_sets_are_there(found, tmp_path):
 @pytest.mark.skipif(not DATA.is_dir(), reason="needs the downloaded sets beside the checkout")
 def test_downloaded_sets_are_the_frozen_ones():
     assert {found.name: state(found, DATA) for found in SETS} == dict.fromkeys(REGISTRY, "there")
+
+
+@pytest.mark.skipif(not DATA.is_dir(), reason="needs the downloaded sets beside the checkout")
+@pytest.mark.parametrize("name", ["acac", "carbon_chain_4g"])
+def test_what_the_registry_says_of_their_frames_is_right(name):
+    for file in dataset(name).files:
+        assert file.content.agrees(Content.of(DATA / dataset(name).folder / file.name))
