@@ -28,9 +28,9 @@ from cace_qeq.cli.md import MovingBar
 from cace_qeq.plots import save
 from cace_qeq.simulation import DynamicsSettings, run_dynamics
 from cace_qeq.structures import LabelKeys, read_frames, to_batch, total_charge_of
-from cace_qeq.training import TrainConfig, evaluate_committee, load_config
+from cace_qeq.training import TrainConfig, evaluate_committee, load_config, parse_config
 from record import refuse_unknown, script, write_result
-from variants.changes import Change, changed, model, seeded, without_charges
+from variants.changes import BESIDE, Change, changed, model, seeded, sets_in, without_charges
 from variants.outcomes import held_out, held_out_batches, trained
 
 CONFIGS = Path(__file__).parent / "configs"
@@ -77,11 +77,13 @@ CASES = {
 def main(
     names: Annotated[list[str], typer.Argument(help=f"Any of {', '.join(CASES)}.")],
     seeds: Annotated[str, typer.Option(help="Several, such as 0,1,2, and errors of their mean.")] = "",
+    data: Annotated[Path, typer.Option(help="Folder of the downloaded sets.")] = BESIDE,
 ) -> None:
     """Train, evaluate, and write one result for each name and seed."""
     refuse_unknown(names, CASES)
     for name in names:
-        config = load_config(CONFIGS / f"{name}.yaml")
+        values = load_config(CONFIGS / f"{name}.yaml").model_dump(mode="json")
+        config = parse_config(sets_in(data)(values), name)
         numbers = [int(seed) for seed in seeds.split(",")] if seeds else [config.training.seed]
         runs = dict(run_of(name, config, seed) for seed in numbers)
         for result, settings in runs.items():

@@ -2,9 +2,12 @@
 
 import copy
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from cace_qeq.training import TrainConfig, parse_config
+
+BESIDE = Path("../shared/data")
 
 Values = dict[str, Any]
 Change = Callable[[Values], Values]
@@ -22,6 +25,22 @@ def model(**fields: Any) -> Change:
 def training(**fields: Any) -> Change:
     """Other fields of the training."""
     return section("training", fields)
+
+
+def sets_in(folder: Path) -> Change:
+    """Downloaded sets lie elsewhere than beside the checkout."""
+
+    def moved(path: str) -> str:
+        known = Path(path)
+        return str(folder / known.relative_to(BESIDE)) if known.is_relative_to(BESIDE) else path
+
+    def change(values: Values) -> Values:
+        changed = copy.deepcopy(values)
+        parts = {part: paths for part, paths in changed["data"].items() if isinstance(paths, list)}
+        changed["data"] |= {part: list(map(moved, paths)) for part, paths in parts.items()}
+        return changed
+
+    return change
 
 
 def section(name: str, fields: Values) -> Change:

@@ -19,7 +19,17 @@ from cace_qeq.training.reporting import Silent
 from optimizers import variant
 from small_runs import small_config, trimers
 from variants import comparison, outcomes
-from variants.changes import changed, epochs_times, model, same, seeded, without_charge_labels, without_charges
+from variants.changes import (
+    BESIDE,
+    changed,
+    epochs_times,
+    model,
+    same,
+    seeded,
+    sets_in,
+    without_charge_labels,
+    without_charges,
+)
 from variants.curves import curves
 from variants.outcomes import spread, table
 from variants.subsets import nested, on_subset
@@ -54,6 +64,14 @@ def test_every_variant_is_a_model(name):
     settings = changed(CARBON, name, VARIANTS[name])
     assert model_config_of(settings.model, (1, 6)).species == (1, 6)
     assert settings.data == CARBON.data
+
+
+def test_sets_may_lie_elsewhere():
+    acac = load_config(CONFIGS / "acac_S.yaml")
+    moved = changed(acac, "moved", sets_in(Path("/sets"))).data
+    assert (moved.train, moved.test) == ((Path("/sets/acac/train.extxyz"),), (Path("/sets/acac/test_300K.extxyz"),))
+    assert changed(acac, "same", sets_in(BESIDE)).data == acac.data
+    assert changed(AG3, "shipped", sets_in(Path("/sets"))).data == AG3.data
 
 
 def test_a_model_without_charges_has_nothing_of_them():
