@@ -53,7 +53,11 @@ class NequIP:
     def evaluated(self, frames: list[Atoms]) -> Any:
         if not self.compiled:
             return self.model.eval().requires_grad_(False)
-        return exported(self.model, AtomicDataDict.to_(self.prepared(frames), self.device), self.package, self.device)
+        example = frames[0].copy()
+        if not example.cell.any():
+            example.center(vacuum=1.0)  # the tools compare stress too, which needs a volume
+        data = AtomicDataDict.to_(self.prepared([example]), self.device)
+        return exported(self.model, data, self.package, self.device)
 
     def train(self, frames: list[Atoms]) -> Step:
         single = [self.prepared([atoms]) for atoms in frames]
