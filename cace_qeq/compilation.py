@@ -1,7 +1,8 @@
 """The network recorded: what operations cost to be called, which is most of the time of a molecule, is saved.
 
 On a processor torch.fx records the operations of one evaluation, and torch.compile turns them and their derivatives
-into C++. Measured to pay for structures of up to about a hundred atoms on one core. On a GPU they become CUDA graphs.
+into C++: energies and slopes of a model without charges in one piece, of others the features and their derivatives
+apart. Measured to pay for structures of up to about a hundred atoms on one core. On a GPU they become CUDA graphs.
 """
 
 import copy
@@ -14,19 +15,79 @@ from torch import Tensor, nn
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.nn.functional import pad
 
-from cace_qeq.model import CACEQEq
+from cace_qeq.model import CACEQEq, PairSlopes
 from cace_qeq.nn.ace import CartesianACE, Environments
 from cace_qeq.nn.equivariant import EquivariantACE
 
 SLOTS = 8  # by which tables of neighbours grow
 # the pattern matcher of torch 2.13 gets some gradients wrong that were recorded with their function
 INDUCTOR: dict[str, str | int | bool | Callable[..., Any]] = {"pattern_matcher": False}
+IN_ONE_CALL = {"cpp_wrapper": True}  # no Python between the kernels
 LEAST_ROUNDING = {torch.float32: 1e-5, torch.float64: 1e-12}  # that is expected, relative to the largest value
 MOST_ROUNDING = 10.0  # times that of the network: sums are taken in another order
 
 Tensors = tuple[Tensor, ...]
 Features = Callable[[Tensor, Tensor, Tensor], Tensor]
 """displacements (atom, 3, slot), senders (atom, slot), species (atom,) -> (atom, feature)"""
+
+
+class Network(nn.Module):
+    """What atoms contribute to the energy, and its slopes by the displacements to their neighbours."""
+
+    def __init__(self, model: CACEQEq):
+        super().__init__()
+        self.representation, self.energy_head = model.representation, model.energy_head
+
+    @torch.enable_grad()
+    def forward(self, displacements: Tensor, senders: Tensor, species: Tensor) -> tuple[Tensor, Tensor]:
+        """-> (atom,) and (atom, 3, slot), in units of the energy head, both differentiable by parameters"""
+        place = displacements.detach().requires_grad_()
+        around = Environments(place, senders, None, self.representation.settings)
+        energies = self.energy_head(self.representation(around, species))
+        (slopes,) = torch.autograd.grad(energies.sum(), place, create_graph=True)
+        return energies, slopes
+
+
+class CompiledSlopes:
+    """Energies and slopes of a network in one piece of generated code, without derivatives of their own.
+
+    Code is generated when a number of atoms, or more neighbours than before, are met first, and stands for parameters
+    that do not change.
+
+    Raises RuntimeError if the generated code does not say what the network says, ValueError without a compiler.
+    """
+
+    def __init__(self, model: CACEQEq):
+        self.model = model
+        self.generated: dict[tuple[int, torch.dtype], tuple[int, PairSlopes]] = {}  # slots and code
+
+    def __call__(self, displacements: Tensor, senders: Tensor, species: Tensor) -> tuple[Tensor, Tensor]:
+        """displacements (atom, 3, slot), senders (atom, slot), species (atom,) -> as `Network`"""
+        n_slots, far = senders.shape[1], 2 * self.model.config.cutoff
+        kind = len(senders), displacements.dtype
+        if kind not in self.generated or self.generated[kind][0] < n_slots:
+            width = rounded_up(n_slots, SLOTS)
+            self.generated[kind] = width, self.generate(*with_slots(displacements, senders, width, far), species)
+        width, code = self.generated[kind]
+        with torch.no_grad():
+            energies, slopes = code(*with_slots(displacements, senders, width, far), species)
+        return energies, slopes[:, :, :n_slots]
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "CompiledSlopes":
+        """Of the model alone: a copy may come to have other parameters."""
+        return CompiledSlopes(copy.deepcopy(self.model, memo))
+
+    def generate(self, *example: Tensor) -> PairSlopes:
+        network = copy.deepcopy(Network(self.model))
+        with compiler_at_hand(), torch.no_grad():
+            operations = make_fx(lambda *tensors: network(*tensors))(*example)
+            code: PairSlopes = torch.compile(operations, fullgraph=True, dynamic=False, options=INDUCTOR | IN_ONE_CALL)
+            found = code(*example)  # compiles
+        displacements, *others = example
+        exact = copy.deepcopy(network).double()(displacements.double(), *others)
+        own, exact = (tuple(value.detach() for value in values) for values in (network(*example), exact))
+        refuse_beyond_rounding(found, own, exact, "use the model without compiling it")
+        return code
 
 
 class CompiledRepresentation(nn.Module):
@@ -164,7 +225,14 @@ def value_and_gradient(
 
 
 def compile_networks(potential: nn.Module) -> None:
-    """Let a model, or all members of a committee, compute features by generated code: for evaluation alone."""
+    """Let a model, or all members of a committee, compute by generated code: for evaluation alone.
+
+    On a processor that is the whole of a model without charges; of others, and on a GPU, its features.
+    """
     for model in potential.modules():
-        if isinstance(model, CACEQEq) and not isinstance(model.representation, CompiledRepresentation):
+        if not isinstance(model, CACEQEq) or isinstance(model.representation, CompiledRepresentation):
+            continue
+        if model.is_network_alone and model.reference_energies.device.type == "cpu":
+            model.pair_slopes = CompiledSlopes(model)
+        else:
             model.set_submodule("representation", CompiledRepresentation(model.representation))

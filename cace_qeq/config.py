@@ -2,7 +2,6 @@
 
 from typing import Annotated, Any, Literal
 
-from ase.data import atomic_numbers
 from pydantic import Field, field_validator
 
 from cace_qeq.nn.elements import COVALENT_RADII
@@ -30,7 +29,7 @@ def preset_settings(name: str) -> dict[str, Any]:
 class ModelConfig(Settings):
     """Settings of a CACEQEq model; frozen, and an unknown field is an error.
 
-    species               atomic numbers, or symbols, of the elements
+    species               atomic numbers of the elements
     cutoff                Å, of the atomic environments
     energy                "equilibrated": E_sr + E_qeq at its minimum over the charges (NequIP-LR);
                           "coulomb": E_sr + q.A q / 2 (4G-HDNNP); "none": E_sr alone, no charges
@@ -99,13 +98,6 @@ class ModelConfig(Settings):
         Raises ValueError for another name.
         """
         return cls(**{**preset_settings(name), **changes})
-
-    @field_validator("species", mode="before")
-    @classmethod
-    def _from_symbols(cls, species: Any) -> Any:
-        if not isinstance(species, list | tuple):
-            return species
-        return [atomic_numbers.get(one, one) if isinstance(one, str) else one for one in species]
 
     @field_validator("species")
     @classmethod

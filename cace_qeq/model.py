@@ -1,6 +1,6 @@
 """The potential: a batch of structures to its energies and charges."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -32,6 +32,9 @@ from cace_qeq.nn.repulsion import ScreenedRepulsion
 from cace_qeq.nn.shells import ShellWalls
 from cace_qeq.nn.species import SpeciesIndex
 from cace_qeq.structures.batch import AtomicBatch, GeometrySettings
+
+PairSlopes = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
+"""displacements (atom, 3, slot), senders (atom, slot), species (atom,) -> (atom,) energies, (atom, 3, slot) slopes"""
 
 ROUNDING = 1e-6  # of widths, where a model has changed its precision
 
@@ -68,8 +71,9 @@ class Energies:
 class CACEQEq(KeepsDoubleBuffers):
     """Cartesian atomic cluster expansion with charge equilibration.
 
-    provenance  how the model came to be (plain values; saved with it)
-    solver      how charges are found (not saved: set it before batches are made)
+    provenance   how the model came to be (plain values; saved with it)
+    solver       how charges are found (not saved: set it before batches are made)
+    pair_slopes  generated code for `predict`, if the model is a network alone (`compile_networks` sets it; not saved)
     """
 
     double_buffers = ("reference_energies", "energy_scale")
@@ -81,6 +85,7 @@ class CACEQEq(KeepsDoubleBuffers):
         self.config = config
         self.provenance: dict[str, Any] = {}
         self.solver = Solver()
+        self.pair_slopes: PairSlopes | None = None
         self.species = SpeciesIndex(config.species)
         self.representation = representation(config)
         self.charge_heads = charge_heads(config, self.representation.n_features)
@@ -186,6 +191,11 @@ class CACEQEq(KeepsDoubleBuffers):
         if self.bond_softness is None:
             return None
         return self.bond_softness(batch.displacements(), batch.neighbors.index, species)
+
+    @property
+    def is_network_alone(self) -> bool:
+        """Whether energies are those that the network reads from its features, and nothing else."""
+        return self.config.energy == "none" and self.repulsion is None
 
     def short_range(self, batch: AtomicBatch, features: Tensor, species: Tensor) -> Tensor:
         """(atom,)  eV"""

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from cace_qeq.allocation import keep_freed_memory
-from cace_qeq.model import CACEQEq, Energies
+from cace_qeq.model import CACEQEq, Energies, PairSlopes, without_charges
 from cace_qeq.slab import closed_cells
 from cace_qeq.structures.batch import AtomicBatch
 
@@ -64,10 +64,36 @@ def predict(model: CACEQEq, batch: AtomicBatch) -> Prediction:
 
     Raises RuntimeError in torch.inference_mode, and ValueError as the model does.
     """
+    if model.pair_slopes is not None:
+        return predict_by_pairs(model, batch, model.pair_slopes)
     energies, slopes = differentiated(model, batch, keep_graph=False)
     with torch.no_grad():
         values = Energies(**{f.name: getattr(energies, f.name).detach() for f in fields(energies)})
         return assembled(batch, values, slopes)
+
+
+def predict_by_pairs(model: CACEQEq, batch: AtomicBatch, pair_slopes: PairSlopes) -> Prediction:
+    """The same of a model that is a network alone, from its slopes by the displacements to neighbours.
+
+    pair_slopes  energies and slopes in units of the energy head; what is differentiable in them stays so
+    """
+    model.refuse_batch_of_another(batch.geometry)
+    with torch.no_grad():
+        vectors = batch.displacements()
+    species, scale = model.species(batch.numbers), model.energy_scale
+    displacements = vectors.to(model.dtype).transpose(1, 2).contiguous()
+    energies, slopes = pair_slopes(displacements, batch.neighbors.index, species)
+    short_range = model.reference_energies.index_select(0, species) + scale * energies.double()
+    by_structure = slopes_of(batch, vectors, scale * slopes.transpose(1, 2).double())
+    return assembled(batch, without_charges(batch, short_range), by_structure)
+
+
+def slopes_of(batch: AtomicBatch, vectors: Tensor, by_pair: Tensor) -> Slopes:
+    """By positions and strain from those by the displacements, both (atom, slot, 3)."""
+    senders = batch.neighbors.index.flatten()
+    position = (-by_pair.sum(1)).index_add(0, senders, by_pair.flatten(0, 1))
+    strain = torch.zeros_like(batch.cells).index_add(0, batch.structure, vectors.transpose(1, 2) @ by_pair)
+    return Slopes(position, strain, torch.zeros_like(batch.imposed.external.positions))
 
 
 def differentiable_predict(model: CACEQEq, batch: AtomicBatch) -> Prediction:

@@ -23,10 +23,6 @@ def test_unknown_preset_lists_the_known_ones():
         ModelConfig.preset("XXL", species=[1], cutoff=4.0)
 
 
-def test_elements_by_symbol():
-    assert ModelConfig(species=["O", 1], cutoff=4.0).species == (8, 1)
-
-
 def test_frozen():
     config = ModelConfig(species=[1], cutoff=4.0)
     with pytest.raises(ValidationError, match="frozen"):
@@ -40,7 +36,6 @@ def test_frozen():
         ({"species": []}, "at least 1"),
         ({"species": [1, 1]}, "twice"),
         ({"species": [0]}, "not an atomic number"),
-        ({"species": ["Hx"]}, "valid integer"),
         ({"species": [120]}, "not an atomic number"),
         ({"cutoff": -1.0}, "greater than 0"),
         ({"energy": "qeq"}, "equilibrated"),

@@ -1,27 +1,17 @@
 """`cace-qeq predict`."""
 
-import io
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from ase import Atoms
-from ase.calculators.singlepoint import SinglePointCalculator
-from ase.io import write
-from ase.outputs import all_outputs
 from rich.console import Console
 from rich.progress import Progress
 
 from cace_qeq.calculator import CACEQEqCalculator
 from cace_qeq.cli.evaluate import Charge, Device, Model
-from cace_qeq.files import refuse_unwritable, write_atomically
+from cace_qeq.files import refuse_unwritable
 from cace_qeq.simulation.trajectory import named_as_xyz
-from cace_qeq.structures import TOTAL_CHARGE_KEYS, LabelKeys, read_frames
-from cace_qeq.structures.convert.frames import SOURCE
-from cace_qeq.structures.convert.written import relabelled
-
-PER_ATOM = ("electronegativities", "forces_spread", "charges_spread")
-UNWANTED = ("free_energy", "external_forces")  # the energy once more, and no property of the atoms
+from cace_qeq.structures import TOTAL_CHARGE_KEYS, Atoms, read_frames, write_predictions
 
 Data = Annotated[list[Path], typer.Argument(help="Files of structures, in any format that ASE reads.")]
 Out = Annotated[Path, typer.Option(help="The same structures with what the model says of them, extended XYZ.")]
@@ -45,13 +35,11 @@ def predict(
     calculator = CACEQEqCalculator(model, device, skin=0.0)
     console = Console()
     with Progress(console=console, transient=True) as progress:
-        answered = [
-            answer(with_charge(atoms, default_total_charge), calculator)
-            for atoms in progress.track(frames, description="predicting")
-        ]
-    text = io.StringIO()
-    write(text, answered, format="extxyz")
-    write_atomically(out, text.getvalue().encode())
+        results = []
+        for atoms in progress.track(frames, description="predicting"):
+            calculator.calculate(with_charge(atoms, default_total_charge))
+            results.append(calculator.results)
+    write_predictions(out, frames, results)
     console.print(f"{len(frames)} frames: {out}", markup=False, soft_wrap=True, highlight=False)
 
 
@@ -60,15 +48,3 @@ def with_charge(atoms: Atoms, default: float | None) -> Atoms:
     if default is not None and not any(key in atoms.info for key in TOTAL_CHARGE_KEYS):
         atoms.info["total_charge"] = default
     return atoms
-
-
-def answer(atoms: Atoms, calculator: CACEQEqCalculator) -> Atoms:
-    """The structure as it was read, its labels under their usual keys, and the results of a model."""
-    calculator.calculate(atoms)
-    results = {name: value for name, value in calculator.results.items() if name not in UNWANTED}
-    found = relabelled(atoms, LabelKeys())
-    found.info = {key: value for key, value in atoms.info.items() if key != SOURCE} | found.info
-    found.calc = SinglePointCalculator(found, **{name: results.pop(name) for name in all_outputs if name in results})
-    for name, value in results.items():
-        (found.arrays if name in PER_ATOM else found.info)[name] = value
-    return found

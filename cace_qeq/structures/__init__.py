@@ -22,6 +22,7 @@ from cace_qeq.structures.convert import (
     to_batch,
     total_charge_of,
     write_frames,
+    write_predictions,
     written_conditions,
 )
 from cace_qeq.structures.labels import Labels
@@ -56,5 +57,6 @@ __all__ = [
     "charge_by_conditions",
     "total_charge_of",
     "write_frames",
+    "write_predictions",
     "written_conditions",
 ]

@@ -13,7 +13,7 @@ from cace_qeq.checkpoint import load_model
 from cace_qeq.config import ModelConfig
 from cace_qeq.model import CACEQEq
 from cace_qeq.strict import readable
-from cace_qeq.structures import LabelKeys, charge_by_conditions, label_sources, place, refuse_absent
+from cace_qeq.structures import Atoms, LabelKeys, charge_by_conditions, label_sources, place, refuse_absent
 from cace_qeq.training.baseline import composition, force_scale, isolated_energies, refit_reference_energies
 from cace_qeq.training.config import Consistency, DataConfig, Stage, TrainConfig, TrainingConfig
 from cace_qeq.training.data import (
@@ -133,6 +133,8 @@ def prepare(config: TrainConfig, watch: Watch = unseen) -> Prepared:
 def model_config_of(settings: dict[str, Any], species: tuple[int, ...]) -> ModelConfig:
     """The model section as a ModelConfig; the elements are those of the data unless it names them."""
     fields = {"species": species, **settings}
+    if isinstance(fields["species"], list | tuple):
+        fields["species"] = [number_of(element) for element in fields["species"]]
     preset = fields.pop("preset", None)
     try:
         config = ModelConfig(**fields) if preset is None else ModelConfig.preset(preset, **fields)
@@ -143,6 +145,17 @@ def model_config_of(settings: dict[str, Any], species: tuple[int, ...]) -> Model
             f"model.species {list(config.species)} lacks {sorted(missing)}, which the training frames have."
         )
     return config
+
+
+def number_of(element: Any) -> Any:
+    """The atomic number of a symbol; anything else is left to ModelConfig.
+
+    raises  ValueError for a word that is no symbol
+    """
+    try:
+        return int(Atoms([element]).numbers[0]) if isinstance(element, str) else element
+    except KeyError:
+        raise ValueError(f"model.species: {element!r} is not the symbol of an element.") from None
 
 
 def origin_of(config: TrainingConfig) -> CACEQEq | None:

@@ -5,7 +5,7 @@ makes C++ of them and of the gradient of the loss, on a GPU they become CUDA gra
 """
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from math import prod
 from typing import cast
@@ -16,35 +16,14 @@ from torch.func import functional_call
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.nn.functional import pad
 
-from cace_qeq.compilation import INDUCTOR, compiler_at_hand, refuse_beyond_rounding, rounded_up, with_slots
+from cace_qeq.compilation import INDUCTOR, Network, compiler_at_hand, refuse_beyond_rounding, rounded_up, with_slots
 from cace_qeq.config import ModelConfig
-from cace_qeq.model import CACEQEq, without_charges
-from cace_qeq.nn.ace import Environments
-from cace_qeq.prediction import Prediction, Slopes, assembled
+from cace_qeq.model import CACEQEq, PairSlopes
+from cace_qeq.prediction import Prediction, predict_by_pairs
 from cace_qeq.structures import AtomicBatch
 
 ATOMS, SLOTS = 16, 8  # by which recorded shapes grow
 WASTE = 1.5  # times the table that would do, in which a batch still goes: recording another one takes a minute
-
-Recorded = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
-"""displacements (atom, 3, slot), senders (atom, slot), species (atom,) -> as `PairSlopes`"""
-
-
-class PairSlopes(nn.Module):
-    """What atoms contribute to the energy, and its slopes by the displacements to their neighbours."""
-
-    def __init__(self, model: CACEQEq):
-        super().__init__()
-        self.representation, self.energy_head = model.representation, model.energy_head
-
-    @torch.enable_grad()
-    def forward(self, displacements: Tensor, senders: Tensor, species: Tensor) -> tuple[Tensor, Tensor]:
-        """-> (atom,) and (atom, 3, slot), in units of the energy head, both differentiable by parameters"""
-        place = displacements.detach().requires_grad_()
-        around = Environments(place, senders, None, self.representation.settings)
-        energies = self.energy_head(self.representation(around, species))
-        (slopes,) = torch.autograd.grad(energies.sum(), place, create_graph=True)
-        return energies, slopes
 
 
 class RecordedPotential:
@@ -56,25 +35,17 @@ class RecordedPotential:
 
     def __init__(self, model: CACEQEq):
         refuse_more_than_a_network(model.config)
-        self.model, self.network = model, PairSlopes(model)
-        self.recorded: dict[tuple[int, int], Recorded] = {}
+        self.model, self.network = model, Network(model)
+        self.recorded: dict[tuple[int, int], PairSlopes] = {}
 
     def predict(self, batch: AtomicBatch) -> Prediction:
         """The same as `differentiable_predict`."""
-        with torch.no_grad():
-            vectors = batch.displacements()
-        species, scale = self.model.species(batch.numbers), self.model.energy_scale
-        energies, slopes = self.pair_slopes(vectors, batch.neighbors.index, species)
-        short_range = self.model.reference_energies.index_select(0, species) + scale * energies.double()
-        by_pair = scale * slopes.transpose(1, 2).double()
-        by_structure = slopes_of(batch, vectors, by_pair)
-        return assembled(batch, without_charges(batch, short_range), by_structure)
+        return predict_by_pairs(self.model, batch, self.pair_slopes)
 
-    def pair_slopes(self, vectors: Tensor, senders: Tensor, species: Tensor) -> tuple[Tensor, Tensor]:
-        """vectors (atom, slot, 3) -> (atom,) and (atom, 3, slot)"""
+    def pair_slopes(self, displacements: Tensor, senders: Tensor, species: Tensor) -> tuple[Tensor, Tensor]:
         n_atoms, n_slots = senders.shape
         shape = self.shape_for(n_atoms, n_slots)
-        tensors = self.padded(vectors, senders, species, shape)
+        tensors = self.padded(displacements, senders, species, shape)
         if shape not in self.recorded:
             self.recorded[shape] = self.record(tensors)
         energies, slopes = self.recorded[shape](*tensors)
@@ -88,24 +59,23 @@ class RecordedPotential:
         return min(fitting, key=prod, default=least)
 
     def padded(
-        self, vectors: Tensor, senders: Tensor, species: Tensor, shape: tuple[int, int]
+        self, displacements: Tensor, senders: Tensor, species: Tensor, shape: tuple[int, int]
     ) -> tuple[Tensor, Tensor, Tensor]:
         """With more slots, and with atoms that have no neighbours."""
         missing = shape[0] - len(senders)
-        displacements = vectors.to(self.model.dtype).transpose(1, 2).contiguous()
         far = 2 * self.network.representation.settings.cutoff
         displacements, senders = with_slots(displacements, senders, shape[1], far)
         more = pad(displacements, (0, 0, 0, 0, 0, missing), value=far), pad(senders, (0, 0, 0, missing))
         return *more, pad(species, (0, missing))
 
-    def record(self, tensors: tuple[Tensor, Tensor, Tensor]) -> Recorded:
+    def record(self, tensors: tuple[Tensor, Tensor, Tensor]) -> PairSlopes:
         make = graphed if tensors[0].device.type == "cuda" else generated
         with compiler_at_hand():
-            recorded = make(PairSlopes(self.model), tensors)
+            recorded = make(Network(self.model), tensors)
             self.check(recorded, tensors)  # the first call compiles
         return recorded
 
-    def check(self, recorded: Recorded, tensors: tuple[Tensor, Tensor, Tensor]) -> None:
+    def check(self, recorded: PairSlopes, tensors: tuple[Tensor, Tensor, Tensor]) -> None:
         """Values and a gradient against those of the network."""
         parameters = list(self.network.parameters())
         with awake(self.network.energy_head):
@@ -140,20 +110,12 @@ def refuse_more_than_a_network(config: ModelConfig) -> None:
         )
 
 
-def slopes_of(batch: AtomicBatch, vectors: Tensor, by_pair: Tensor) -> Slopes:
-    """By positions and strain from those by the displacements, both (atom, slot, 3)."""
-    senders = batch.neighbors.index.flatten()
-    position = (-by_pair.sum(1)).index_add(0, senders, by_pair.flatten(0, 1))
-    strain = torch.zeros_like(batch.cells).index_add(0, batch.structure, vectors.transpose(1, 2) @ by_pair)
-    return Slopes(position, strain, torch.zeros_like(batch.imposed.external.positions))
-
-
-def graphed(network: nn.Module, tensors: tuple[Tensor, ...]) -> Recorded:
+def graphed(network: nn.Module, tensors: tuple[Tensor, ...]) -> PairSlopes:
     """A CUDA graph of the network, and one of the gradient by its parameters."""
-    return cast(Recorded, torch.cuda.make_graphed_callables(network, tensors, allow_unused_input=True))
+    return cast(PairSlopes, torch.cuda.make_graphed_callables(network, tensors, allow_unused_input=True))
 
 
-def generated(network: nn.Module, tensors: tuple[Tensor, ...]) -> Recorded:
+def generated(network: nn.Module, tensors: tuple[Tensor, ...]) -> PairSlopes:
     """Compiled code of the network, and of the gradient by its parameters."""
     names, parameters = zip(*network.named_parameters(), strict=True)
 
@@ -169,7 +131,7 @@ def generated(network: nn.Module, tensors: tuple[Tensor, ...]) -> Recorded:
 
 
 def values_and_gradients(
-    function: Recorded, tensors: tuple[Tensor, ...], parameters: list[nn.Parameter]
+    function: PairSlopes, tensors: tuple[Tensor, ...], parameters: list[nn.Parameter]
 ) -> tuple[Tensor, ...]:
     """Energies, slopes, and the gradient of a sum of them with different signs and sizes."""
     values = function(*tensors)

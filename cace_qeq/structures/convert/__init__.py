@@ -15,7 +15,7 @@ from cace_qeq.structures.convert.lookup import (
     total_charge_of,
 )
 from cace_qeq.structures.convert.tensors import NeighborCache, to_batch
-from cace_qeq.structures.convert.written import write_frames
+from cace_qeq.structures.convert.written import write_frames, write_predictions
 
 __all__ = [
     "CONDITION_KEYS",
@@ -36,5 +36,6 @@ __all__ = [
     "charge_by_conditions",
     "total_charge_of",
     "write_frames",
+    "write_predictions",
     "written_conditions",
 ]

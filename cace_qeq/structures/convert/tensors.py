@@ -181,7 +181,9 @@ class Origin:
     def stretches(self, sites: Sites) -> Floats | None:
         """(3,) by which the cell is longer along its principal directions, largest first; None if more differs."""
         deformation = self.deformation(sites)
-        return None if deformation is None else np.linalg.svd(deformation, compute_uv=False).astype(np.float64)
+        if deformation is None or np.array_equal(self.cell, sites.atoms.cell.array):
+            return None if deformation is None else np.ones(3)
+        return np.linalg.svd(deformation, compute_uv=False).astype(np.float64)
 
     def largest_move(self, sites: Sites, deformation: Floats) -> float:
         """Å, of an atom or external charge beside the deformation; NaN if a position is"""

@@ -3,14 +3,21 @@
 import io
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from ase import Atoms
+from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import write
+from ase.outputs import all_outputs
 
 from cace_qeq.files import write_atomically
 from cace_qeq.structures.convert.conditions import CONDITION_KEYS
+from cace_qeq.structures.convert.frames import SOURCE
 from cace_qeq.structures.convert.lookup import LabelKeys, labels_of, total_charge_of
+
+PER_ATOM = ("electronegativities", "forces_spread", "charges_spread")
+UNWANTED = ("free_energy", "external_forces")  # the energy once more, and no property of the atoms
 
 
 def write_frames(path: Path, frames: Sequence[Atoms], keys: LabelKeys) -> None:
@@ -21,6 +28,26 @@ def write_frames(path: Path, frames: Sequence[Atoms], keys: LabelKeys) -> None:
     text = io.StringIO()
     write(text, [relabelled(atoms, keys) for atoms in frames], format="extxyz")
     write_atomically(path, text.getvalue().encode())
+
+
+def write_predictions(path: Path, frames: Sequence[Atoms], predictions: Sequence[dict[str, Any]]) -> None:
+    """Frames with results where ASE looks for them, labels beside them as in `write_frames`, and all else they told.
+
+    predictions  results of a calculator for each frame
+    """
+    text = io.StringIO()
+    write(text, [with_results(*pair) for pair in zip(frames, predictions, strict=True)], format="extxyz")
+    write_atomically(path, text.getvalue().encode())
+
+
+def with_results(atoms: Atoms, prediction: dict[str, Any]) -> Atoms:
+    results = {name: value for name, value in prediction.items() if name not in UNWANTED}
+    found = relabelled(atoms, LabelKeys())
+    found.info = {key: value for key, value in atoms.info.items() if key != SOURCE} | found.info
+    found.calc = SinglePointCalculator(found, **{name: results.pop(name) for name in all_outputs if name in results})
+    for name, value in results.items():
+        (found.arrays if name in PER_ATOM else found.info)[name] = value
+    return found
 
 
 def relabelled(atoms: Atoms, keys: LabelKeys) -> Atoms:
