@@ -55,7 +55,7 @@ def earlier(result: str, conditions: Mapping[str, Any], key: str) -> Rows:
     content = json.loads(path.read_text())
     for name, value in conditions.items():
         if content.get(name) != value:
-            raise ValueError(f"{path} has results of other {name} than {value}; move it elsewhere.")
+            raise ValueError(f"{path} has results of other {name} than asked for; move it elsewhere.")
     rows: Rows = content[key]
     return rows
 
