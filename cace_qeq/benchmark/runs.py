@@ -106,7 +106,7 @@ class Run:
         return f"{self.set}, {self.label}{frames}, seed {self.seed}"
 
     def plan(self, files: dict[str, list[str]], symbols: list[str], state: Path) -> dict[str, Any]:
-        """A fitting.FitPlan in plain values.
+        """A plan.FitPlan in plain values.
 
         files  paths by "train", "valid" and "held_out"
         """

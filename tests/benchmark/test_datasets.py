@@ -6,7 +6,8 @@ from dataclasses import replace
 import pytest
 from ase.io import read, write
 
-from cace_qeq.benchmark.datasets import REGISTRY, SETS, Content, DataSet, File, dataset, state
+from cace_qeq.benchmark.datasets import REGISTRY, SETS, dataset, state
+from cace_qeq.benchmark.frozen import Content, DataSet, File
 from record import DATA
 
 CONTENT = b"frames"

@@ -7,12 +7,10 @@ The schedule follows the share of the budget that steps have taken; validation, 
 count.
 """
 
-import json
-import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any, Protocol
@@ -25,6 +23,7 @@ from ase.neighborlist import neighbor_list
 from .job import Job
 from .memory import peak_kilobytes
 from .optimizing import Optimizer
+from .plan import FitPlan, energy_weight, rate_factor, score
 from .targets import (
     ErrorSums,
     Predicted,
@@ -39,9 +38,7 @@ from .targets import (
     target,
 )
 
-ENERGY, FORCES = "energy_rmse_mev_per_atom", "forces_rmse_mev_per_angstrom"
 CHECKS = 20  # validations, evenly over the budget
-WARM_UP, FINAL = 0.02, 0.01  # of the budget; of the learning rate
 AVERAGE, CLIP = 0.99, 10.0
 NUDGE = 0.05  # Å, of all atoms together, by which forces are tried
 TOLD = 0.5  # s, of training between two words of how far it is
@@ -65,51 +62,6 @@ class Learner(Protocol):
 
     def predicted(self, batch: Any) -> Predicted:
         """Differentiable if the model is in training mode."""
-
-
-@dataclass(frozen=True)
-class FitPlan:
-    """One training.
-
-    job            model, precision, cutoff and elements
-    seconds        CPU time of all steps, or 0 if epochs count
-    epochs         passes over the frames, or 0 if seconds count
-    batch          frames of a step
-    frames         how many training frames are used, 0 for all
-    optimizer      adamw or soap
-    energy_weights at the beginning and at the end, beside 1 for forces
-    energy_ramp    shares of the budget between which that weight grows
-    state          file from which a broken run goes on
-    """
-
-    job: Job
-    train: tuple[str, ...]
-    valid: tuple[str, ...]
-    held_out: tuple[str, ...]
-    seconds: float
-    epochs: int
-    seed: int
-    batch: int
-    frames: int
-    optimizer: str
-    learning_rate: float
-    energy_weights: tuple[float, float]
-    energy_ramp: tuple[float, float]
-    charge_weight: float
-    state: str
-
-    @classmethod
-    def of(cls, values: dict[str, Any]) -> "FitPlan":
-        return cls(**{**values, "job": Job.of(values["job"])})
-
-    @property
-    def conditions(self) -> str:
-        """All but the places of files, which may move before a broken training goes on."""
-        values = asdict(self)
-        for place in ("train", "valid", "held_out", "state"):
-            del values[place]
-        del values["job"]["frames"]
-        return json.dumps(values)
 
 
 @dataclass(frozen=True)
@@ -140,7 +92,6 @@ class Fit:
         self.references = reference_energies(train, [energy_of(atoms) for atoms in train])
         self.scale = scale_of(train, plan.job.cutoff)
         learner.begin(plan.job, self.scale, train, [target(atoms, self.references) for atoms in train])
-        self.refuse_wrong_forces(train[0])
         self.train = self.labelled(train)
         for number, energy in reference_energies(train, self.lacking()).items():
             self.references[number] += energy
@@ -161,6 +112,8 @@ class Fit:
         self.learner.model.eval()
         forces = self.alone(atoms).forces.detach().double().numpy()
         size = float(np.linalg.norm(forces))
+        if size == 0:
+            return  # of a model that has not begun to learn
         energies = []
         for distance in (NUDGE, -NUDGE):
             moved = atoms.copy()
@@ -199,7 +152,9 @@ class Fit:
                 told = self.spent
                 self.tell({"done": self.done})
         self.restore(self.best)
-        held_out = self.labelled(read(self.plan.held_out))
+        frames = read(self.plan.held_out)
+        self.refuse_wrong_forces(frames[0])
+        held_out = self.labelled(frames)
         errors, seconds_per_atom = self.errors(held_out)
         return {
             "errors": errors,
@@ -319,24 +274,6 @@ class Fit:
         self.average, self.best = state["average"], state["best"]
         self.optimizer.steps.load_state_dict(state["optimizer"])
         self.spent, self.steps, self.history = state["progress"]
-
-
-def score(row: dict[str, float], plan: FitPlan) -> float:
-    """What the best model is chosen by: the loss of the end on the validation frames."""
-    return plan.energy_weights[1] * row[ENERGY] ** 2 + row[FORCES] ** 2
-
-
-def energy_weight(done: float, plan: FitPlan) -> float:
-    """When a fraction of the budget is done: grown by equal factors in equal times."""
-    small, large = plan.energy_weights
-    return float(small * (large / small) ** np.interp(done, plan.energy_ramp, (0.0, 1.0)))
-
-
-def rate_factor(done: float) -> float:
-    """Of the learning rate, when a fraction of the budget is done: a linear start, then half a cosine."""
-    if done < WARM_UP:
-        return done / WARM_UP
-    return FINAL + (1 - FINAL) * (1 + math.cos(math.pi * min(done, 1.0))) / 2
 
 
 def scale_of(frames: list[Atoms], cutoff: float) -> Scale:

@@ -11,7 +11,7 @@ an `Engine`.
     {"do": "versions"}                             ->  {"torch": "2.13.0", ...}
     {"do": "fit", "plan": {...}}                   ->  {"told": {"done": 0.25}}, ..., and the result of `fitting.Fit`
 
-Jobs are described in `job`, trainings in `fitting`.
+Jobs are described in `job`, trainings in `plan`.
 """
 
 import json
@@ -31,9 +31,10 @@ from ase.md.verlet import VelocityVerlet
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from .fitting import Fit, FitPlan, Learner, Tell
+from .fitting import Fit, Learner, Tell
 from .job import Job
 from .memory import peak_kilobytes
+from .plan import FitPlan
 
 Step = Callable[[], Any]
 PACKAGES = ("torch", "numpy", "ase", "vesin", "matscipy", "e3nn", "nequip", "mace-torch", "cace", "pytorch_optimizer")
