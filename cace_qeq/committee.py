@@ -40,7 +40,7 @@ class Committee(nn.Module):
     Raises ValueError for fewer than two members, and for members of different configurations.
     """
 
-    pair_slopes = None  # members have their own
+    generated = None  # members have their own
 
     def __init__(self, members: Sequence[CACEQEq]):
         super().__init__()

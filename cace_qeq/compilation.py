@@ -1,23 +1,30 @@
 """The network recorded: what operations cost to be called, which is most of the time of a molecule, is saved.
 
 On a processor torch.fx records the operations of one evaluation, and torch.compile turns them and their derivatives
-into C++: energies and slopes of a model without charges in one piece, of others the features and their derivatives
-apart. Measured to pay for structures of up to about a hundred atoms on one core. On a GPU they become CUDA graphs.
+into C++: of a model without charges all that lies between positions, energies and slopes, of others the features and
+their derivatives apart. Measured to pay for structures of up to about a hundred atoms on one core. On a GPU they become
+CUDA graphs.
 """
 
 import copy
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.fx import GraphModule
 from torch.fx.experimental.proxy_tensor import make_fx
+from torch.fx.experimental.symbolic_shapes import ShapeEnv
 from torch.nn.functional import pad
 
-from cace_qeq.model import CACEQEq, PairSlopes
+from cace_qeq.model import CACEQEq, Energies, Slopes
 from cace_qeq.nn.ace import CartesianACE, Environments
 from cace_qeq.nn.equivariant import EquivariantACE
+from cace_qeq.prediction import network_alone, sums_of_pairs
+from cace_qeq.structures import AtomicBatch, Neighbors
 
 SLOTS = 8  # by which tables of neighbours grow
 # the pattern matcher of torch 2.13 gets some gradients wrong that were recorded with their function
@@ -29,6 +36,8 @@ MOST_ROUNDING = 10.0  # times that of the network: sums are taken in another ord
 Tensors = tuple[Tensor, ...]
 Features = Callable[[Tensor, Tensor, Tensor], Tensor]
 """displacements (atom, 3, slot), senders (atom, slot), species (atom,) -> (atom, feature)"""
+Sums = Callable[..., Tensors]
+"""tensors of `tensors_of` -> those of `sums_of_pairs`"""
 
 
 class Network(nn.Module):
@@ -48,46 +57,99 @@ class Network(nn.Module):
         return energies, slopes
 
 
-class CompiledSlopes:
-    """Energies and slopes of a network in one piece of generated code, without derivatives of their own.
+class GeneratedCode:
+    """Energies and slopes of a model that is a network alone, without derivatives of their own.
 
-    Code is generated when a number of atoms, or more neighbours than before, are met first, and stands for parameters
-    that do not change.
+    Code is generated when a number of atoms or structures, or more neighbours than before, are met first, and stands
+    for parameters that do not change.
 
     Raises RuntimeError if the generated code does not say what the network says, ValueError without a compiler.
     """
 
     def __init__(self, model: CACEQEq):
         self.model = model
-        self.generated: dict[tuple[int, torch.dtype], tuple[int, PairSlopes]] = {}  # slots and code
+        self.generated: dict[tuple[int, int, torch.dtype], tuple[int, Sums]] = {}  # slots and code
 
-    def __call__(self, displacements: Tensor, senders: Tensor, species: Tensor) -> tuple[Tensor, Tensor]:
-        """displacements (atom, 3, slot), senders (atom, slot), species (atom,) -> as `Network`"""
-        n_slots, far = senders.shape[1], 2 * self.model.config.cutoff
-        kind = len(senders), displacements.dtype
+    def __call__(self, batch: AtomicBatch) -> tuple[Energies, Slopes]:
+        """Raises ValueError for a batch that the model refuses."""
+        self.model.refuse_batch_of_another(batch.geometry)
+        species, n_slots = self.model.species(batch.numbers), batch.neighbors.index.shape[1]
+        kind = batch.n_atoms, batch.n_structures, self.model.dtype
         if kind not in self.generated or self.generated[kind][0] < n_slots:
             width = rounded_up(n_slots, SLOTS)
-            self.generated[kind] = width, self.generate(*with_slots(displacements, senders, width, far), species)
+            self.generated[kind] = width, self.generate(wider(batch, width), species)
         width, code = self.generated[kind]
         with torch.no_grad():
-            energies, slopes = code(*with_slots(displacements, senders, width, far), species)
-        return energies, slopes[:, :, :n_slots]
+            sums = code(*tensors_of(wider(batch, width), species))
+        return network_alone(self.model, batch, species, *sums)
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> "CompiledSlopes":
+    def __deepcopy__(self, memo: dict[int, Any]) -> "GeneratedCode":
         """Of the model alone: a copy may come to have other parameters."""
-        return CompiledSlopes(copy.deepcopy(self.model, memo))
+        return GeneratedCode(copy.deepcopy(self.model, memo))
 
-    def generate(self, *example: Tensor) -> PairSlopes:
-        network = copy.deepcopy(Network(self.model))
+    def generate(self, batch: AtomicBatch, species: Tensor) -> Sums:
+        model, tensors = copy.deepcopy(self.model), tensors_of(batch, species)
+        own = sums_by(model, batch)
         with compiler_at_hand(), torch.no_grad():
-            operations = make_fx(lambda *tensors: network(*tensors))(*example)
-            code: PairSlopes = torch.compile(operations, fullgraph=True, dynamic=False, options=INDUCTOR | IN_ONE_CALL)
-            found = code(*example)  # compiles
-        displacements, *others = example
-        exact = copy.deepcopy(network).double()(displacements.double(), *others)
-        own, exact = (tuple(value.detach() for value in values) for values in (network(*example), exact))
-        refuse_beyond_rounding(found, own, exact, "use the model without compiling it")
+            code = made_of(make_fx(own)(*tensors), tensors)
+            found = code(*tensors)
+        exact = sums_by(copy.deepcopy(model).double(), batch)
+        advice = "use the model without compiling it"
+        refuse_beyond_rounding(found, own(*tensors), exact(*tensors), model.dtype, advice)
         return code
+
+
+def made_of(operations: GraphModule, tensors: Tensors) -> Sums:
+    """Code without the guards of torch.compile, which for a molecule take a fifth of its time.
+
+    tensors  like those that it will be called with; of their values none matters
+    """
+    for node in operations.graph.nodes:
+        node.meta.clear()  # examples, each recorded apart
+    examples = FakeTensorMode(shape_env=ShapeEnv())  # which torch needs to find code that it has made before
+    alike: list[Any] = [examples.from_tensor(tensor, static_shapes=True) for tensor in tensors]
+    code: Sums = torch._inductor.compile(operations, alike, options=INDUCTOR | IN_ONE_CALL)
+    return code
+
+
+def sums_by(model: CACEQEq, batch: AtomicBatch) -> Sums:
+    """What is recorded: nothing in it depends on values.
+
+    batch  whose other tensors count for nothing
+    """
+    network = Network(model)
+
+    def sums(*tensors: Tensor) -> Tensors:
+        moved, species = with_tensors(batch, *tensors)
+        vectors = moved.neighbors.displacements(moved.positions, moved.cells_of_atoms)
+        return sums_of_pairs(model, moved, vectors, species, network)
+
+    return sums
+
+
+def tensors_of(batch: AtomicBatch, species: Tensor) -> Tensors:
+    """All that the sums of pairs depend on."""
+    table = batch.neighbors
+    return batch.positions, batch.cells, batch.structure, table.index, table.shift, table.mask, species
+
+
+def with_tensors(batch: AtomicBatch, *tensors: Tensor) -> tuple[AtomicBatch, Tensor]:
+    """The batch with tensors of `tensors_of` in place of its own, and their last."""
+    positions, cells, structure, index, shift, mask, species = tensors
+    table = Neighbors(index, shift, mask)
+    return replace(batch, positions=positions, cells=cells, structure=structure, neighbors=table), species
+
+
+def wider(batch: AtomicBatch, n_slots: int) -> AtomicBatch:
+    """The batch with rows of a number of slots, the new ones empty."""
+    table = batch.neighbors
+    missing = n_slots - table.index.shape[1]
+    if missing == 0:
+        return batch
+    more = Neighbors(
+        pad(table.index, (0, missing)), pad(table.shift, (0, 0, 0, missing)), pad(table.mask, (0, missing))
+    )
+    return replace(batch, neighbors=more)
 
 
 class CompiledRepresentation(nn.Module):
@@ -160,7 +222,7 @@ class CompiledRepresentation(nn.Module):
         )
         double = CompiledRepresentation(copy.deepcopy(self.representation).double())
         exact = value_and_gradient(double.plain, displacements.double(), senders, species)
-        refuse_beyond_rounding(found, own, exact, "use the model without compiling it")
+        refuse_beyond_rounding(found, own, exact, displacements.dtype, "use the model without compiling it")
 
 
 @contextmanager
@@ -177,9 +239,9 @@ def compiler_at_hand() -> Iterator[None]:
         ) from error
 
 
-def refuse_beyond_rounding(found: Tensors, own: Tensors, exact: Tensors, advice: str) -> None:
+def refuse_beyond_rounding(found: Tensors, own: Tensors, exact: Tensors, dtype: torch.dtype, advice: str) -> None:
     """Raise RuntimeError where generated code does not say what the network says; the tensors of `times_rounding`."""
-    times = times_rounding(found, own, exact)
+    times = times_rounding(found, own, exact, LEAST_ROUNDING[dtype])
     if not times < MOST_ROUNDING:
         raise RuntimeError(
             f"the generated code differs from the network by {times:.2g} times its rounding errors; {advice}, "
@@ -187,17 +249,18 @@ def refuse_beyond_rounding(found: Tensors, own: Tensors, exact: Tensors, advice:
         )
 
 
-def times_rounding(found: Tensors, own: Tensors, exact: Tensors) -> float:
+def times_rounding(found: Tensors, own: Tensors, exact: Tensors, least: float) -> float:
     """How many times as far from exact values as a function's own values others are, at most; NaN if one is.
 
-    found, own  in the precision of the function
+    found, own  from computing in the precision of the function
     exact       in double precision
+    least       error of the function's own that is expected, relative to the largest value
     """
     times = []
     for one, other, true in zip(found, own, exact, strict=True):
         away, rounding = ((value - true).abs().max() / true.abs().max().clamp(min=1e-30) for value in (one, other))
-        times.append(away / rounding.clamp(min=LEAST_ROUNDING[one.dtype]))
-    return float(torch.stack(times).max())
+        times.append(away / rounding.clamp(min=least))
+    return float(torch.stack(times).max().detach())
 
 
 def rounded_up(number: int, unit: int) -> int:
@@ -233,6 +296,6 @@ def compile_networks(potential: nn.Module) -> None:
         if not isinstance(model, CACEQEq) or isinstance(model.representation, CompiledRepresentation):
             continue
         if model.is_network_alone and model.reference_energies.device.type == "cpu":
-            model.pair_slopes = CompiledSlopes(model)
+            model.generated = GeneratedCode(model)
         else:
             model.set_submodule("representation", CompiledRepresentation(model.representation))

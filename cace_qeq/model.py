@@ -68,12 +68,26 @@ class Energies:
         return torch.zeros_like(self.electrostatic).index_add(0, self.structure, values)
 
 
+@dataclass(frozen=True)
+class Slopes:
+    """Derivatives of the energy.
+
+    position  (atom, 3)          eV/Å
+    strain    (structure, 3, 3)  eV
+    external  (external, 3)      eV/Å
+    """
+
+    position: Tensor
+    strain: Tensor
+    external: Tensor
+
+
 class CACEQEq(KeepsDoubleBuffers):
     """Cartesian atomic cluster expansion with charge equilibration.
 
     provenance   how the model came to be (plain values; saved with it)
     solver       how charges are found (not saved: set it before batches are made)
-    pair_slopes  generated code for `predict`, if the model is a network alone (`compile_networks` sets it; not saved)
+    generated    code for `predict`, if the model is a network alone (`compile_networks` sets it; not saved)
     """
 
     double_buffers = ("reference_energies", "energy_scale")
@@ -85,7 +99,7 @@ class CACEQEq(KeepsDoubleBuffers):
         self.config = config
         self.provenance: dict[str, Any] = {}
         self.solver = Solver()
-        self.pair_slopes: PairSlopes | None = None
+        self.generated: Callable[[AtomicBatch], tuple[Energies, Slopes]] | None = None
         self.species = SpeciesIndex(config.species)
         self.representation = representation(config)
         self.charge_heads = charge_heads(config, self.representation.n_features)

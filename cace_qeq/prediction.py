@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from cace_qeq.allocation import keep_freed_memory
-from cace_qeq.model import CACEQEq, Energies, PairSlopes, without_charges
+from cace_qeq.model import CACEQEq, Energies, PairSlopes, Slopes, without_charges
 from cace_qeq.slab import closed_cells
 from cace_qeq.structures.batch import AtomicBatch
 
@@ -45,27 +45,13 @@ class Prediction:
     external_forces: Tensor
 
 
-@dataclass(frozen=True)
-class Slopes:
-    """Derivatives of the energy.
-
-    position  (atom, 3)          eV/Å
-    strain    (structure, 3, 3)  eV
-    external  (external, 3)      eV/Å
-    """
-
-    position: Tensor
-    strain: Tensor
-    external: Tensor
-
-
 def predict(model: CACEQEq, batch: AtomicBatch) -> Prediction:
     """All properties of a batch, detached from the graph.
 
     Raises RuntimeError in torch.inference_mode, and ValueError as the model does.
     """
-    if model.pair_slopes is not None:
-        return predict_by_pairs(model, batch, model.pair_slopes)
+    if model.generated is not None:
+        return assembled(batch, *model.generated(batch))
     energies, slopes = differentiated(model, batch, keep_graph=False)
     with torch.no_grad():
         values = Energies(**{f.name: getattr(energies, f.name).detach() for f in fields(energies)})
@@ -75,25 +61,39 @@ def predict(model: CACEQEq, batch: AtomicBatch) -> Prediction:
 def predict_by_pairs(model: CACEQEq, batch: AtomicBatch, pair_slopes: PairSlopes) -> Prediction:
     """The same of a model that is a network alone, from its slopes by the displacements to neighbours.
 
-    pair_slopes  energies and slopes in units of the energy head; what is differentiable in them stays so
+    pair_slopes  what is differentiable in its values stays so
     """
     model.refuse_batch_of_another(batch.geometry)
+    species = model.species(batch.numbers)
     with torch.no_grad():
         vectors = batch.displacements()
-    species, scale = model.species(batch.numbers), model.energy_scale
-    displacements = vectors.to(model.dtype).transpose(1, 2).contiguous()
-    energies, slopes = pair_slopes(displacements, batch.neighbors.index, species)
-    short_range = model.reference_energies.index_select(0, species) + scale * energies.double()
-    by_structure = slopes_of(batch, vectors, scale * slopes.transpose(1, 2).double())
-    return assembled(batch, without_charges(batch, short_range), by_structure)
+    return assembled(
+        batch, *network_alone(model, batch, species, *sums_of_pairs(model, batch, vectors, species, pair_slopes))
+    )
 
 
-def slopes_of(batch: AtomicBatch, vectors: Tensor, by_pair: Tensor) -> Slopes:
-    """By positions and strain from those by the displacements, both (atom, slot, 3)."""
-    senders = batch.neighbors.index.flatten()
-    position = (-by_pair.sum(1)).index_add(0, senders, by_pair.flatten(0, 1))
+def sums_of_pairs(
+    model: CACEQEq, batch: AtomicBatch, vectors: Tensor, species: Tensor, pair_slopes: PairSlopes
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Energies beside those of reference (atom,), and slopes by position (atom, 3) and strain (structure, 3, 3); eV.
+
+    vectors  (atom, slot, 3)  Å, the displacements of the batch
+    """
+    scale, senders = model.energy_scale, batch.neighbors.index
+    energies, slopes = pair_slopes(vectors.to(model.dtype).transpose(1, 2).contiguous(), senders, species)
+    by_pair = scale * slopes.transpose(1, 2).double()
+    position = (-by_pair.sum(1)).index_add(0, senders.flatten(), by_pair.flatten(0, 1))
     strain = torch.zeros_like(batch.cells).index_add(0, batch.structure, vectors.transpose(1, 2) @ by_pair)
-    return Slopes(position, strain, torch.zeros_like(batch.imposed.external.positions))
+    return scale * energies.double(), position, strain
+
+
+def network_alone(
+    model: CACEQEq, batch: AtomicBatch, species: Tensor, energies: Tensor, position: Tensor, strain: Tensor
+) -> tuple[Energies, Slopes]:
+    """From the sums of pairs."""
+    short_range = model.reference_energies.index_select(0, species) + energies
+    slopes = Slopes(position, strain, torch.zeros_like(batch.imposed.external.positions))
+    return without_charges(batch, short_range), slopes
 
 
 def differentiable_predict(model: CACEQEq, batch: AtomicBatch) -> Prediction:

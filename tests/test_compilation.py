@@ -59,8 +59,8 @@ def test_code_is_made_anew_for_more_neighbours_and_for_other_numbers_of_atoms():
         structure.calc = compiled
         expected = answers(structure, model).get_forces()
         np.testing.assert_allclose(structure.get_forces(), expected, rtol=1e-9, atol=1e-12)
-        seen.append(dict(compiled.model.members[0].pair_slopes.generated))
-    known, fewer = (len(atoms), torch.float64), (5, torch.float64)
+        seen.append(dict(compiled.model.members[0].generated.generated))
+    known, fewer = ((n_atoms, 1, torch.float64) for n_atoms in (len(atoms), 5))
     assert seen[0].keys() == seen[1].keys() == seen[2].keys() == {known}
     assert seen[3].keys() == {known, fewer}
     assert seen[1] == seen[2]  # code for more neighbours serves fewer
@@ -87,7 +87,9 @@ def spread(atoms: Atoms, factor: float) -> Atoms:
 
 def test_code_that_says_something_else_is_refused(monkeypatch):
     model = untrained_model(cluster(), energy="none", **TINY)
-    monkeypatch.setattr(torch, "compile", lambda code, **_: lambda *tensors: [1.001 * v for v in code(*tensors)])
+    monkeypatch.setattr(
+        torch._inductor, "compile", lambda code, *_, **__: lambda *tensors: [1.001 * v for v in code(*tensors)]
+    )
     with pytest.raises(
         RuntimeError, match="differs from the network by .* times its rounding errors; use the model without"
     ):

@@ -83,7 +83,7 @@ class RecordedPotential:
             double = copy.deepcopy(self.network).double()
         in_double = tuple(tensor.double() if tensor.is_floating_point() else tensor for tensor in tensors)
         exact = values_and_gradients(double, in_double, list(double.parameters()))
-        refuse_beyond_rounding(found, own, exact, "train with training.compile: false")
+        refuse_beyond_rounding(found, own, exact, self.model.dtype, "train with training.compile: false")
 
 
 @contextmanager
