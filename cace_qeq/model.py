@@ -33,9 +33,6 @@ from cace_qeq.nn.shells import ShellWalls
 from cace_qeq.nn.species import SpeciesIndex
 from cace_qeq.structures.batch import AtomicBatch, GeometrySettings
 
-PairSlopes = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
-"""displacements (atom, 3, slot), senders (atom, slot), species (atom,) -> (atom,) energies, (atom, 3, slot) slopes"""
-
 ROUNDING = 1e-6  # of widths, where a model has changed its precision
 
 

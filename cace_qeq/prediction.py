@@ -4,15 +4,19 @@ Forces and stress are derivatives of the one energy. Where it is not stationary 
 implicit derivative supplies the adjoint term L.(dχ/dR + dA/dR q) to any order.   (theory, eqs. 14 to 16)
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 
 import torch
 from torch import Tensor
 
 from cace_qeq.allocation import keep_freed_memory
-from cace_qeq.model import CACEQEq, Energies, PairSlopes, Slopes, without_charges
+from cace_qeq.model import CACEQEq, Energies, Slopes, without_charges
 from cace_qeq.slab import closed_cells
 from cace_qeq.structures.batch import AtomicBatch
+
+PairSlopes = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
+"""displacements (atom, 3, slot), senders (atom, slot), species (atom,) -> (atom,) energies, (atom, 3, slot) slopes"""
 
 
 @dataclass(frozen=True)
@@ -67,15 +71,13 @@ def predict_by_pairs(model: CACEQEq, batch: AtomicBatch, pair_slopes: PairSlopes
     species = model.species(batch.numbers)
     with torch.no_grad():
         vectors = batch.displacements()
-    return assembled(
-        batch, *network_alone(model, batch, species, *sums_of_pairs(model, batch, vectors, species, pair_slopes))
-    )
+    return assembled(batch, *summed_over_pairs(model, batch, vectors, species, pair_slopes))
 
 
-def sums_of_pairs(
+def summed_over_pairs(
     model: CACEQEq, batch: AtomicBatch, vectors: Tensor, species: Tensor, pair_slopes: PairSlopes
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Energies beside those of reference (atom,), and slopes by position (atom, 3) and strain (structure, 3, 3); eV.
+) -> tuple[Energies, Slopes]:
+    """By atoms and strain, from slopes by the displacements.
 
     vectors  (atom, slot, 3)  Å, the displacements of the batch
     """
@@ -84,16 +86,9 @@ def sums_of_pairs(
     by_pair = scale * slopes.transpose(1, 2).double()
     position = (-by_pair.sum(1)).index_add(0, senders.flatten(), by_pair.flatten(0, 1))
     strain = torch.zeros_like(batch.cells).index_add(0, batch.structure, vectors.transpose(1, 2) @ by_pair)
-    return scale * energies.double(), position, strain
-
-
-def network_alone(
-    model: CACEQEq, batch: AtomicBatch, species: Tensor, energies: Tensor, position: Tensor, strain: Tensor
-) -> tuple[Energies, Slopes]:
-    """From the sums of pairs."""
-    short_range = model.reference_energies.index_select(0, species) + energies
-    slopes = Slopes(position, strain, torch.zeros_like(batch.imposed.external.positions))
-    return without_charges(batch, short_range), slopes
+    short_range = model.reference_energies.index_select(0, species) + scale * energies.double()
+    external = torch.zeros_like(batch.imposed.external.positions)
+    return without_charges(batch, short_range), Slopes(position, strain, external)
 
 
 def differentiable_predict(model: CACEQEq, batch: AtomicBatch) -> Prediction:
@@ -137,12 +132,13 @@ def movable(batch: AtomicBatch) -> AtomicBatch:
 def assembled(batch: AtomicBatch, energies: Energies, slopes: Slopes) -> Prediction:
     """Energies and their derivatives as properties."""
     short_range = energies.per_structure(energies.short_range)
+    by_volume, by_area = stresses(batch, slopes.strain)
     return Prediction(
         energy=short_range + energies.electrostatic,
         atom_energies=energies.short_range + energies.atom_electrostatic,
         forces=-slopes.position,
-        stress=stress(batch, slopes.strain),
-        surface_stress=surface_stress(batch, slopes.strain),
+        stress=by_volume,
+        surface_stress=by_area,
         charges=energies.charges,
         electronegativities=energies.electronegativity,
         dipole=dipole(batch, energies),
@@ -152,27 +148,34 @@ def assembled(batch: AtomicBatch, energies: Energies, slopes: Slopes) -> Predict
     )
 
 
-def stress(batch: AtomicBatch, by_strain: Tensor) -> Tensor:
-    """dE/dstrain/V, symmetric.  (structure, 3, 3)"""
-    periodic = batch.pbc.all(dim=1).view(-1, 1, 1)
-    if not periodic.any():
-        return torch.full_like(by_strain, torch.nan)
-    volumes = torch.where(periodic, batch.volumes.view(-1, 1, 1), 1.0)  # a NaN would reach the gradients
-    return torch.where(periodic, (by_strain + by_strain.transpose(1, 2)) / (2 * volumes), torch.nan)
+def stresses(batch: AtomicBatch, by_strain: Tensor) -> tuple[Tensor, Tensor]:
+    """Of crystals and of slabs, both (structure, 3, 3), symmetric."""
+    missing = torch.full_like(by_strain, torch.nan)
+    if not batch.periodic:
+        return missing, missing
+    symmetric, n_periodic = (by_strain + by_strain.transpose(1, 2)) / 2, batch.pbc.sum(dim=1)
+    crystals, slabs = n_periodic == 3, n_periodic == 2
+    return (
+        stress(batch, symmetric, crystals.view(-1, 1, 1)) if crystals.any() else missing,
+        surface_stress(batch, symmetric, slabs) if slabs.any() else missing,
+    )
 
 
-def surface_stress(batch: AtomicBatch, by_strain: Tensor) -> Tensor:
-    """dE/dstrain/A of slabs with nothing across the plane, symmetric.  (structure, 3, 3)"""
-    missing, slabs = torch.full_like(by_strain, torch.nan), batch.pbc.sum(dim=1) == 2
-    if not slabs.any():
-        return missing
+def stress(batch: AtomicBatch, symmetric: Tensor, crystals: Tensor) -> Tensor:
+    """dE/dstrain/V.  (structure, 3, 3)"""
+    volumes = torch.where(crystals, batch.volumes.view(-1, 1, 1), 1.0)  # a NaN would reach the gradients
+    return torch.where(crystals, symmetric / volumes, torch.nan)
+
+
+def surface_stress(batch: AtomicBatch, symmetric: Tensor, slabs: Tensor) -> Tensor:
+    """dE/dstrain/A in the plane, with nothing across it.  (structure, 3, 3)"""
     cells, normal = closed_cells(batch.cells, batch.pbc, slabs.to(batch.cells.dtype))
     rows = slabs.nonzero().flatten()
     across = normal[rows].unsqueeze(2) * normal[rows].unsqueeze(1)
     plane = torch.eye(3, dtype=cells.dtype, device=cells.device) - across
     area = torch.linalg.det(cells[rows]).abs().view(-1, 1, 1)  # of cells 1 Å high
-    symmetric = (by_strain + by_strain.transpose(1, 2))[rows] / 2
-    return missing.index_copy(0, rows, plane @ symmetric @ plane / area)
+    missing = torch.full_like(symmetric, torch.nan)
+    return missing.index_copy(0, rows, plane @ symmetric[rows] @ plane / area)
 
 
 def dipole(batch: AtomicBatch, energies: Energies) -> Tensor:

@@ -18,8 +18,8 @@ from torch.nn.functional import pad
 
 from cace_qeq.compilation import INDUCTOR, Network, compiler_at_hand, refuse_beyond_rounding, rounded_up, with_slots
 from cace_qeq.config import ModelConfig
-from cace_qeq.model import CACEQEq, PairSlopes
-from cace_qeq.prediction import Prediction, predict_by_pairs
+from cace_qeq.model import CACEQEq
+from cace_qeq.prediction import PairSlopes, Prediction, predict_by_pairs
 from cace_qeq.structures import AtomicBatch
 
 ATOMS, SLOTS = 16, 8  # by which recorded shapes grow

@@ -20,6 +20,7 @@ from cace_qeq.structures.neighbors import padded_table
 
 Floats = NDArray[np.float64]
 CLOSEST = 1e-3  # Å; nearer atoms are a mistake in the file
+UNCHANGED = np.eye(3)  # deformation of a cell
 LARGEST_STRETCH = 1.1  # of a cell that keeps its k vectors or mesh; costs two of ten digits of an Ewald sum
 
 
@@ -136,10 +137,9 @@ class NeighborCache:
         """
         assert self._origin is not None and self._tables is not None
         deformation = self._origin.deformation(sites)
-        if deformation is None or not self._stretched_little(sites):
+        if deformation is None or not (self._plan is None or self._stretched_little(sites)):
             return False
-        same_cell = np.array_equal(self._origin.cell, sites.atoms.cell.array)
-        smallest_stretch = 1.0 if same_cell else np.linalg.svd(deformation, compute_uv=False)[-1]
+        smallest_stretch = 1.0 if deformation is UNCHANGED else np.linalg.svd(deformation, compute_uv=False)[-1]
         moved = self._origin.largest_move(sites, deformation)
         lost = self._tables.cutoff * (1 - smallest_stretch) + 2 * moved
         return bool(lost <= self.skin * smallest_stretch)
@@ -169,10 +169,10 @@ class Origin:
         """(3, 3), by which the cell differs; None if more does. A slab's open vector counts for nothing."""
         atoms = sites.atoms
         same = ((self.numbers, atoms.numbers), (self.pbc, atoms.pbc), (self.widths, sites.widths))
-        if not all(np.array_equal(before, now) for before, now in same):
+        if not all(before.tobytes() == now.tobytes() for before, now in same):
             return None
-        if np.array_equal(self.cell, atoms.cell.array):
-            return np.eye(3)
+        if self.cell.tobytes() == atoms.cell.array.tobytes():
+            return UNCHANGED
         if self.pbc.sum() < 2 or not np.isfinite(atoms.cell.array).all():
             return None
         before, now = spanning(self.cell, self.pbc), spanning(atoms.cell.array, self.pbc)
@@ -181,13 +181,14 @@ class Origin:
     def stretches(self, sites: Sites) -> Floats | None:
         """(3,) by which the cell is longer along its principal directions, largest first; None if more differs."""
         deformation = self.deformation(sites)
-        if deformation is None or np.array_equal(self.cell, sites.atoms.cell.array):
-            return None if deformation is None else np.ones(3)
+        if deformation is None:
+            return None
         return np.linalg.svd(deformation, compute_uv=False).astype(np.float64)
 
     def largest_move(self, sites: Sites, deformation: Floats) -> float:
         """Å, of an atom or external charge beside the deformation; NaN if a position is"""
-        moves = sites.positions - self.positions @ deformation
+        before = self.positions if deformation is UNCHANGED else self.positions @ deformation
+        moves = sites.positions - before
         return float(np.sqrt(np.einsum("ax,ax->a", moves, moves).max()))
 
 
@@ -269,17 +270,17 @@ def refuse_coincident(atoms: Atoms, pairs: Pairs) -> None:
 
 def assembled(sites: Sites, tables: Tables, settings: GeometrySettings) -> AtomicBatch:
     """Tensors that share no memory with the atoms."""
-    atoms, around = sites.atoms, tables.external
+    atoms, imposed, around = sites.atoms, sites.imposed, tables.external
     return AtomicBatch(
-        positions=torch.tensor(atoms.positions, dtype=torch.float64),
-        numbers=torch.tensor(atoms.numbers, dtype=torch.int64),
-        masses=torch.tensor(atoms.get_masses(), dtype=torch.float64),
+        positions=torch.from_numpy(atoms.positions.astype(np.float64)),
+        numbers=torch.from_numpy(atoms.numbers.astype(np.int64)),
+        masses=torch.from_numpy(atoms.get_masses()),
         structure=torch.zeros(len(atoms), dtype=torch.int64),
         cells=periodic_cell(atoms).unsqueeze(0),
-        pbc=torch.tensor(atoms.pbc, dtype=torch.bool).unsqueeze(0),
+        pbc=torch.from_numpy(atoms.pbc.copy()).unsqueeze(0),
         total_charge=torch.tensor([sites.total_charge], dtype=torch.float64),
         start=torch.zeros(len(atoms), dtype=torch.float64),
-        imposed=sites.imposed.with_pairs(around.center, around.neighbor, around.shift),
+        imposed=imposed.with_pairs(around.center, around.neighbor, around.shift) if len(sites.widths) else imposed,
         neighbors=tables.neighbors,
         ewald=tables.ewald,
         geometry=settings,
@@ -288,4 +289,4 @@ def assembled(sites: Sites, tables: Tables, settings: GeometrySettings) -> Atomi
 
 def periodic_cell(atoms: Atoms) -> torch.Tensor:
     """(3, 3)  Å, zeros in open directions"""
-    return torch.tensor(atoms.cell.array * atoms.pbc[:, None], dtype=torch.float64)
+    return torch.from_numpy(atoms.cell.array * atoms.pbc[:, None])
