@@ -9,7 +9,7 @@ CUDA graphs.
 import copy
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any, cast
 
 import torch
@@ -20,10 +20,10 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from torch.fx.experimental.symbolic_shapes import ShapeEnv
 from torch.nn.functional import pad
 
-from cace_qeq.model import CACEQEq, Energies, Slopes
+from cace_qeq.model import CACEQEq
 from cace_qeq.nn.ace import CartesianACE, Environments
 from cace_qeq.nn.equivariant import EquivariantACE
-from cace_qeq.prediction import summed_over_pairs
+from cace_qeq.prediction import Prediction, summed_over_pairs
 from cace_qeq.structures import AtomicBatch, Neighbors
 
 SLOTS = 8  # by which tables of neighbours grow
@@ -37,7 +37,7 @@ Tensors = tuple[Tensor, ...]
 Features = Callable[[Tensor, Tensor, Tensor], Tensor]
 """displacements (atom, 3, slot), senders (atom, slot), species (atom,) -> (atom, feature)"""
 Code = Callable[..., Tensors]
-"""tensors of `tensors_of` -> energies, those of charges that there are none of, slopes by position and strain"""
+"""tensors of `tensors_of` -> those of Prediction"""
 
 
 class Network(nn.Module):
@@ -58,33 +58,32 @@ class Network(nn.Module):
 
 
 class GeneratedCode:
-    """Energies and slopes of a model that is a network alone, without derivatives of their own.
+    """Predictions of a model that is a network alone.
 
-    Code is generated when a number of atoms or structures, or more neighbours than before, are met first, and stands
-    for parameters that do not change.
+    Code is generated when a number of atoms, boundaries, or more neighbours than before are met first, and stands for
+    parameters that do not change.
 
     Raises RuntimeError if the generated code does not say what the network says, ValueError without a compiler.
     """
 
     def __init__(self, model: CACEQEq):
         self.model = model
-        self.generated: dict[tuple[int, int, torch.dtype], tuple[int, Code]] = {}  # slots and code
+        self.generated: dict[Any, tuple[int, Code]] = {}  # slots and code
+        self.numbers = self.species = torch.zeros(0, dtype=torch.int64)  # of the last batch
 
-    def __call__(self, batch: AtomicBatch) -> tuple[Energies, Slopes]:
+    def __call__(self, batch: AtomicBatch) -> Prediction:
         """Raises ValueError for a batch that the model refuses."""
         self.model.refuse_batch_of_another(batch.geometry)
-        species, n_slots = self.model.species(batch.numbers), batch.neighbors.index.shape[1]
-        kind = batch.n_atoms, batch.n_structures, self.model.dtype
+        if self.numbers is not batch.numbers:
+            self.numbers, self.species = batch.numbers, self.model.species(batch.numbers)
+        species, n_slots = self.species, batch.neighbors.index.shape[1]
+        kind = batch.n_atoms, batch.pbc.numpy().tobytes(), self.model.dtype
         if kind not in self.generated or self.generated[kind][0] < n_slots:
             width = rounded_up(n_slots, SLOTS)
             self.generated[kind] = width, self.generate(wider(batch, width), species)
         width, code = self.generated[kind]
         with torch.no_grad():
-            values = code(*tensors_of(wider(batch, width), species))
-        short_range, zero, zeros, missing, position, strain = values
-        external = torch.zeros_like(batch.imposed.external.positions)
-        energies = Energies(short_range, zero, zeros, missing, missing, batch.structure)
-        return energies, Slopes(position, strain, external)
+            return Prediction(*code(*tensors_of(wider(batch, width), species)))
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "GeneratedCode":
         """Of the model alone: a copy may come to have other parameters."""
@@ -97,11 +96,15 @@ class GeneratedCode:
             code = made_of(make_fx(own)(*tensors), tensors)
             found = code(*tensors)
         references = model.reference_energies.index_select(0, species)  # whose digits would hide those of energies
-        found, expected, true = (
-            (values[0] - references, *values[-2:]) for values in (found, own(*tensors), exact(*tensors))
-        )
+        found, expected, true = (checked(Prediction(*v), references) for v in (found, own(*tensors), exact(*tensors)))
         refuse_beyond_rounding(found, expected, true, model.dtype, "use the model without compiling it")
         return code
+
+
+def checked(prediction: Prediction, references: Tensor) -> Tensors:
+    """What generated code must not get wrong."""
+    several = prediction.atom_energies - references, prediction.forces, prediction.stress, prediction.surface_stress
+    return tuple(values for values in several if not values.isnan().all())
 
 
 def made_of(operations: GraphModule, tensors: Tensors) -> Code:
@@ -122,22 +125,22 @@ def evaluation(model: CACEQEq, batch: AtomicBatch) -> Code:
 
     batch  of which all that is not among the arguments counts for nothing
     """
-    network = Network(model)
+    network, geometry = Network(model), model.geometry
 
     def evaluate(*tensors: Tensor) -> Tensors:
         positions, cells, structure, index, shift, mask, species = tensors
         table = Neighbors(index, shift, mask)
-        moved = replace(batch, positions=positions, cells=cells, structure=structure, neighbors=table)
-        vectors = table.displacements(positions, moved.cells_of_atoms)
-        energies, slopes = summed_over_pairs(model, moved, vectors, species, network)
-        charges = energies.electrostatic, energies.atom_electrostatic, energies.charges
-        return energies.short_range, *charges, slopes.position, slopes.strain
+        moved = replace(
+            batch, positions=positions, cells=cells, structure=structure, neighbors=table, geometry=geometry
+        )
+        prediction = summed_over_pairs(model, moved, species, network)
+        return tuple(getattr(prediction, field.name) for field in fields(Prediction))
 
     return evaluate
 
 
 def tensors_of(batch: AtomicBatch, species: Tensor) -> Tensors:
-    """All that energies and slopes depend on."""
+    """All that predictions depend on."""
     table = batch.neighbors
     return batch.positions, batch.cells, batch.structure, table.index, table.shift, table.mask, species
 

@@ -65,20 +65,6 @@ class Energies:
         return torch.zeros_like(self.electrostatic).index_add(0, self.structure, values)
 
 
-@dataclass(frozen=True)
-class Slopes:
-    """Derivatives of the energy.
-
-    position  (atom, 3)          eV/Å
-    strain    (structure, 3, 3)  eV
-    external  (external, 3)      eV/Å
-    """
-
-    position: Tensor
-    strain: Tensor
-    external: Tensor
-
-
 class CACEQEq(KeepsDoubleBuffers):
     """Cartesian atomic cluster expansion with charge equilibration.
 
@@ -96,7 +82,7 @@ class CACEQEq(KeepsDoubleBuffers):
         self.config = config
         self.provenance: dict[str, Any] = {}
         self.solver = Solver()
-        self.generated: Callable[[AtomicBatch], tuple[Energies, Slopes]] | None = None
+        self.generated: Callable[[AtomicBatch], Any] | None = None
         self.species = SpeciesIndex(config.species)
         self.representation = representation(config)
         self.charge_heads = charge_heads(config, self.representation.n_features)

@@ -7,14 +7,16 @@ implicit derivative supplies the adjoint term L.(dχ/dR + dA/dR q) to any order.
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from cace_qeq.allocation import keep_freed_memory
-from cace_qeq.model import CACEQEq, Energies, Slopes, without_charges
-from cace_qeq.slab import closed_cells
+from cace_qeq.model import CACEQEq, Energies, without_charges
 from cace_qeq.structures.batch import AtomicBatch
 
+Rows = NDArray[np.int64]
 PairSlopes = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
 """displacements (atom, 3, slot), senders (atom, slot), species (atom,) -> (atom,) energies, (atom, 3, slot) slopes"""
 
@@ -49,13 +51,28 @@ class Prediction:
     external_forces: Tensor
 
 
+@dataclass(frozen=True)
+class Slopes:
+    """Derivatives of the energy.
+
+    position  (atom, 3)          eV/Å
+    strain    (structure, 3, 3)  eV
+    external  (external, 3)      eV/Å
+    """
+
+    position: Tensor
+    strain: Tensor
+    external: Tensor
+
+
 def predict(model: CACEQEq, batch: AtomicBatch) -> Prediction:
     """All properties of a batch, detached from the graph.
 
     Raises RuntimeError in torch.inference_mode, and ValueError as the model does.
     """
     if model.generated is not None:
-        return assembled(batch, *model.generated(batch))
+        answer: Prediction = model.generated(batch)
+        return answer
     energies, slopes = differentiated(model, batch, keep_graph=False)
     with torch.no_grad():
         values = Energies(**{f.name: getattr(energies, f.name).detach() for f in fields(energies)})
@@ -68,27 +85,23 @@ def predict_by_pairs(model: CACEQEq, batch: AtomicBatch, pair_slopes: PairSlopes
     pair_slopes  what is differentiable in its values stays so
     """
     model.refuse_batch_of_another(batch.geometry)
-    species = model.species(batch.numbers)
+    return summed_over_pairs(model, batch, model.species(batch.numbers), pair_slopes)
+
+
+def summed_over_pairs(model: CACEQEq, batch: AtomicBatch, species: Tensor, pair_slopes: PairSlopes) -> Prediction:
+    """The same for a batch that suits the model, whose atoms are of these species; no operation depends on values."""
+    scale, senders = model.energy_scale, batch.neighbors.index
     with torch.no_grad():
         vectors = batch.displacements()
-    return assembled(batch, *summed_over_pairs(model, batch, vectors, species, pair_slopes))
-
-
-def summed_over_pairs(
-    model: CACEQEq, batch: AtomicBatch, vectors: Tensor, species: Tensor, pair_slopes: PairSlopes
-) -> tuple[Energies, Slopes]:
-    """By atoms and strain, from slopes by the displacements.
-
-    vectors  (atom, slot, 3)  Å, the displacements of the batch
-    """
-    scale, senders = model.energy_scale, batch.neighbors.index
-    energies, slopes = pair_slopes(vectors.to(model.dtype).transpose(1, 2).contiguous(), senders, species)
-    by_pair = scale * slopes.transpose(1, 2).double()
+    energies, by_displacement = pair_slopes(vectors.to(model.dtype).transpose(1, 2).contiguous(), senders, species)
+    by_pair = scale * by_displacement.transpose(1, 2).double()
     position = (-by_pair.sum(1)).index_add(0, senders.flatten(), by_pair.flatten(0, 1))
-    strain = torch.zeros_like(batch.cells).index_add(0, batch.structure, vectors.transpose(1, 2) @ by_pair)
+    strain = torch.zeros_like(batch.cells)
+    if batch.periodic:
+        strain = strain.index_add(0, batch.structure, vectors.transpose(1, 2) @ by_pair)
     short_range = model.reference_energies.index_select(0, species) + scale * energies.double()
-    external = torch.zeros_like(batch.imposed.external.positions)
-    return without_charges(batch, short_range), Slopes(position, strain, external)
+    slopes = Slopes(position, strain, torch.zeros_like(batch.imposed.external.positions))
+    return assembled(batch, without_charges(batch, short_range), slopes)
 
 
 def differentiable_predict(model: CACEQEq, batch: AtomicBatch) -> Prediction:
@@ -150,37 +163,41 @@ def assembled(batch: AtomicBatch, energies: Energies, slopes: Slopes) -> Predict
 
 def stresses(batch: AtomicBatch, by_strain: Tensor) -> tuple[Tensor, Tensor]:
     """Of crystals and of slabs, both (structure, 3, 3), symmetric."""
-    missing = torch.full_like(by_strain, torch.nan)
-    if not batch.periodic:
-        return missing, missing
-    symmetric, n_periodic = (by_strain + by_strain.transpose(1, 2)) / 2, batch.pbc.sum(dim=1)
-    crystals, slabs = n_periodic == 3, n_periodic == 2
+    missing, n_periodic = torch.full_like(by_strain, torch.nan), batch.pbc.cpu().numpy().sum(axis=1)
+    crystals, slabs = np.flatnonzero(n_periodic == 3), np.flatnonzero(n_periodic == 2)
     return (
-        stress(batch, symmetric, crystals.view(-1, 1, 1)) if crystals.any() else missing,
-        surface_stress(batch, symmetric, slabs) if slabs.any() else missing,
+        replaced(missing, crystals, stress(batch, by_strain, crystals)) if len(crystals) else missing,
+        replaced(missing, slabs, surface_stress(batch, by_strain, slabs)) if len(slabs) else missing,
     )
 
 
-def stress(batch: AtomicBatch, symmetric: Tensor, crystals: Tensor) -> Tensor:
-    """dE/dstrain/V.  (structure, 3, 3)"""
-    volumes = torch.where(crystals, batch.volumes.view(-1, 1, 1), 1.0)  # a NaN would reach the gradients
-    return torch.where(crystals, symmetric / volumes, torch.nan)
+def replaced(values: Tensor, rows: Rows, new: Tensor) -> Tensor:
+    return values.index_copy(0, torch.from_numpy(rows).to(values.device), new)
 
 
-def surface_stress(batch: AtomicBatch, symmetric: Tensor, slabs: Tensor) -> Tensor:
-    """dE/dstrain/A in the plane, with nothing across it.  (structure, 3, 3)"""
-    cells, normal = closed_cells(batch.cells, batch.pbc, slabs.to(batch.cells.dtype))
-    rows = slabs.nonzero().flatten()
-    across = normal[rows].unsqueeze(2) * normal[rows].unsqueeze(1)
-    plane = torch.eye(3, dtype=cells.dtype, device=cells.device) - across
-    area = torch.linalg.det(cells[rows]).abs().view(-1, 1, 1)  # of cells 1 Å high
-    missing = torch.full_like(symmetric, torch.nan)
-    return missing.index_copy(0, rows, plane @ symmetric[rows] @ plane / area)
+def stress(batch: AtomicBatch, by_strain: Tensor, crystals: Rows) -> Tensor:
+    """dE/dstrain/V.  (crystal, 3, 3)"""
+    return symmetric(by_strain[crystals]) / torch.linalg.det(batch.cells[crystals]).abs().view(-1, 1, 1)
+
+
+def surface_stress(batch: AtomicBatch, by_strain: Tensor, slabs: Rows) -> Tensor:
+    """dE/dstrain/A in the plane, with nothing across it.  (slab, 3, 3)"""
+    open_axis = batch.pbc.cpu().numpy()[slabs].argmin(axis=1)
+    first, second = (batch.cells[slabs, (open_axis + step) % 3] for step in (1, 2))
+    normal = torch.linalg.cross(first, second)
+    area = normal.norm(dim=1).view(-1, 1, 1)
+    across = normal.unsqueeze(2) * normal.unsqueeze(1) / area.square()
+    plane = torch.eye(3, dtype=area.dtype, device=area.device) - across
+    return plane @ symmetric(by_strain[slabs]) @ plane / area
+
+
+def symmetric(matrices: Tensor) -> Tensor:
+    return (matrices + matrices.transpose(1, 2)) / 2
 
 
 def dipole(batch: AtomicBatch, energies: Energies) -> Tensor:
     """Σ q (r − centre of mass) of molecules.  (structure, 3)"""
-    if energies.charges.isnan().all():
+    if batch.geometry.largest_width == 0 or energies.charges.isnan().all():
         return torch.full_like(batch.cells[:, 0], torch.nan)
     total_mass = energies.per_structure(batch.masses)
     centre = sum_vectors(batch, batch.masses.unsqueeze(-1) * batch.positions) / total_mass.unsqueeze(-1)

@@ -27,7 +27,7 @@ class SpeciesIndex(nn.Module):
     def forward(self, numbers: Tensor) -> Tensor:
         """numbers (atom,) -> index (atom,)"""
         index = self.table.index_select(0, numbers.clamp(max=N_ELEMENTS))
-        if (index < 0).any():
+        if index.numel() and int(index.min()) < 0:
             atom = int(torch.nonzero(index < 0)[0])
             raise ValueError(
                 f"atom {atom} of the batch has atomic number {int(numbers[atom])}, but the model knows only "

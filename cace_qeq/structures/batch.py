@@ -46,17 +46,6 @@ class Neighbors:
     shift: Tensor
     mask: Tensor
 
-    def displacements(self, positions: Tensor, cells: Tensor | None) -> Tensor:
-        """(atom, slot, 3)  Å  from each receiver to its neighbours, PADDING_DISTANCE along each axis in padding.
-
-        cells  (atom, 3, 3)  of each atom's structure; None if none is periodic
-        """
-        senders = positions.index_select(0, self.index.flatten()).view(*self.index.shape, 3)
-        vectors = senders - positions.unsqueeze(1)
-        if cells is not None:
-            vectors = vectors + self.shift.to(cells.dtype) @ cells
-        return torch.where(self.mask.unsqueeze(-1), vectors, PADDING_DISTANCE)
-
 
 @dataclass(frozen=True)
 class EwaldTerms:
@@ -117,8 +106,8 @@ class AtomicBatch:
 
     @property
     def periodic(self) -> bool:
-        """Whether any structure is, in any direction."""
-        return bool(self.pbc.any())
+        """Whether any structure is, in any direction; asked of numpy, which leaves no trace in recorded operations."""
+        return bool(self.pbc.cpu().numpy().any())
 
     @property
     def volumes(self) -> Tensor:
@@ -150,9 +139,9 @@ class AtomicBatch:
 
     def displacements(self) -> Tensor:
         """(atom, slot, 3)  Å  from each receiver to its neighbours, PADDING_DISTANCE along each axis in padding."""
-        return self.neighbors.displacements(self.positions, self.cells_of_atoms if self.periodic else None)
-
-    @property
-    def cells_of_atoms(self) -> Tensor:
-        """(atom, 3, 3)  Å"""
-        return self.cells.index_select(0, self.structure)
+        table = self.neighbors
+        senders = self.positions.index_select(0, table.index.flatten()).view(*table.index.shape, 3)
+        vectors = senders - self.positions.unsqueeze(1)
+        if self.periodic:
+            vectors = vectors + table.shift.to(self.cells.dtype) @ self.cells.index_select(0, self.structure)
+        return torch.where(table.mask.unsqueeze(-1), vectors, PADDING_DISTANCE)

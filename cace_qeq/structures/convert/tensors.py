@@ -1,6 +1,6 @@
 """One structure as tensors, with its neighbours found anew or kept while atoms move little."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -21,6 +21,7 @@ from cace_qeq.structures.neighbors import padded_table
 Floats = NDArray[np.float64]
 CLOSEST = 1e-3  # Å; nearer atoms are a mistake in the file
 UNCHANGED = np.eye(3)  # deformation of a cell
+NO_WIDTHS = np.zeros(0)
 LARGEST_STRETCH = 1.1  # of a cell that keeps its k vectors or mesh; costs two of ten digits of an Ewald sum
 
 
@@ -40,27 +41,28 @@ class Tables:
 
 @dataclass(frozen=True)
 class Sites:
-    """A structure, and what is imposed on its charges.
+    """A structure, and what is imposed on its charges; None for a model that has none.
 
     positions  (site, 3)  Å, atoms and then external charges
     """
 
     atoms: Atoms
-    imposed: Imposed
+    imposed: Imposed | None
     total_charge: float
 
     @classmethod
     def of(cls, atoms: Atoms, settings: GeometrySettings, total_charge: float) -> "Sites":
-        """raises  ValueError naming the frame for conditions that `impose` refuses; without charges there are none"""
+        """raises  ValueError naming the frame for conditions that `impose` refuses"""
         if settings.largest_width == 0:
-            return cls(atoms, nothing_imposed(len(atoms)), total_charge)
+            return cls(atoms, None, total_charge)
         places, pbc = torch.tensor(atoms.positions), torch.tensor(atoms.pbc)
         boundary = Boundary(places, periodic_cell(atoms), pbc, total_charge, settings.bonded)
         return cls(atoms, imposed_on(atoms, boundary), total_charge)
 
     @property
     def positions(self) -> Floats:
-        return np.concatenate([self.atoms.positions, self.imposed.external.positions.numpy()])
+        own = np.asarray(self.atoms.positions)
+        return own if self.imposed is None else np.concatenate([own, self.imposed.external.positions.numpy()])
 
     @property
     def thickness(self) -> float:
@@ -70,7 +72,7 @@ class Sites:
     @property
     def widths(self) -> Floats:
         """(external,)  Å"""
-        return np.asarray(self.imposed.external.width.numpy())
+        return NO_WIDTHS if self.imposed is None else np.asarray(self.imposed.external.width.numpy())
 
 
 def to_batch(atoms: Atoms, settings: GeometrySettings, total_charge: float) -> AtomicBatch:
@@ -83,7 +85,8 @@ def to_batch(atoms: Atoms, settings: GeometrySettings, total_charge: float) -> A
     """
     check_atoms(atoms)
     sites = Sites.of(atoms, settings, total_charge)
-    return assembled(sites, tables_of(sites, settings, ewald_plan(sites, settings), skin=0.0), settings)
+    tables = tables_of(sites, settings, ewald_plan(sites, settings), skin=0.0)
+    return moved(assembled(atoms, tables, settings), sites, tables)
 
 
 class NeighborCache:
@@ -104,20 +107,23 @@ class NeighborCache:
         self.skin = skin
         self._origin: Origin | None = None
         self._tables: Tables | None = None
+        self._last: AtomicBatch | None = None
         self._plan: EwaldPlan | None = None
         self._plan_origin: Origin | None = None
 
     def batch(self, atoms: Atoms, total_charge: float) -> AtomicBatch:
         """As `to_batch`, apart from neighbours beyond the cutoff."""
         sites = Sites.of(atoms, self.settings, total_charge)
-        if self._tables is None or self._origin is None or not self._covers(sites):
+        if self._tables is None or self._last is None or not self._covers(sites):
             check_atoms(atoms)
             if not self._plan_suits(sites):
                 plan = ewald_plan(sites, self.settings, MARGIN + self.skin)
                 self._plan, self._plan_origin = plan, Origin.of(sites)
             self._tables = tables_of(sites, self.settings, self._plan, self.skin)
             self._origin = Origin.of(sites)
-        return assembled(sites, self._tables, self.settings)
+            self._last = assembled(atoms, self._tables, self.settings)
+        self._last = moved(self._last, sites, self._tables)
+        return self._last
 
     def _plan_suits(self, sites: Sites) -> bool:
         """Whether k vectors or mesh are fine enough for this cell and no finer than they should be; a slab fits in."""
@@ -151,6 +157,7 @@ class Origin:
 
     positions: NDArray[np.float64]
     numbers: NDArray[np.int64]
+    masses: NDArray[np.float64]
     widths: NDArray[np.float64]
     cell: NDArray[np.float64]
     pbc: NDArray[np.bool_]
@@ -162,14 +169,16 @@ class Origin:
 
     @classmethod
     def of(cls, sites: Sites) -> "Origin":
-        atoms = sites.atoms
-        return cls(sites.positions, atoms.numbers.copy(), sites.widths, atoms.cell.array.copy(), atoms.pbc.copy())
+        atoms, positions = sites.atoms, sites.positions.copy()
+        cell, pbc = atoms.cell.array.copy(), atoms.pbc.copy()
+        return cls(positions, atoms.numbers.copy(), atoms.get_masses(), sites.widths, cell, pbc)
 
     def deformation(self, sites: Sites) -> Floats | None:
         """(3, 3), by which the cell differs; None if more does. A slab's open vector counts for nothing."""
         atoms = sites.atoms
-        same = ((self.numbers, atoms.numbers), (self.pbc, atoms.pbc), (self.widths, sites.widths))
-        if not all(before.tobytes() == now.tobytes() for before, now in same):
+        kept = self.numbers, self.masses, self.pbc, self.widths
+        here = atoms.numbers, atoms.get_masses(), atoms.pbc, sites.widths
+        if not all(one.tobytes() == other.tobytes() for one, other in zip(kept, here, strict=True)):
             return None
         if self.cell.tobytes() == atoms.cell.array.tobytes():
             return UNCHANGED
@@ -268,9 +277,8 @@ def refuse_coincident(atoms: Atoms, pairs: Pairs) -> None:
         )
 
 
-def assembled(sites: Sites, tables: Tables, settings: GeometrySettings) -> AtomicBatch:
-    """Tensors that share no memory with the atoms."""
-    atoms, imposed, around = sites.atoms, sites.imposed, tables.external
+def assembled(atoms: Atoms, tables: Tables, settings: GeometrySettings) -> AtomicBatch:
+    """With nothing imposed; tensors share no memory with the atoms."""
     return AtomicBatch(
         positions=torch.from_numpy(atoms.positions.astype(np.float64)),
         numbers=torch.from_numpy(atoms.numbers.astype(np.int64)),
@@ -278,13 +286,27 @@ def assembled(sites: Sites, tables: Tables, settings: GeometrySettings) -> Atomi
         structure=torch.zeros(len(atoms), dtype=torch.int64),
         cells=periodic_cell(atoms).unsqueeze(0),
         pbc=torch.from_numpy(atoms.pbc.copy()).unsqueeze(0),
-        total_charge=torch.tensor([sites.total_charge], dtype=torch.float64),
+        total_charge=torch.zeros(1, dtype=torch.float64),
         start=torch.zeros(len(atoms), dtype=torch.float64),
-        imposed=imposed.with_pairs(around.center, around.neighbor, around.shift) if len(sites.widths) else imposed,
+        imposed=nothing_imposed(len(atoms)),
         neighbors=tables.neighbors,
         ewald=tables.ewald,
         geometry=settings,
     )
+
+
+def moved(batch: AtomicBatch, sites: Sites, tables: Tables) -> AtomicBatch:
+    """With the atoms, the cell, and what is imposed as they are now; the rest is shared."""
+    atoms, around = sites.atoms, tables.external
+    batch = replace(
+        batch,
+        positions=torch.from_numpy(atoms.positions.astype(np.float64)),
+        cells=periodic_cell(atoms).unsqueeze(0),
+        total_charge=torch.tensor([sites.total_charge], dtype=torch.float64),
+    )
+    if sites.imposed is None:
+        return batch
+    return replace(batch, imposed=sites.imposed.with_pairs(around.center, around.neighbor, around.shift))
 
 
 def periodic_cell(atoms: Atoms) -> torch.Tensor:
