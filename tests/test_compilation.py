@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import fields
 
 import numpy as np
 import pytest
@@ -15,9 +16,10 @@ import zoo
 from cace_qeq.calculator import CACEQEqCalculator
 from cace_qeq.checkpoint import save_model
 from cace_qeq.committee import Committee
-from cace_qeq.compilation import CompiledRepresentation
+from cace_qeq.compilation import CompiledRepresentation, compile_networks
+from cace_qeq.prediction import Prediction, predict
 from cace_qeq.response import predict_response
-from cace_qeq.structures import to_batch
+from cace_qeq.structures import collate, to_batch
 from small_models import cluster, crystal, untrained_model
 
 pytestmark = pytest.mark.skipif(shutil.which("g++") is None, reason="needs a C++ compiler")
@@ -77,6 +79,20 @@ def test_code_is_made_anew_for_more_neighbours_and_for_other_numbers_of_atoms():
     assert seen[0].keys() == seen[1].keys() == seen[2].keys() == {known}
     assert seen[3].keys() == {known, fewer}
     assert seen[1] == seen[2]  # code for more neighbours serves fewer
+
+
+def test_a_batch_of_different_boundaries_is_predicted_as_by_the_network():
+    model = untrained_model(crystal(), energy="none", **TINY)
+    frames = [crystal(), slab(), slab()[:3]]
+    frames[2].pbc = False
+    batch = collate([to_batch(atoms, model.geometry, 0.0) for atoms in frames])
+    expected = predict(model, batch)
+    compile_networks(model)
+    found = predict(model, batch)
+    assert not expected.stress[0].isnan().any() and not expected.surface_stress[1].isnan().any()
+    for field in fields(Prediction):
+        one, other = getattr(found, field.name), getattr(expected, field.name)
+        torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-11, equal_nan=True)
 
 
 def test_a_compiled_model_is_copied_and_saved_as_the_network_that_it_is(tmp_path):

@@ -16,7 +16,9 @@ from torch.func import functional_call
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.nn.functional import pad
 
-from cace_qeq.compilation import INDUCTOR, Network, compiler_at_hand, refuse_beyond_rounding, rounded_up, with_slots
+from cace_qeq.compilation.code import INDUCTOR, compiler_at_hand, refuse_beyond_rounding, rounded_up
+from cace_qeq.compilation.features import with_slots
+from cace_qeq.compilation.network import Network
 from cace_qeq.config import ModelConfig
 from cace_qeq.model import CACEQEq
 from cace_qeq.prediction import PairSlopes, Prediction, predict_by_pairs

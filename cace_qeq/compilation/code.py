@@ -1,0 +1,59 @@
+"""What all generated code has in common: the compiler, shapes, and the question whether it is right."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+
+SLOTS = 8  # by which tables of neighbours grow
+# the pattern matcher of torch 2.13 gets some gradients wrong that were recorded with their function
+INDUCTOR: dict[str, str | int | bool | Callable[..., Any]] = {"pattern_matcher": False}
+LEAST_ROUNDING = {torch.float32: 1e-5, torch.float64: 1e-12}  # that is expected, relative to the largest value
+MOST_ROUNDING = 10.0  # times that of the network: sums are taken in another order
+
+Tensors = tuple[Tensor, ...]
+
+
+@contextmanager
+def compiler_at_hand() -> Iterator[None]:
+    """Raise ValueError where torch finds no compiler, or one that fails."""
+    try:
+        yield
+    except RuntimeError as error:
+        if not type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
+            raise
+        reason = str(error).strip().partition("\n")[0]
+        raise ValueError(
+            f"no code could be generated ({reason}); install a C++ compiler such as g++, or do without compiling."
+        ) from error
+
+
+def refuse_beyond_rounding(found: Tensors, own: Tensors, exact: Tensors, dtype: torch.dtype, advice: str) -> None:
+    """Raise RuntimeError where generated code does not say what the network says; the tensors of `times_rounding`."""
+    times = times_rounding(found, own, exact, LEAST_ROUNDING[dtype])
+    if not times < MOST_ROUNDING:
+        raise RuntimeError(
+            f"the generated code differs from the network by {times:.2g} times its rounding errors; {advice}, "
+            "and report this with the versions of torch and the compiler."
+        )
+
+
+def times_rounding(found: Tensors, own: Tensors, exact: Tensors, least: float) -> float:
+    """How many times as far from exact values as a function's own values others are, at most; NaN if one is.
+
+    found, own  from computing in the precision of the function
+    exact       in double precision
+    least       error of the function's own that is expected, relative to the largest value
+    """
+    times = []
+    for one, other, true in zip(found, own, exact, strict=True):
+        away, rounding = ((value - true).abs().max() / true.abs().max().clamp(min=1e-30) for value in (one, other))
+        times.append(away / rounding.clamp(min=least))
+    return float(torch.stack(times).max().detach())
+
+
+def rounded_up(number: int, unit: int) -> int:
+    """A multiple of the unit, and at least one."""
+    return unit * max(1, -(-number // unit))

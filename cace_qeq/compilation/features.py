@@ -1,0 +1,109 @@
+"""The features of a model as generated code or as CUDA graphs, to be differentiated by what comes after them."""
+
+import copy
+from collections.abc import Callable
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from torch.fx.experimental.proxy_tensor import make_fx
+from torch.nn.functional import pad
+
+from cace_qeq.compilation.code import INDUCTOR, SLOTS, compiler_at_hand, refuse_beyond_rounding, rounded_up
+from cace_qeq.nn.ace import CartesianACE, Environments
+from cace_qeq.nn.equivariant import EquivariantACE
+
+Features = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""displacements (atom, 3, slot), senders (atom, slot), species (atom,) -> (atom, feature)"""
+
+
+class CompiledRepresentation(nn.Module):
+    """A representation in code that is generated when a number of atoms, or more neighbours than before, are met first.
+
+    It has first derivatives by the displacements and no others, and stands for parameters that do not change.
+
+    Raises RuntimeError if the generated code does not say what the representation says, ValueError without a compiler.
+    """
+
+    def __init__(self, representation: CartesianACE | EquivariantACE):
+        super().__init__()
+        self.representation = representation
+        self.settings, self.n_features = representation.settings, representation.n_features
+        self.generated: dict[int, tuple[int, Features]] = {}  # slots and code for numbers of atoms
+
+    def forward(self, around: Environments, species: Tensor) -> Tensor:
+        """species (atom,) -> (atom, feature)"""
+        n_atoms, n_slots = around.senders.shape
+        if n_atoms not in self.generated or self.generated[n_atoms][0] < n_slots:
+            width = rounded_up(n_slots, SLOTS)
+            self.generated[n_atoms] = width, self.generate(self.padded(around, width), species)
+        width, features = self.generated[n_atoms]
+        return features(*self.padded(around, width), species)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "CompiledRepresentation":
+        """Of the network alone: a copy may come to compute in another precision."""
+        return CompiledRepresentation(copy.deepcopy(self.representation, memo))
+
+    def _apply(self, *arguments: Any, **options: Any) -> "CompiledRepresentation":
+        """Code is for the precision and the device that it was made for."""
+        self.generated.clear()
+        return cast(CompiledRepresentation, super()._apply(*arguments, **options))
+
+    def state_dict(self, *arguments: Any, **options: Any) -> Any:
+        """That of the network, as if it were not compiled."""
+        return self.representation.state_dict(*arguments, **options)
+
+    def plain(self, displacements: Tensor, senders: Tensor, species: Tensor) -> Tensor:
+        """What the code is made from: all rows together, and nothing that depends on values."""
+        return self.representation(Environments(displacements, senders, None, self.settings), species)
+
+    def padded(self, around: Environments, width: int) -> tuple[Tensor, Tensor]:
+        """Displacements and senders with slots up to a width, the new ones beyond the cutoff."""
+        return with_slots(around.displacements, around.senders, width, 2 * self.settings.cutoff)
+
+    def generate(self, tables: tuple[Tensor, Tensor], species: Tensor) -> Features:
+        example = (tables[0].detach(), tables[1], species)
+        with compiler_at_hand():
+            generated = self.graphed(*example) if species.device.type == "cuda" else self.compiled(*example)
+            self.check(generated, *example)  # the first call compiles
+        return generated
+
+    def compiled(self, *example: Tensor) -> Features:
+        with torch.no_grad():
+            operations = make_fx(lambda *tensors: self.plain(*tensors))(*example)  # it miscounts bound methods
+        generated: Features = torch.compile(operations, fullgraph=True, dynamic=False, options=INDUCTOR)
+        return generated
+
+    @torch.enable_grad()
+    def graphed(self, displacements: Tensor, senders: Tensor, species: Tensor) -> Features:
+        example = (displacements.clone().requires_grad_(), senders, species)
+        return cast(Features, torch.cuda.make_graphed_callables(self.plain, example))
+
+    @torch.enable_grad()
+    def check(self, generated: Features, displacements: Tensor, senders: Tensor, species: Tensor) -> None:
+        """Features and a gradient against those of the representation."""
+        found, own = (
+            value_and_gradient(function, displacements, senders, species) for function in (generated, self.plain)
+        )
+        double = CompiledRepresentation(copy.deepcopy(self.representation).double())
+        exact = value_and_gradient(double.plain, displacements.double(), senders, species)
+        refuse_beyond_rounding(found, own, exact, displacements.dtype, "use the model without compiling it")
+
+
+def with_slots(displacements: Tensor, senders: Tensor, n_slots: int, far: float) -> tuple[Tensor, Tensor]:
+    """Tables (atom, 3, slot) and (atom, slot) with new slots up to a number, `far` away (Å)."""
+    missing = n_slots - senders.shape[1]
+    if missing == 0:
+        return displacements, senders
+    return pad(displacements, (0, missing), value=far), pad(senders, (0, missing))
+
+
+def value_and_gradient(
+    features: Features, displacements: Tensor, senders: Tensor, species: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Features and the gradient of a sum of them with different signs and sizes."""
+    place = displacements.clone().requires_grad_()
+    value = features(place, senders, species)
+    weights = torch.linspace(-1, 1, value.numel(), dtype=value.dtype, device=value.device).view_as(value)
+    (gradient,) = torch.autograd.grad(value, place, weights)
+    return value.detach(), gradient
