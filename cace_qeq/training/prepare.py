@@ -1,6 +1,5 @@
 """Everything that a run needs before its first step: data, model, baseline, and the checks on them."""
 
-from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -13,49 +12,25 @@ from cace_qeq.checkpoint import load_model
 from cace_qeq.config import ModelConfig
 from cace_qeq.model import CACEQEq
 from cace_qeq.strict import readable
-from cace_qeq.structures import Atoms, LabelKeys, charge_by_conditions, label_sources, place, refuse_absent
-from cace_qeq.training.baseline import composition, force_scale, isolated_energies, refit_reference_energies
-from cace_qeq.training.config import Consistency, DataConfig, Stage, TrainConfig, TrainingConfig
-from cace_qeq.training.data import (
-    Example,
-    Frame,
-    Split,
-    examples_of,
-    filled_batches,
-    joined,
-    read_split,
-    species_of,
-)
+from cace_qeq.structures import Atoms, LabelKeys, refuse_absent
+from cace_qeq.training.baseline import force_scale, isolated_energies, refit_reference_energies
+from cace_qeq.training.config import TrainConfig, TrainingConfig
+from cace_qeq.training.data import Example, examples_of, filled_batches, joined, read_split, species_of
 from cace_qeq.training.element_charges import fit_element_charges
-from cace_qeq.training.loss import PROPERTIES, count_labels
+from cace_qeq.training.labelled import (
+    LabelRow,
+    check_expansions,
+    check_weights,
+    default_charge_of,
+    label_rows,
+    undetermined,
+)
 from cace_qeq.training.provenance import inherited_provenance, provenance_of
 from cace_qeq.training.recorded import refuse_more_than_a_network
 from cace_qeq.training.transfer import grown_config, inherit
 
 CALIBRATION_ATOMS = 1000  # enough for stable means of features; more only costs time
-COUNTS = {
-    "stress": " (it counts in structures with pbc T T T)",
-    "dipole": " (it counts in molecules, with pbc F F F)",
-}
 COMPILING = "training.compile: the first step of each size of a batch takes a minute or two on a processor."
-
-
-@dataclass(frozen=True)
-class LabelRow:
-    """What is known of one property before training.
-
-    keys           which keys the training frames keep it under, and how many frames each
-    train, valid   frames with a label
-    values         labelled values in the training frames
-    weight         in each stage
-    """
-
-    property: str
-    keys: dict[str, int]
-    train: int
-    valid: int
-    values: int
-    weights: tuple[float, ...]
 
 
 @dataclass(frozen=True)
@@ -212,96 +187,6 @@ def set_reference_energies(model: CACEQEq, train: Sequence[Example], config: Tra
         refit_reference_energies(model, train)
     elif isinstance(given, dict):
         model.set_reference_energies(isolated_energies(given, model.config.species))
-
-
-def default_charge_of(
-    split: Split, keys: LabelKeys, config: DataConfig, model: ModelConfig
-) -> tuple[float | None, tuple[str, ...]]:
-    """Total charge of frames that state none, with a note about it; None if every frame must state it."""
-    if model.energy == "none":
-        return 0.0, ()
-    if config.default_total_charge is not None:
-        return config.default_total_charge, ()
-    silent = [frame for frame in split.everything if not total_charge_known(frame, keys)]
-    if len(silent) == len(split.everything):
-        return 0.0, ("No frame states a total charge: all are taken as neutral.",)
-    if silent:
-        raise ValueError(
-            f"{place(silent[0].atoms)}: no total charge, as in {len(silent)} of {len(split.everything)} "
-            "frames, while others state one; add total_charge=<e> to its comment line, or set "
-            "data.default_total_charge."
-        )
-    return None, ()
-
-
-def label_rows(
-    split: Split, sets: tuple[Sequence[Example], ...], keys: LabelKeys, stages: Sequence[Stage]
-) -> tuple[LabelRow, ...]:
-    """One row for each of PROPERTIES."""
-    sources = [label_sources(frame.atoms, keys) for frame in split.train]
-    train, valid = (torch.stack([count_labels(example.labels) for example in examples]) for examples in sets)
-    return tuple(
-        LabelRow(
-            name,
-            dict(Counter(key for key in (source[name] for source in sources) if key is not None)),
-            int((train[:, index] > 0).sum()),
-            int((valid[:, index] > 0).sum()),
-            int(train[:, index].sum()),
-            tuple(getattr(stage.weights, name) for stage in stages),
-        )
-        for index, name in enumerate(PROPERTIES)
-    )
-
-
-def check_weights(rows: Sequence[LabelRow], stages: Sequence[Stage], model: ModelConfig) -> None:
-    """Raise ValueError for a weight on something that is not labelled or not predicted."""
-    for row in rows:
-        if not any(row.weights):
-            continue
-        if not row.train:
-            raise ValueError(
-                f"weights.{row.property} is {max(row.weights)}, but no training frame has a label for it"
-                f"{COUNTS.get(row.property, '')}; set the weight to 0 or name its key in data.keys.{row.property}."
-            )
-        if model.energy == "none" and row.property in ("charges", "dipole"):
-            raise ValueError(
-                f"weights.{row.property} is {max(row.weights)}, but a model with energy: none has no "
-                "charges; set the weight to 0 or choose energy: equilibrated."
-            )
-    for index, stage in enumerate(stages):
-        if not any(row.weights[index] and row.valid for row in rows):
-            raise ValueError(
-                f"stage {stage.name!r}: no validation frame has a label of any weighted property; "
-                "the best model could not be chosen. Add labels to data.valid."
-            )
-
-
-def undetermined(train: Sequence[Example], config: TrainingConfig, species: Sequence[int]) -> tuple[str, ...]:
-    """A note where energies are fitted to compositions that do not tell the elements apart."""
-    fitted = config.reference_energies == "least_squares" and any(stage.weights.energy for stage in config.all_stages)
-    rank = int(torch.linalg.matrix_rank(composition(train, species)))
-    if not fitted or rank == len(species):
-        return ()
-    return (
-        f"Training frames have {rank} independent compositions for {len(species)} elements: energies of other "
-        "compositions, and of isolated atoms, are arbitrary unless training.reference_energies says them.",
-    )
-
-
-def check_expansions(rows: Sequence[LabelRow], consistency: Consistency | None) -> None:
-    """Raise ValueError for expansions about energies that nobody knows."""
-    known = any(row.train for row in rows if row.property == "energy")
-    if consistency is not None and consistency.taylor and not known:
-        raise ValueError(
-            f"consistency.taylor is {consistency.taylor}, but no training frame has the energy that it expands; "
-            "set it to 0, or name the key of energies in data.keys.energy."
-        )
-
-
-def total_charge_known(frame: Frame, keys: LabelKeys) -> bool:
-    """Whether a frame states its total charge, or conditions on the charges that decide it."""
-    stated = label_sources(frame.atoms, keys)["total_charge"] is not None
-    return stated or charge_by_conditions(frame.atoms) is not None
 
 
 def summary_of(

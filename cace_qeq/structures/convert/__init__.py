@@ -4,6 +4,7 @@ from ase import Atoms
 
 from cace_qeq.structures.convert.conditions import CONDITION_KEYS, conditions_of, written_conditions
 from cace_qeq.structures.convert.frames import MissingFileError, check_atoms, place, read_frames
+from cace_qeq.structures.convert.kept import NeighborCache
 from cace_qeq.structures.convert.lookup import (
     TOTAL_CHARGE_KEYS,
     LabelKeys,
@@ -14,7 +15,7 @@ from cace_qeq.structures.convert.lookup import (
     refuse_absent,
     total_charge_of,
 )
-from cace_qeq.structures.convert.tensors import NeighborCache, to_batch
+from cace_qeq.structures.convert.tensors import to_batch
 from cace_qeq.structures.convert.written import write_frames, write_predictions
 
 __all__ = [

@@ -1,4 +1,4 @@
-"""One structure as tensors, with its neighbours found anew or kept while atoms move little."""
+"""One structure as tensors."""
 
 from dataclasses import dataclass, replace
 
@@ -20,9 +20,7 @@ from cace_qeq.structures.neighbors import padded_table
 
 Floats = NDArray[np.float64]
 CLOSEST = 1e-3  # Å; nearer atoms are a mistake in the file
-UNCHANGED = np.eye(3)  # deformation of a cell
 NO_WIDTHS = np.zeros(0)
-LARGEST_STRETCH = 1.1  # of a cell that keeps its k vectors or mesh; costs two of ten digits of an Ewald sum
 
 
 @dataclass(frozen=True)
@@ -87,126 +85,6 @@ def to_batch(atoms: Atoms, settings: GeometrySettings, total_charge: float) -> A
     sites = Sites.of(atoms, settings, total_charge)
     tables = tables_of(sites, settings, ewald_plan(sites, settings), skin=0.0)
     return moved(assembled(atoms, tables, settings), sites, tables)
-
-
-class NeighborCache:
-    """Batches of a structure whose atoms move: tables are kept until they may miss a pair.
-
-    settings  what the model needs
-    skin      Å, by which the tables reach further; they are made anew when an atom has moved by more than
-              half of it, earlier if the cell shrinks, and when anything else has changed
-
-    k vectors or mesh are kept for much longer, until the cell has been stretched by 10 % or a slab has grown thicker by
-    1 Å: an energy along a path has no steps but those of pairs that enter beyond the cutoff.
-    """
-
-    def __init__(self, settings: GeometrySettings, skin: float = 0.5):
-        if not skin >= 0:
-            raise ValueError(f"skin is {skin} Å, expected zero or more")
-        self.settings = settings
-        self.skin = skin
-        self._origin: Origin | None = None
-        self._tables: Tables | None = None
-        self._last: AtomicBatch | None = None
-        self._plan: EwaldPlan | None = None
-        self._plan_origin: Origin | None = None
-
-    def batch(self, atoms: Atoms, total_charge: float) -> AtomicBatch:
-        """As `to_batch`, apart from neighbours beyond the cutoff."""
-        sites = Sites.of(atoms, self.settings, total_charge)
-        if self._tables is None or self._last is None or not self._covers(sites):
-            check_atoms(atoms)
-            if not self._plan_suits(sites):
-                plan = ewald_plan(sites, self.settings, MARGIN + self.skin)
-                self._plan, self._plan_origin = plan, Origin.of(sites)
-            self._tables = tables_of(sites, self.settings, self._plan, self.skin)
-            self._origin = Origin.of(sites)
-            self._last = assembled(atoms, self._tables, self.settings)
-        self._last = moved(self._last, sites, self._tables)
-        return self._last
-
-    def _plan_suits(self, sites: Sites) -> bool:
-        """Whether k vectors or mesh are fine enough for this cell and no finer than they should be; a slab fits in."""
-        if self._plan_origin is None or not self._stretched_little(sites):
-            return False
-        slab = self._plan is not None and self._plan.height > 0
-        return not slab or sites.thickness <= self._plan_origin.thickness + MARGIN
-
-    def _stretched_little(self, sites: Sites) -> bool:
-        stretches = None if self._plan_origin is None else self._plan_origin.stretches(sites)
-        return stretches is not None and bool(1 / LARGEST_STRETCH <= stretches[-1] <= stretches[0] <= LARGEST_STRETCH)
-
-    def _covers(self, sites: Sites) -> bool:
-        """Whether no pair has come within a cutoff that the tables do not hold.
-
-        A cell that is deformed by F and atoms that moved by u beside that leave |d F + u_b - u_a| of a distance |d|.
-        """
-        assert self._origin is not None and self._tables is not None
-        deformation = self._origin.deformation(sites)
-        if deformation is None or not (self._plan is None or self._stretched_little(sites)):
-            return False
-        smallest_stretch = 1.0 if deformation is UNCHANGED else np.linalg.svd(deformation, compute_uv=False)[-1]
-        moved = self._origin.largest_move(sites, deformation)
-        lost = self._tables.cutoff * (1 - smallest_stretch) + 2 * moved
-        return bool(lost <= self.skin * smallest_stretch)
-
-
-@dataclass(frozen=True)
-class Origin:
-    """The state of a structure when its tables were made."""
-
-    positions: NDArray[np.float64]
-    numbers: NDArray[np.int64]
-    masses: NDArray[np.float64]
-    widths: NDArray[np.float64]
-    cell: NDArray[np.float64]
-    pbc: NDArray[np.bool_]
-
-    @property
-    def thickness(self) -> float:
-        """Å, of a slab"""
-        return thickness_of(self.cell, self.pbc, self.positions)
-
-    @classmethod
-    def of(cls, sites: Sites) -> "Origin":
-        atoms, positions = sites.atoms, sites.positions.copy()
-        cell, pbc = atoms.cell.array.copy(), atoms.pbc.copy()
-        return cls(positions, atoms.numbers.copy(), atoms.get_masses(), sites.widths, cell, pbc)
-
-    def deformation(self, sites: Sites) -> Floats | None:
-        """(3, 3), by which the cell differs; None if more does. A slab's open vector counts for nothing."""
-        atoms = sites.atoms
-        kept = self.numbers, self.masses, self.pbc, self.widths
-        here = atoms.numbers, atoms.get_masses(), atoms.pbc, sites.widths
-        if not all(one.tobytes() == other.tobytes() for one, other in zip(kept, here, strict=True)):
-            return None
-        if self.cell.tobytes() == atoms.cell.array.tobytes():
-            return UNCHANGED
-        if self.pbc.sum() < 2 or not np.isfinite(atoms.cell.array).all():
-            return None
-        before, now = spanning(self.cell, self.pbc), spanning(atoms.cell.array, self.pbc)
-        return np.linalg.solve(before, now).astype(np.float64)
-
-    def stretches(self, sites: Sites) -> Floats | None:
-        """(3,) by which the cell is longer along its principal directions, largest first; None if more differs."""
-        deformation = self.deformation(sites)
-        if deformation is None:
-            return None
-        return np.linalg.svd(deformation, compute_uv=False).astype(np.float64)
-
-    def largest_move(self, sites: Sites, deformation: Floats) -> float:
-        """Å, of an atom or external charge beside the deformation; NaN if a position is"""
-        before = self.positions if deformation is UNCHANGED else self.positions @ deformation
-        moves = sites.positions - before
-        return float(np.sqrt(np.einsum("ax,ax->a", moves, moves).max()))
-
-
-def spanning(cell: Floats, pbc: NDArray[np.bool_]) -> Floats:
-    """(3, 3)  The vectors of a crystal; those of a slab and its unit normal."""
-    if pbc.all():
-        return cell
-    normal = np.cross(*cell[pbc])
-    return np.vstack([cell[pbc], normal / np.linalg.norm(normal)])
 
 
 def tables_of(sites: Sites, settings: GeometrySettings, plan: EwaldPlan | None, skin: float) -> Tables:
