@@ -1,6 +1,6 @@
 """The network recorded: what operations cost to be called, which is most of the time of a molecule, is saved.
 
-On a processor torch.fx records the operations of one evaluation, and torch.compile turns them and their derivatives
+On a processor torch.fx records the operations of one evaluation, and torch's inductor turns them and their derivatives
 into C++: of a model without charges all that lies between positions, energies and slopes, of others the features and
 their derivatives apart. Measured to pay for structures of up to about a hundred atoms on one core. On a GPU they become
 CUDA graphs.

@@ -6,14 +6,19 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.fx import GraphModule
+from torch.fx.experimental.symbolic_shapes import ShapeEnv
 
 SLOTS = 8  # by which tables of neighbours grow
 # the pattern matcher of torch 2.13 gets some gradients wrong that were recorded with their function
 INDUCTOR: dict[str, str | int | bool | Callable[..., Any]] = {"pattern_matcher": False}
+IN_ONE_CALL = {"cpp_wrapper": True}  # no Python between the kernels
 LEAST_ROUNDING = {torch.float32: 1e-5, torch.float64: 1e-12}  # that is expected, relative to the largest value
 MOST_ROUNDING = 10.0  # times that of the network: sums are taken in another order
 
 Tensors = tuple[Tensor, ...]
+Code = Callable[..., Tensors]
 
 
 @contextmanager
@@ -28,6 +33,19 @@ def compiler_at_hand() -> Iterator[None]:
         raise ValueError(
             f"no code could be generated ({reason}); install a C++ compiler such as g++, or do without compiling."
         ) from error
+
+
+def made_of(operations: GraphModule, tensors: Tensors) -> Code:
+    """Code without the guards of torch.compile, which for a molecule take a fifth of its time.
+
+    tensors  like those that it will be called with; of their values none matters
+    """
+    for node in operations.graph.nodes:
+        node.meta.clear()  # examples, each recorded apart
+    examples = FakeTensorMode(shape_env=ShapeEnv())  # which torch needs to find code that it has made before
+    alike: list[Any] = [examples.from_tensor(tensor, static_shapes=True) for tensor in tensors]
+    code: Code = torch._inductor.compile(operations, alike, options=INDUCTOR | IN_ONE_CALL)
+    return code
 
 
 def refuse_beyond_rounding(found: Tensors, own: Tensors, exact: Tensors, dtype: torch.dtype, advice: str) -> None:

@@ -6,10 +6,11 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.nn.functional import pad
 
-from cace_qeq.compilation.code import INDUCTOR, SLOTS, compiler_at_hand, refuse_beyond_rounding, rounded_up
+from cace_qeq.compilation.code import SLOTS, Code, compiler_at_hand, made_of, refuse_beyond_rounding, rounded_up
 from cace_qeq.nn.ace import CartesianACE, Environments
 from cace_qeq.nn.equivariant import EquivariantACE
 
@@ -68,11 +69,19 @@ class CompiledRepresentation(nn.Module):
             self.check(generated, *example)  # the first call compiles
         return generated
 
+    @torch.no_grad()
     def compiled(self, *example: Tensor) -> Features:
-        with torch.no_grad():
-            operations = make_fx(lambda *tensors: self.plain(*tensors))(*example)  # it miscounts bound methods
-        generated: Features = torch.compile(operations, fullgraph=True, dynamic=False, options=INDUCTOR)
-        return generated
+        arriving = self.plain(*example)
+        values = made_of(make_fx(lambda *tensors: (self.plain(*tensors),))(*example), example)
+        asked = *example, arriving
+        slopes = made_of(make_fx(lambda *tensors: self.slopes(*tensors))(*asked), asked)  # it miscounts bound methods
+        return lambda *tensors: _Recorded.apply(values, slopes, *tensors)
+
+    @torch.enable_grad()
+    def slopes(self, displacements: Tensor, senders: Tensor, species: Tensor, arriving: Tensor) -> tuple[Tensor, ...]:
+        """What a gradient of the features is for the displacements; the features are found again on the way."""
+        place = displacements.detach().requires_grad_()
+        return torch.autograd.grad(self.plain(place, senders, species), place, arriving)
 
     @torch.enable_grad()
     def graphed(self, displacements: Tensor, senders: Tensor, species: Tensor) -> Features:
@@ -88,6 +97,22 @@ class CompiledRepresentation(nn.Module):
         double = CompiledRepresentation(copy.deepcopy(self.representation).double())
         exact = value_and_gradient(double.plain, displacements.double(), senders, species)
         refuse_beyond_rounding(found, own, exact, displacements.dtype, "use the model without compiling it")
+
+
+class _Recorded(torch.autograd.Function):
+    """Features by one piece of code, and their derivatives by another."""
+
+    @staticmethod
+    def forward(ctx: Any, values: Code, slopes: Code, *tensors: Tensor) -> Tensor:
+        ctx.slopes = slopes
+        ctx.save_for_backward(*tensors)
+        return values(*tensors)[0]
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        (found,) = ctx.slopes(*ctx.saved_tensors, gradient.contiguous())
+        return None, None, found, None, None
 
 
 def with_slots(displacements: Tensor, senders: Tensor, n_slots: int, far: float) -> tuple[Tensor, Tensor]:

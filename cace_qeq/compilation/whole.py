@@ -1,28 +1,27 @@
 """All of a model without charges as one piece of code, from positions to predictions."""
 
 import copy
-from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.fx import GraphModule
 from torch.fx.experimental.proxy_tensor import make_fx
-from torch.fx.experimental.symbolic_shapes import ShapeEnv
 from torch.nn.functional import pad
 
-from cace_qeq.compilation.code import INDUCTOR, SLOTS, Tensors, compiler_at_hand, refuse_beyond_rounding, rounded_up
+from cace_qeq.compilation.code import (
+    SLOTS,
+    Code,
+    Tensors,
+    compiler_at_hand,
+    made_of,
+    refuse_beyond_rounding,
+    rounded_up,
+)
 from cace_qeq.compilation.network import Network
 from cace_qeq.model import CACEQEq
 from cace_qeq.prediction import Prediction, summed_over_pairs
 from cace_qeq.structures import AtomicBatch, Neighbors
-
-IN_ONE_CALL = {"cpp_wrapper": True}  # no Python between the kernels
-
-Code = Callable[..., Tensors]
-"""tensors of `tensors_of` -> those of Prediction"""
 
 
 @dataclass(frozen=True)
@@ -38,7 +37,7 @@ class Suited:
     dtype: torch.dtype
     species: Tensor
     wider: Neighbors
-    code: Code
+    code: Code  # tensors of `tensors_of` -> those of Prediction
 
     def to(self, batch: AtomicBatch, dtype: torch.dtype) -> bool:
         shared = self.numbers is batch.numbers and self.pbc is batch.pbc and self.neighbors is batch.neighbors
@@ -97,19 +96,6 @@ def checked(prediction: Prediction, references: Tensor) -> Tensors:
     """What generated code must not get wrong; those that have no stress have none in each."""
     stresses = (each.nan_to_num() for each in (prediction.stress, prediction.surface_stress))
     return prediction.atom_energies - references, prediction.forces, *stresses
-
-
-def made_of(operations: GraphModule, tensors: Tensors) -> Code:
-    """Code without the guards of torch.compile, which for a molecule take a fifth of its time.
-
-    tensors  like those that it will be called with; of their values none matters
-    """
-    for node in operations.graph.nodes:
-        node.meta.clear()  # examples, each recorded apart
-    examples = FakeTensorMode(shape_env=ShapeEnv())  # which torch needs to find code that it has made before
-    alike: list[Any] = [examples.from_tensor(tensor, static_shapes=True) for tensor in tensors]
-    code: Code = torch._inductor.compile(operations, alike, options=INDUCTOR | IN_ONE_CALL)
-    return code
 
 
 def evaluation(model: CACEQEq, batch: AtomicBatch) -> Code:
