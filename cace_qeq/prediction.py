@@ -70,7 +70,7 @@ def predict(model: CACEQEq, batch: AtomicBatch) -> Prediction:
 
     Raises RuntimeError in torch.inference_mode, and ValueError as the model does.
     """
-    if model.generated is not None:
+    if model.generated is not None and batch.positions.device.type == "cpu":
         answer: Prediction = model.generated(batch)
         return answer
     energies, slopes = differentiated(model, batch, keep_graph=False)
@@ -177,7 +177,9 @@ def replaced(values: Tensor, rows: Rows, new: Tensor) -> Tensor:
 
 def stress(batch: AtomicBatch, by_strain: Tensor, crystals: Rows) -> Tensor:
     """dE/dstrain/V.  (crystal, 3, 3)"""
-    return symmetric(by_strain[crystals]) / torch.linalg.det(batch.cells[crystals]).abs().view(-1, 1, 1)
+    first, second, third = batch.cells[crystals].unbind(1)
+    volume = (torch.linalg.cross(first, second) * third).sum(1).abs()
+    return symmetric(by_strain[crystals]) / volume.view(-1, 1, 1)
 
 
 def surface_stress(batch: AtomicBatch, by_strain: Tensor, slabs: Rows) -> Tensor:

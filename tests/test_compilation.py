@@ -4,12 +4,13 @@ import os
 import shutil
 import subprocess
 import sys
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
 import torch
 from ase import Atoms
+from ase.build import bulk
 from ase.io import write
 
 import zoo
@@ -93,6 +94,33 @@ def test_a_batch_of_different_boundaries_is_predicted_as_by_the_network():
     for field in fields(Prediction):
         one, other = getattr(found, field.name), getattr(expected, field.name)
         torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-11, equal_nan=True)
+
+
+def test_code_for_a_perfect_crystal_is_tried_where_forces_are_not_zero():
+    atoms = bulk("Si", "diamond", a=5.43, cubic=True)
+    model = untrained_model(atoms, energy="none", **TINY)
+    plain, compiled = answers(atoms, model), answers(atoms, model, compiled=True)
+    assert compiled.get_potential_energy() == pytest.approx(plain.get_potential_energy(), abs=1e-11)
+    np.testing.assert_allclose(compiled.get_forces(), 0.0, atol=1e-12)
+
+
+def test_positions_may_lie_in_memory_in_any_order_and_precision():
+    model = untrained_model(cluster(), energy="none", **TINY)
+    batch = to_batch(cluster(), model.geometry, 0.0)
+    compile_networks(model)
+    expected = predict(model, batch).forces
+    columns = replace(batch, positions=batch.positions.T.contiguous().T)
+    torch.testing.assert_close(predict(model, columns).forces, expected, rtol=1e-12, atol=1e-14)
+    single = replace(batch, positions=batch.positions.float())
+    torch.testing.assert_close(predict(model, single).forces, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_forces_by_generated_code_are_refused_in_inference_mode_like_others():
+    model = untrained_model(cluster(), energy="none", **TINY)
+    batch = to_batch(cluster(), model.geometry, 0.0)
+    compile_networks(model)
+    with torch.inference_mode(), pytest.raises(RuntimeError, match="under torch.no_grad"):
+        predict(model, batch)
 
 
 def test_a_compiled_model_is_copied_and_saved_as_the_network_that_it_is(tmp_path):

@@ -23,10 +23,13 @@ from cace_qeq.model import CACEQEq
 from cace_qeq.prediction import Prediction, summed_over_pairs
 from cace_qeq.structures import AtomicBatch, Neighbors
 
+MADE = tuple(field.name for field in fields(Prediction) if field.name != "external_forces")
+DISPLACEMENT = 0.05  # Å, of atoms where code is tried
+
 
 @dataclass(frozen=True)
 class Suited:
-    """What batches share that hold the same tensors but for positions and cells: those of steps of dynamics.
+    """What batches share that hold the same numbers, boundaries and neighbours: those of steps of dynamics.
 
     wider  the neighbours in rows that are as long as the code wants them
     """
@@ -37,9 +40,9 @@ class Suited:
     dtype: torch.dtype
     species: Tensor
     wider: Neighbors
-    code: Code  # tensors of `tensors_of` -> those of Prediction
+    code: Code  # tensors of `tensors_of` -> those of `evaluation`
 
-    def to(self, batch: AtomicBatch, dtype: torch.dtype) -> bool:
+    def suits(self, batch: AtomicBatch, dtype: torch.dtype) -> bool:
         shared = self.numbers is batch.numbers and self.pbc is batch.pbc and self.neighbors is batch.neighbors
         return shared and self.dtype == dtype
 
@@ -60,12 +63,14 @@ class GeneratedCode:
 
     def __call__(self, batch: AtomicBatch) -> Prediction:
         """Raises ValueError for a batch that the model refuses."""
+        batch.refuse_inference_mode()
         self.model.refuse_batch_of_another(batch.geometry)
-        if self.suited is None or not self.suited.to(batch, self.model.dtype):
+        if self.suited is None or not self.suited.suits(batch, self.model.dtype):
             self.suited = self.suited_to(batch, self.model.dtype)
         suited = self.suited
         with torch.no_grad():
-            return Prediction(*suited.code(*tensors_of(batch, suited.wider, suited.species)))
+            values = suited.code(*tensors_of(batch, suited.wider, suited.species))
+        return predicted(batch, values)
 
     def suited_to(self, batch: AtomicBatch, dtype: torch.dtype) -> Suited:
         species, n_slots = self.model.species(batch.numbers), batch.neighbors.index.shape[1]
@@ -85,11 +90,20 @@ class GeneratedCode:
         own, exact = evaluation(model, batch), evaluation(copy.deepcopy(model).double(), batch)
         with compiler_at_hand(), torch.no_grad():
             code = made_of(make_fx(own)(*tensors), tensors)
-            found = code(*tensors)
+        positions, *others = tensors
+        noise = torch.randn(positions.shape, dtype=positions.dtype, generator=torch.Generator().manual_seed(0))
+        elsewhere = positions + DISPLACEMENT * noise, *others  # where no force is small by symmetry or at a minimum
         references = model.reference_energies.index_select(0, species)  # whose digits would hide those of energies
-        found, expected, true = (checked(Prediction(*v), references) for v in (found, own(*tensors), exact(*tensors)))
+        answers = (predicted(batch, function(*elsewhere)) for function in (code, own, exact))
+        found, expected, true = (checked(answer, references) for answer in answers)
         refuse_beyond_rounding(found, expected, true, model.dtype, "use the model without compiling it")
         return code
+
+
+def predicted(batch: AtomicBatch, values: Tensors) -> Prediction:
+    """From what code says of a batch; external charges feel nothing of a network."""
+    external = torch.zeros_like(batch.imposed.external.positions)
+    return Prediction(**dict(zip(MADE, values, strict=True)), external_forces=external)
 
 
 def checked(prediction: Prediction, references: Tensor) -> Tensors:
@@ -99,9 +113,9 @@ def checked(prediction: Prediction, references: Tensor) -> Tensors:
 
 
 def evaluation(model: CACEQEq, batch: AtomicBatch) -> Code:
-    """What is recorded: nothing in it depends on values.
+    """What is recorded: the fields of MADE, by operations that depend on no values.
 
-    batch  of which all that is not among the arguments counts for nothing
+    batch  of whose other tensors the boundaries alone count
     """
     network, geometry = Network(model), model.geometry
 
@@ -112,15 +126,16 @@ def evaluation(model: CACEQEq, batch: AtomicBatch) -> Code:
             batch, positions=positions, cells=cells, structure=structure, neighbors=table, geometry=geometry
         )
         prediction = summed_over_pairs(model, moved, species, network)
-        return tuple(getattr(prediction, field.name) for field in fields(Prediction))
+        return tuple(getattr(prediction, name) for name in MADE)
 
     return evaluate
 
 
 def tensors_of(batch: AtomicBatch, neighbors: Neighbors, species: Tensor) -> Tensors:
-    """All that predictions depend on."""
+    """All that predictions depend on beside the boundaries, as the code expects it in memory."""
     table = neighbors.index, neighbors.shift, neighbors.mask
-    return batch.positions, batch.cells, batch.structure, *table, species
+    positions, cells = (values.double().contiguous() for values in (batch.positions, batch.cells))
+    return positions, cells, batch.structure, *table, species
 
 
 def wider(table: Neighbors, n_slots: int) -> Neighbors:

@@ -43,12 +43,13 @@ class NeighborCache:
         sites = Sites.of(atoms, self.settings, total_charge)
         if self._tables is None or self._last is None or not self._covers(sites):
             check_atoms(atoms)
+            plan, plan_origin, origin = self._plan, self._plan_origin, Origin.of(sites)
             if not self._plan_suits(sites):
-                plan = ewald_plan(sites, self.settings, MARGIN + self.skin)
-                self._plan, self._plan_origin = plan, Origin.of(sites)
-            self._tables = tables_of(sites, self.settings, self._plan, self.skin)
-            self._origin = Origin.of(sites)
-            self._last = assembled(atoms, self._tables, self.settings)
+                plan, plan_origin = ewald_plan(sites, self.settings, MARGIN + self.skin), origin
+            tables = tables_of(sites, self.settings, plan, self.skin)
+            last = assembled(atoms, tables, self.settings)
+            self._plan, self._plan_origin = plan, plan_origin  # all at once, as atoms may have been refused
+            self._origin, self._tables, self._last = origin, tables, last
         self._last = moved(self._last, sites, self._tables)
         return self._last
 
@@ -72,9 +73,12 @@ class NeighborCache:
         deformation = self._origin.deformation(sites)
         if deformation is None or not (self._plan is None or self._stretched_little(sites)):
             return False
-        smallest_stretch = 1.0 if deformation is UNCHANGED else np.linalg.svd(deformation, compute_uv=False)[-1]
-        moved = self._origin.largest_move(sites, deformation)
-        lost = self._tables.cutoff * (1 - smallest_stretch) + 2 * moved
+        smallest_stretch = 1.0
+        if deformation is not UNCHANGED:
+            largest_stretch, _, smallest_stretch = np.linalg.svd(deformation, compute_uv=False)
+            if largest_stretch > LARGEST_STRETCH:  # where rows of the tables have become longer than they need to be
+                return False
+        lost = self._tables.cutoff * (1 - smallest_stretch) + 2 * self._origin.largest_move(sites, deformation)
         return bool(lost <= self.skin * smallest_stretch)
 
 

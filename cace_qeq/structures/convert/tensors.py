@@ -158,9 +158,9 @@ def refuse_coincident(atoms: Atoms, pairs: Pairs) -> None:
 def assembled(atoms: Atoms, tables: Tables, settings: GeometrySettings) -> AtomicBatch:
     """With nothing imposed; tensors share no memory with the atoms."""
     return AtomicBatch(
-        positions=torch.from_numpy(atoms.positions.astype(np.float64)),
+        positions=torch.from_numpy(atoms.positions.astype(np.float64, order="C")),
         numbers=torch.from_numpy(atoms.numbers.astype(np.int64)),
-        masses=torch.from_numpy(atoms.get_masses()),
+        masses=torch.from_numpy(atoms.get_masses().astype(np.float64)),
         structure=torch.zeros(len(atoms), dtype=torch.int64),
         cells=periodic_cell(atoms).unsqueeze(0),
         pbc=torch.from_numpy(atoms.pbc.copy()).unsqueeze(0),
@@ -178,7 +178,7 @@ def moved(batch: AtomicBatch, sites: Sites, tables: Tables) -> AtomicBatch:
     atoms, around = sites.atoms, tables.external
     batch = replace(
         batch,
-        positions=torch.from_numpy(atoms.positions.astype(np.float64)),
+        positions=torch.from_numpy(atoms.positions.astype(np.float64, order="C")),
         cells=periodic_cell(atoms).unsqueeze(0),
         total_charge=torch.tensor([sites.total_charge], dtype=torch.float64),
     )

@@ -131,6 +131,29 @@ def test_a_refused_structure_leaves_the_cache_in_order():
     assert cache.batch(atoms, 0.0).neighbors is first.neighbors
 
 
+def test_a_refused_molecule_leaves_those_of_a_crystal_with_their_waves():
+    crystal, cache = zoo.crystal(), NeighborCache(replace(SETTINGS, largest_width=0.7), SKIN)
+    cache.batch(crystal, 0.0)
+    with pytest.raises(ValueError, match="Å apart"):
+        cache.batch(Atoms("H2", positions=np.zeros((2, 3))), 0.0)
+    crystal.set_cell(1.5 * crystal.cell.array, scale_atoms=True)
+    anew = to_batch(crystal, cache.settings, 0.0)
+    assert cache.batch(crystal, 0.0).ewald.triplets.shape == anew.ewald.triplets.shape
+
+
+def test_lists_are_made_anew_when_they_have_become_long():
+    atoms, cache = zoo.crystal(), NeighborCache(replace(SETTINGS, largest_width=0.0), SKIN)
+    first = cache.batch(atoms, 0.0).neighbors.index.shape[1]
+    atoms.set_cell(1.2 * atoms.cell.array, scale_atoms=True)
+    assert cache.batch(atoms, 0.0).neighbors.index.shape[1] < first
+
+
+def test_masses_of_any_type_become_double():
+    atoms = zoo.water()
+    atoms.arrays["masses"] = np.array([16, 1, 1])
+    assert to_batch(atoms, SETTINGS, 0.0).masses.dtype == torch.float64
+
+
 def test_a_negative_skin_is_refused():
     with pytest.raises(ValueError, match="skin is -1"):
         NeighborCache(SETTINGS, -1)
