@@ -5,9 +5,9 @@
 trains benchmarks/configs/acac_S.yaml on frames of 300 K (as accuracy.py does), puts ten test frames 60 Å apart into one
 structure, and runs Langevin dynamics of it at either temperature (0.5 fs, 1/ps). A molecule counts as broken when a
 bond between heavy atoms, or from a hydrogen to the heavy atom nearest to it (the enol's changes its oxygen), is longer
-than 1.5 times the sum of covalent radii, or when two of its atoms are nearer than 0.6 times theirs. A run whose atoms
-fly apart ends there, for every molecule in it. Writes results/stability.json and docs/figures/stability.png; runs/
-keeps the states, and a run that was broken off, or is asked to be longer, goes on.
+than 1.5 times the sum of covalent radii, or when two of its atoms are nearer than 0.6 times theirs. A run in which
+atoms fly apart ends there, for the molecules that are whole then too. Writes results/stability.json and
+docs/figures/stability.png; runs/ keeps the states, and a run that was broken off, or is asked to be longer, goes on.
 """
 
 from dataclasses import asdict
@@ -59,8 +59,9 @@ def main(picoseconds: Annotated[float, typer.Option(help="Of each molecule at ea
         extremes = np.array([[extremes_of(*pair) for pair in split(frame, molecules)] for frame in iread(trajectory)])
         lasted = (len(extremes) - 1) * INTERVAL * TIMESTEP / 1000
         breaks = [first_break(of_one) for of_one in extremes.swapaxes(0, 1)]
-        if "stopped" in summary:  # by which of them is not known
-            breaks = [lasted if time is None else time for time in breaks]
+        if "stopped" in summary:
+            ended = [whole(*extremes_of(*pair)) for pair in split(atoms, molecules)]
+            breaks = [time if time is not None or one else lasted for time, one in zip(breaks, ended, strict=True)]
         stretches[temperature] = extremes[..., 0]
         result[f"{temperature:g}K"] = {
             "dynamics": summary,
@@ -123,8 +124,13 @@ def first_break(extremes: Array) -> float | None:
 
     extremes  (frame, 2)  as `extremes_of`
     """
-    broken = np.flatnonzero((extremes[:, 0] > BROKEN) | (extremes[:, 1] < COLLAPSED))
+    broken = np.flatnonzero([not whole(*each) for each in extremes])
     return float(broken[0] * INTERVAL * TIMESTEP / 1000) if len(broken) else None
+
+
+def whole(longest: float, shortest: float) -> bool:
+    """Whether a molecule is, from its `extremes_of`; not if they are NaN."""
+    return longest <= BROKEN and shortest >= COLLAPSED
 
 
 def draw(stretches: dict[float, Array]) -> None:

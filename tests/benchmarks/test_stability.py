@@ -8,7 +8,19 @@ from ase.calculators.lj import LennardJones
 from ase.data import covalent_radii
 from ase.io import read
 
-from stability import APART, BROKEN, COLLAPSED, INTERVAL, TIMESTEP, extremes_of, far_apart, first_break, run, split
+from stability import (
+    APART,
+    BROKEN,
+    COLLAPSED,
+    INTERVAL,
+    TIMESTEP,
+    extremes_of,
+    far_apart,
+    first_break,
+    run,
+    split,
+    whole,
+)
 
 ETHANOL = molecule("CH3CH2OH")  # C, C and O, then hydrogens
 
@@ -69,3 +81,10 @@ def test_an_explosion_is_a_result(tmp_path):
     summary = run(atoms, 300.0, 0.2, tmp_path / "hot.extxyz")
     assert "fly apart" in summary["stopped"]
     assert len(read(tmp_path / "hot.extxyz", ":")) == 1
+
+
+def test_a_molecule_whose_atoms_have_flown_apart_is_not_whole():
+    assert whole(1.3, 0.8)
+    assert not whole(BROKEN + 0.1, 0.8)
+    assert not whole(1.3, COLLAPSED - 0.1)
+    assert not whole(np.nan, np.nan)
