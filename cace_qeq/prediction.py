@@ -199,7 +199,7 @@ def symmetric(matrices: Tensor) -> Tensor:
 
 def dipole(batch: AtomicBatch, energies: Energies) -> Tensor:
     """Σ q (r − centre of mass) of molecules.  (structure, 3)"""
-    if batch.geometry.largest_width == 0 or energies.charges.isnan().all():
+    if batch.geometry.largest_width == 0 or energies.charges.isnan().all():  # not asked while recording
         return torch.full_like(batch.cells[:, 0], torch.nan)
     total_mass = energies.per_structure(batch.masses)
     centre = sum_vectors(batch, batch.masses.unsqueeze(-1) * batch.positions) / total_mass.unsqueeze(-1)

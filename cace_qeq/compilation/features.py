@@ -66,7 +66,7 @@ class CompiledRepresentation(nn.Module):
         example = (tables[0].detach(), tables[1], species)
         with compiler_at_hand():
             generated = self.graphed(*example) if species.device.type == "cuda" else self.compiled(*example)
-            self.check(generated, *example)  # the first call compiles
+            self.check(generated, *example)
         return generated
 
     @torch.no_grad()

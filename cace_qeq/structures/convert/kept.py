@@ -32,26 +32,22 @@ class NeighborCache:
             raise ValueError(f"skin is {skin} Å, expected zero or more")
         self.settings = settings
         self.skin = skin
-        self._origin: Origin | None = None
-        self._tables: Tables | None = None
-        self._last: AtomicBatch | None = None
+        self._kept: Kept | None = None
         self._plan: EwaldPlan | None = None
         self._plan_origin: Origin | None = None
 
     def batch(self, atoms: Atoms, total_charge: float) -> AtomicBatch:
         """As `to_batch`, apart from neighbours beyond the cutoff."""
         sites = Sites.of(atoms, self.settings, total_charge)
-        if self._tables is None or self._last is None or not self._covers(sites):
+        if self._kept is None or not self._covers(self._kept, sites):
             check_atoms(atoms)
             plan, plan_origin, origin = self._plan, self._plan_origin, Origin.of(sites)
             if not self._plan_suits(sites):
                 plan, plan_origin = ewald_plan(sites, self.settings, MARGIN + self.skin), origin
             tables = tables_of(sites, self.settings, plan, self.skin)
-            last = assembled(atoms, tables, self.settings)
-            self._plan, self._plan_origin = plan, plan_origin  # all at once, as atoms may have been refused
-            self._origin, self._tables, self._last = origin, tables, last
-        self._last = moved(self._last, sites, self._tables)
-        return self._last
+            kept = Kept(origin, tables, assembled(atoms, tables, self.settings))
+            self._plan, self._plan_origin, self._kept = plan, plan_origin, kept  # at once: atoms may have been refused
+        return moved(self._kept.batch, sites, self._kept.tables)
 
     def _plan_suits(self, sites: Sites) -> bool:
         """Whether k vectors or mesh are fine enough for this cell and no finer than they should be; a slab fits in."""
@@ -64,13 +60,12 @@ class NeighborCache:
         stretches = None if self._plan_origin is None else self._plan_origin.stretches(sites)
         return stretches is not None and bool(1 / LARGEST_STRETCH <= stretches[-1] <= stretches[0] <= LARGEST_STRETCH)
 
-    def _covers(self, sites: Sites) -> bool:
+    def _covers(self, kept: "Kept", sites: Sites) -> bool:
         """Whether no pair has come within a cutoff that the tables do not hold.
 
         A cell that is deformed by F and atoms that moved by u beside that leave |d F + u_b - u_a| of a distance |d|.
         """
-        assert self._origin is not None and self._tables is not None
-        deformation = self._origin.deformation(sites)
+        deformation = kept.origin.deformation(sites)
         if deformation is None or not (self._plan is None or self._stretched_little(sites)):
             return False
         smallest_stretch = 1.0
@@ -78,7 +73,7 @@ class NeighborCache:
             largest_stretch, _, smallest_stretch = np.linalg.svd(deformation, compute_uv=False)
             if largest_stretch > LARGEST_STRETCH:  # where rows of the tables have become longer than they need to be
                 return False
-        lost = self._tables.cutoff * (1 - smallest_stretch) + 2 * self._origin.largest_move(sites, deformation)
+        lost = kept.tables.cutoff * (1 - smallest_stretch) + 2 * kept.origin.largest_move(sites, deformation)
         return bool(lost <= self.skin * smallest_stretch)
 
 
@@ -130,6 +125,19 @@ class Origin:
         before = self.positions if deformation is UNCHANGED else self.positions @ deformation
         moves = sites.positions - before
         return float(np.sqrt(np.einsum("ax,ax->a", moves, moves).max()))
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What serves until an atom has moved too far.
+
+    origin  where it was made
+    batch   as it was there; batches elsewhere share what does not change
+    """
+
+    origin: Origin
+    tables: Tables
+    batch: AtomicBatch
 
 
 def spanning(cell: Floats, pbc: NDArray[np.bool_]) -> Floats:
