@@ -24,7 +24,8 @@ from cace_qeq.model import CACEQEq
 from cace_qeq.prediction import PairSlopes, Prediction, predict_by_pairs
 from cace_qeq.structures import AtomicBatch
 
-ATOMS, SLOTS = 16, 8  # by which recorded shapes grow
+ATOMS, SLOTS = 4, 8  # by which recorded shapes grow,
+SHARE = 16  # or by this part of the atoms, where that is more
 WASTE = 1.5  # times the table that would do, in which a batch still goes: recording another one takes a minute
 
 
@@ -55,7 +56,7 @@ class RecordedPotential:
 
     def shape_for(self, n_atoms: int, n_slots: int) -> tuple[int, int]:
         """The smallest recorded one that holds them without much waste, otherwise a new one."""
-        least = rounded_up(n_atoms, ATOMS), rounded_up(n_slots, SLOTS)
+        least = rounded_up(n_atoms, max(ATOMS, n_atoms // SHARE)), rounded_up(n_slots, SLOTS)
         largest = WASTE * prod(least)
         fitting = [s for s in self.recorded if s[0] >= n_atoms and s[1] >= n_slots and prod(s) <= largest]
         return min(fitting, key=prod, default=least)

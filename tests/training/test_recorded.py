@@ -84,9 +84,11 @@ def test_what_is_recorded_serves_smaller_batches_but_not_much_smaller_ones():
     potential = RecordedPotential(model_of(cluster()))
     assert potential.shape_for(30, 11) == (32, 16)
     potential.recorded[48, 24] = potential.network
-    assert potential.shape_for(48, 24) == potential.shape_for(35, 15) == (48, 24)
+    assert potential.shape_for(48, 24) == potential.shape_for(40, 20) == (48, 24)
     assert potential.shape_for(30, 11) == (32, 16)
-    assert potential.shape_for(49, 3) == (64, 8)
+    assert potential.shape_for(49, 3) == (52, 8)
+    assert potential.shape_for(36, 8) == (36, 8)
+    assert potential.shape_for(321, 3) == (340, 8)
 
 
 def test_what_says_something_else_is_refused(monkeypatch):
