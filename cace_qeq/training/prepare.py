@@ -12,7 +12,7 @@ from cace_qeq.checkpoint import load_model
 from cace_qeq.config import ModelConfig
 from cace_qeq.model import CACEQEq
 from cace_qeq.strict import readable
-from cace_qeq.structures import Atoms, LabelKeys, refuse_absent
+from cace_qeq.structures import LabelKeys, refuse_absent
 from cace_qeq.training.baseline import force_scale, isolated_energies, refit_reference_energies
 from cace_qeq.training.config import TrainConfig, TrainingConfig
 from cace_qeq.training.data import Example, examples_of, filled_batches, joined, read_split, species_of
@@ -27,7 +27,7 @@ from cace_qeq.training.labelled import (
 )
 from cace_qeq.training.provenance import inherited_provenance, provenance_of
 from cace_qeq.training.recorded import refuse_more_than_a_network
-from cace_qeq.training.transfer import grown_config, inherit
+from cace_qeq.training.transfer import grown_config, inherit, number_of
 
 CALIBRATION_ATOMS = 1000  # enough for stable means of features; more only costs time
 COMPILING = "training.compile: the first step of each size of a batch takes a minute or two on a processor."
@@ -120,17 +120,6 @@ def model_config_of(settings: dict[str, Any], species: tuple[int, ...]) -> Model
             f"model.species {list(config.species)} lacks {sorted(missing)}, which the training frames have."
         )
     return config
-
-
-def number_of(element: Any) -> Any:
-    """The atomic number of a symbol; anything else is left to ModelConfig.
-
-    raises  ValueError for a word that is no symbol
-    """
-    try:
-        return int(Atoms([element]).numbers[0]) if isinstance(element, str) else element
-    except KeyError:
-        raise ValueError(f"model.species: {element!r} is not the symbol of an element.") from None
 
 
 def origin_of(config: TrainingConfig) -> CACEQEq | None:

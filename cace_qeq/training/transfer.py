@@ -11,6 +11,7 @@ from cace_qeq.config import ModelConfig, preset_settings
 from cace_qeq.model import CACEQEq, widths
 from cace_qeq.nn.elements import COVALENT_RADII
 from cace_qeq.strict import readable
+from cace_qeq.structures import Atoms
 
 
 def grown_config(origin: ModelConfig, settings: dict[str, Any], species: Sequence[int]) -> ModelConfig:
@@ -22,8 +23,10 @@ def grown_config(origin: ModelConfig, settings: dict[str, Any], species: Sequenc
     raises    ValueError for settings that contradict the checkpoint, and for species that lack an element
     """
     elements = settings.get("species", [*origin.species, *(z for z in species if z not in origin.species)])
+    if isinstance(elements, list | tuple):
+        elements = [number_of(element) for element in elements]
     if not isinstance(elements, list | tuple) or not all(isinstance(element, int) for element in elements):
-        raise ValueError(f"model.species: expected a list of atomic numbers (got {elements!r})")
+        raise ValueError(f"model.species: expected a list of symbols or atomic numbers (got {elements!r})")
     if missing := (set(origin.species) | set(species)) - set(elements):
         raise ValueError(f"model.species {list(elements)} lacks {sorted(missing)}, of the checkpoint or the frames.")
     own = dict(zip(origin.species, origin.widths, strict=True)) if origin.widths else {}
@@ -36,6 +39,17 @@ def grown_config(origin: ModelConfig, settings: dict[str, Any], species: Sequenc
         raise ValueError(readable(error, "model")) from None
     refuse_contradictions(origin, config)
     return config
+
+
+def number_of(element: Any) -> Any:
+    """The atomic number of a symbol; anything else stays as it is.
+
+    raises  ValueError for a word that is no symbol
+    """
+    try:
+        return int(Atoms([element]).numbers[0]) if isinstance(element, str) else element
+    except KeyError:
+        raise ValueError(f"model.species: {element!r} is not the symbol of an element.") from None
 
 
 def refuse_contradictions(origin: ModelConfig, config: ModelConfig) -> None:

@@ -67,6 +67,9 @@ def test_entries_of_new_elements_are_those_of_a_new_model():
         ({"widths": (0.3, 0.5, 0.5), "species": (1, 6, 8)}, "widths is"),
         ({"species": (1, 6)}, r"lacks \[8\]"),
         ({"preset": "XXL"}, "no preset 'XXL'"),
+        ({"species": "HCO"}, "expected a list of symbols or atomic numbers"),
+        ({"species": ["H", "C", 8.5]}, "expected a list of symbols or atomic numbers"),
+        ({"species": ["H", "C", "Ox"]}, "'Ox' is not the symbol"),
     ],
 )
 def test_another_architecture_is_refused(settings, message):
@@ -77,6 +80,11 @@ def test_another_architecture_is_refused(settings, message):
 def test_repeated_settings_do_not_contradict():
     origin = of_ethanol().config
     assert grown_config(origin, {"hidden": [8], "cutoff": 4}, (8,)) == origin
+
+
+def test_elements_are_named_by_symbol_or_number():
+    origin = of_ethanol().config
+    assert grown_config(origin, {"species": ["Au", "H", 6, "O"]}, (79,)).species == (79, 1, 6, 8)
 
 
 @pytest.fixture(scope="module")

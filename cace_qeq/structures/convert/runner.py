@@ -54,27 +54,29 @@ def meaningful(line: str) -> bool:
 def read_runner(path: Path) -> Iterator[Atoms]:
     """Structures in Å and eV with REF_energy, REF_forces, REF_charges (e) and total_charge.
 
-    A file without any charge, atomic or total, is one of a method without: no charges are taken from it.
+    A file in which all atomic charges are zero has none, and one in which total charges are zero too has none of these.
 
     raises  ValueError naming file, line and what was expected
     """
     blocks = list(read_blocks(path))
-    charged = any(block.charge or np.any(np.array(block.atoms)[:, 3]) for block in blocks)
+    of_atoms = any(np.any(np.array(block.atoms)[:, 3]) for block in blocks)
+    total = of_atoms or any(block.charge for block in blocks)
     for block in blocks:
-        yield structure(block, charged)
+        yield structure(block, of_atoms=of_atoms, total=total)
 
 
-def structure(block: Block, charged: bool) -> Atoms:
+def structure(block: Block, *, of_atoms: bool, total: bool) -> Atoms:
+    """With charges of atoms and the total charge, or without."""
     table = np.array(block.atoms)
     cell = Bohr * np.array(block.lattice) if block.lattice else None
     atoms = Atoms(block.symbols, Bohr * table[:, :3], cell=cell, pbc=bool(block.lattice))
     atoms.arrays["REF_forces"] = Hartree / Bohr * table[:, 5:8]
     if block.energy is not None:
         atoms.info["REF_energy"] = Hartree * block.energy
-    if charged:
+    if of_atoms:
         atoms.arrays["REF_charges"] = table[:, 3].copy()
-        if block.charge is not None:
-            atoms.info["total_charge"] = block.charge + 0.0  # no minus before a zero
+    if total and block.charge is not None:
+        atoms.info["total_charge"] = block.charge + 0.0  # no minus before a zero
     return atoms
 
 

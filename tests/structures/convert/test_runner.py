@@ -67,6 +67,13 @@ def test_a_method_without_charges_has_none(tmp_path):
     assert "total_charge" not in atoms.info
 
 
+def test_ions_of_a_method_without_atomic_charges_keep_their_total_charge(tmp_path):
+    text = MOLECULE.replace(" -0.1 0.0 0.01", " 0.0 0.0 0.01").replace("1.1", "0.0")
+    (atoms,) = read_frames(written(tmp_path, text))
+    assert labels_of(atoms, LabelKeys()).charges.isnan().all()
+    assert total_charge_of(atoms, LabelKeys(), None) == 1.0
+
+
 def test_a_neutral_frame_among_charged_ones_keeps_its_charges(tmp_path):
     frames = read_frames(written(tmp_path, MOLECULE + CRYSTAL))
     assert [total_charge_of(atoms, LabelKeys(), None) for atoms in frames] == [1.0, 0.0]
