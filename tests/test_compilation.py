@@ -104,6 +104,29 @@ def test_code_for_a_perfect_crystal_is_tried_where_forces_are_not_zero():
     np.testing.assert_allclose(compiled.get_forces(), 0.0, atol=1e-12)
 
 
+@pytest.mark.parametrize("pbc", [(True, True, True), (True, False, True)], ids=["crystal", "slab"])
+def test_code_for_a_single_atom_in_a_cell_whose_force_is_always_zero(pbc):
+    atoms = zoo.one_atom_cell()
+    atoms.pbc = pbc
+    model = untrained_model(atoms, energy="none", **TINY)
+    plain, compiled = answers(atoms, model), answers(atoms, model, compiled=True)
+    assert compiled.get_potential_energy() == pytest.approx(plain.get_potential_energy(), abs=1e-11)
+    np.testing.assert_allclose(compiled.get_forces(), 0.0, atol=1e-12)
+
+
+@pytest.mark.parametrize("energy", ["none", "equilibrated"])
+def test_code_follows_parameters_that_change(energy):
+    atoms = answers(zoo.water(), untrained_model(zoo.water(), energy=energy, **TINY), compiled=True)
+    before = atoms.get_forces()
+    with torch.no_grad():
+        for parameter in atoms.calc.model.parameters():
+            parameter.mul_(1.5)
+    atoms.calc.reset()
+    expected = answers(zoo.water(), atoms.calc.model).get_forces()
+    assert np.abs(expected - before).max() > 1e-3
+    np.testing.assert_allclose(atoms.get_forces(), expected, rtol=1e-9, atol=1e-11)
+
+
 def test_positions_may_lie_in_memory_in_any_order_and_precision():
     model = untrained_model(cluster(), energy="none", **TINY)
     batch = to_batch(cluster(), model.geometry, 0.0)

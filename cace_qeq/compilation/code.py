@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.fx import GraphModule
 from torch.fx.experimental.symbolic_shapes import ShapeEnv
@@ -19,6 +19,22 @@ MOST_ROUNDING = 10.0  # times that of the network: sums are taken in another ord
 
 Tensors = tuple[Tensor, ...]
 Code = Callable[..., Tensors]
+
+
+class Watched:
+    """Parameters and buffers of a module, which code is generated for as they are."""
+
+    def __init__(self, module: nn.Module):
+        self.tensors = (*module.parameters(), *module.buffers())
+        self.written = self.times_written()
+
+    def times_written(self) -> int:
+        return sum(0 if tensor.is_inference() else tensor._version for tensor in self.tensors)
+
+    @property
+    def has_changed(self) -> bool:
+        """Whether anything has been written into one of them since."""
+        return self.times_written() != self.written
 
 
 @contextmanager

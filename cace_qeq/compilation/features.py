@@ -10,7 +10,15 @@ from torch.autograd.function import once_differentiable
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.nn.functional import pad
 
-from cace_qeq.compilation.code import SLOTS, Code, compiler_at_hand, made_of, refuse_beyond_rounding, rounded_up
+from cace_qeq.compilation.code import (
+    SLOTS,
+    Code,
+    Watched,
+    compiler_at_hand,
+    made_of,
+    refuse_beyond_rounding,
+    rounded_up,
+)
 from cace_qeq.nn.ace import CartesianACE, Environments
 from cace_qeq.nn.equivariant import EquivariantACE
 
@@ -19,9 +27,10 @@ Features = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
 class CompiledRepresentation(nn.Module):
-    """A representation in code that is generated when a number of atoms, or more neighbours than before, are met first.
+    """A representation in code that is generated when a number of atoms, or more neighbours than before, are met first,
+    and again when parameters have changed.
 
-    It has first derivatives by the displacements and no others, and stands for parameters that do not change.
+    It has first derivatives by the displacements and no others.
 
     Raises RuntimeError if the generated code does not say what the representation says, ValueError without a compiler.
     """
@@ -30,12 +39,16 @@ class CompiledRepresentation(nn.Module):
         super().__init__()
         self.representation = representation
         self.settings, self.n_features = representation.settings, representation.n_features
+        self.watched = Watched(representation)
         self.generated: dict[int, tuple[int, Features]] = {}  # slots and code for numbers of atoms
 
     def forward(self, around: Environments, species: Tensor) -> Tensor:
         """species (atom,) -> (atom, feature)"""
         n_atoms, n_slots = around.senders.shape
+        if self.watched.has_changed:
+            self.generated.clear()
         if n_atoms not in self.generated or self.generated[n_atoms][0] < n_slots:
+            self.watched = Watched(self.representation)
             width = rounded_up(n_slots, SLOTS)
             self.generated[n_atoms] = width, self.generate(self.padded(around, width), species)
         width, features = self.generated[n_atoms]

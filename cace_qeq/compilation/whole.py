@@ -13,6 +13,7 @@ from cace_qeq.compilation.code import (
     SLOTS,
     Code,
     Tensors,
+    Watched,
     compiler_at_hand,
     made_of,
     refuse_beyond_rounding,
@@ -50,8 +51,8 @@ class Suited:
 class GeneratedCode:
     """Predictions of a model that is a network alone.
 
-    Code is generated when a number of atoms, boundaries, or more neighbours than before are met first, and stands for
-    parameters that do not change.
+    Code is generated when a number of atoms, boundaries, or more neighbours than before are met first, and again when
+    parameters have changed.
 
     Raises RuntimeError if the generated code does not say what the network says, ValueError without a compiler.
     """
@@ -60,14 +61,19 @@ class GeneratedCode:
         self.model = model
         self.generated: dict[Any, tuple[int, Code]] = {}  # slots and code
         self.suited: Suited | None = None
+        self.watched: Watched | None = None  # since code was looked for
 
     def __call__(self, batch: AtomicBatch) -> Prediction:
         """Raises ValueError for a batch that the model refuses."""
         batch.refuse_inference_mode()
         self.model.refuse_batch_of_another(batch.geometry)
-        if self.suited is None or not self.suited.suits(batch, self.model.dtype):
-            self.suited = self.suited_to(batch, self.model.dtype)
+        if self.watched is not None and self.watched.has_changed:
+            self.suited = None
+            self.generated.clear()
         suited = self.suited
+        if suited is None or not suited.suits(batch, self.model.dtype):
+            self.suited = suited = self.suited_to(batch, self.model.dtype)
+            self.watched = Watched(self.model)
         with torch.no_grad():
             values = suited.code(*tensors_of(batch, suited.wider, suited.species))
         return predicted(batch, values)
@@ -95,7 +101,7 @@ class GeneratedCode:
         elsewhere = positions + DISPLACEMENT * noise, *others  # where no force is small by symmetry or at a minimum
         references = model.reference_energies.index_select(0, species)  # whose digits would hide those of energies
         answers = (predicted(batch, function(*elsewhere)) for function in (code, own, exact))
-        found, expected, true = (checked(answer, references) for answer in answers)
+        found, expected, true = (checked(answer, references, model.energy_scale) for answer in answers)
         refuse_beyond_rounding(found, expected, true, model.dtype, "use the model without compiling it")
         return code
 
@@ -106,10 +112,14 @@ def predicted(batch: AtomicBatch, values: Tensors) -> Prediction:
     return Prediction(**dict(zip(MADE, values, strict=True)), external_forces=external)
 
 
-def checked(prediction: Prediction, references: Tensor) -> Tensors:
-    """What generated code must not get wrong; those that have no stress have none in each."""
+def checked(prediction: Prediction, references: Tensor, typical: Tensor) -> Tensors:
+    """What generated code must not get wrong; those that have no stress have none in each.
+
+    typical  eV/Å, a force: that on the only atom of a cell is zero, and its rounding errors are those of its parts
+    """
     stresses = (each.nan_to_num() for each in (prediction.stress, prediction.surface_stress))
-    return prediction.atom_energies - references, prediction.forces, *stresses
+    forces = torch.cat([prediction.forces, typical.to(prediction.forces).expand(1, 3)])
+    return prediction.atom_energies - references, forces, *stresses
 
 
 def evaluation(model: CACEQEq, batch: AtomicBatch) -> Code:
