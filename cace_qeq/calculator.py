@@ -1,6 +1,7 @@
 """ASE's view of a model: attach it to Atoms and ask for energies, forces, stress and charges."""
 
 import copy
+import math
 import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -21,7 +22,7 @@ from cace_qeq.committee import Committee, load_potential, predict_committee
 from cace_qeq.compilation import compile_networks
 from cace_qeq.electrostatics import ConvergenceError, Solver
 from cace_qeq.model import CACEQEq
-from cace_qeq.prediction import Prediction, predict
+from cace_qeq.prediction import Prediction, predict, stresses
 from cace_qeq.structures import (
     AtomicBatch,
     LabelKeys,
@@ -135,10 +136,11 @@ class CACEQEqCalculator(Calculator):
         if any(seen) and silent and charge_by_conditions(atoms) is None:
             raise ValueError(
                 f"{place(atoms)}: the total charge is missing, and the model has seen {seen} e; "
-                'set atoms.info["charge"], 0 included.'
+                'state it, 0 included: atoms.info["charge"], on the command line --charge or --default-total-charge.'
             )
         charge = total_charge_of(atoms, LabelKeys(), default=0.0)
-        if self.model.config.energy == "equilibrated" and len(set(seen)) == 1 and charge != seen[0]:
+        matters = self.model.config.energy == "equilibrated" or math.isnan(charge)  # of "coulomb" beside electrodes
+        if matters and len(set(seen)) == 1 and charge != seen[0]:
             warnings.warn(UNSEEN.format(seen[0]), stacklevel=2)
         return charge
 
@@ -194,11 +196,22 @@ class CACEQEqCalculator(Calculator):
 def answer(model: CACEQEq | Committee, batch: AtomicBatch, atoms: Atoms) -> dict[str, Any]:
     """What a model says of one structure, or what a committee says and how much its members differ."""
     if isinstance(model, CACEQEq):
-        return results_of(predict(model, batch), atoms)
+        return results_of(as_ase_strains(predict(model, batch), batch), atoms)
     consensus = predict_committee(model, batch)
     spread = results_of(consensus.spread, atoms)
     spreads = {f"{name}_spread": spread[name] for name in SPREADS if name in spread}
-    return {**results_of(consensus.mean, atoms), **spreads}
+    return {**results_of(as_ase_strains(consensus.mean, batch), atoms), **spreads}
+
+
+def as_ase_strains(prediction: Prediction, batch: AtomicBatch) -> Prediction:
+    """Stress where external charges stay while atoms and cell are strained; in a Prediction they move too."""
+    places = batch.imposed.external.positions
+    if not len(places):
+        return prediction
+    by_volume, by_area = stresses(batch, (places.T @ prediction.external_forces).unsqueeze(0))
+    return replace(
+        prediction, stress=prediction.stress + by_volume, surface_stress=prediction.surface_stress + by_area
+    )
 
 
 def frozen_copy(model: Potential, device: torch.device | str, dtype: torch.dtype | None) -> Potential:

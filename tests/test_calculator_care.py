@@ -35,7 +35,12 @@ def test_a_charge_that_training_cannot_have_told_about_is_warned_of():
     atoms.info["charge"] = 1
     with pytest.warns(UserWarning, match=r"seen a total charge of \+0 e alone"):
         atoms.get_potential_energy()
-    del atoms.info["charge"]
+
+
+@pytest.mark.parametrize("energy", ["equilibrated", "coulomb"])
+def test_charges_that_electrodes_give_are_warned_of(energy):
+    atoms = cluster()
+    atoms.calc = CACEQEqCalculator(neutral_model(energy))
     atoms.arrays["electrode"] = np.zeros(len(atoms), dtype=int)
     atoms.info["electrode_potentials"] = [1.0]
     with pytest.warns(UserWarning, match="beside electrodes"):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from ase.calculators.calculator import PropertyNotImplementedError
-from ase.stress import full_3x3_to_voigt_6_stress
+from ase.stress import full_3x3_to_voigt_6_stress, voigt_6_to_full_3x3_stress
 
 import zoo
 from cace_qeq.calculator import CACEQEqCalculator
@@ -77,6 +77,27 @@ def test_forces_on_external_charges_balance_those_on_atoms():
     found = atoms.get_forces().sum(axis=0) + atoms.calc.results["external_forces"].sum(axis=0)
     np.testing.assert_allclose(found, inner, atol=1e-10)
     assert np.abs(atoms.calc.results["external_forces"]).max() > 1e-3
+
+
+@pytest.mark.parametrize(
+    ("pbc", "strains"), [(True, range(6)), ([True, True, False], (0, 1, 5))], ids=["crystal", "slab"]
+)
+def test_stress_is_what_ase_finds_where_external_charges_stay_behind(pbc, strains):
+    atoms = salt()
+    atoms.pbc = pbc
+    atoms.info.update(external_positions=[[1.3, 1.2, 1.5], [-1.3, 1.6, 4.4]], external_charges=[0.7, -0.4])
+    atoms.calc = CACEQEqCalculator(untrained_model(crystal()), solver=Solver("dense"))
+    stress, volume, step = atoms.get_stress(), atoms.get_volume(), 1e-4
+    for component in strains:
+        energies = []
+        for size in (step, -step):
+            strain = np.zeros(6)
+            strain[component] = size if component < 3 else size / 2
+            moved = atoms.copy()
+            moved.calc = atoms.calc
+            moved.set_cell(atoms.cell.array @ (np.eye(3) + voigt_6_to_full_3x3_stress(strain)), scale_atoms=True)
+            energies.append(moved.get_potential_energy())
+        assert (energies[0] - energies[1]) / (2 * step * volume) == pytest.approx(stress[component], abs=1e-7)
 
 
 @pytest.mark.parametrize("changes", [{}, {"closed_shells": True}], ids=["bonds", "bonds and shells"])
