@@ -209,9 +209,7 @@ def as_ase_strains(prediction: Prediction, batch: AtomicBatch) -> Prediction:
     if not len(places):
         return prediction
     by_volume, by_area = stresses(batch, (places.T @ prediction.external_forces).unsqueeze(0))
-    return replace(
-        prediction, stress=prediction.stress + by_volume, surface_stress=prediction.surface_stress + by_area
-    )
+    return replace(prediction, stress=prediction.stress + by_volume, surface_stress=prediction.surface_stress + by_area)
 
 
 def frozen_copy(model: Potential, device: torch.device | str, dtype: torch.dtype | None) -> Potential:

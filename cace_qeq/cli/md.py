@@ -31,7 +31,9 @@ from cace_qeq.simulation import (
     DynamicsSettings,
     DynamicsSummary,
     Sample,
+    begun_run,
     log_of,
+    new_run,
     resume_dynamics,
     run_dynamics,
 )
@@ -105,6 +107,8 @@ def md(
         interval=interval,
         seed=seed,
     )
+    suitable = begun_run if resume else new_run
+    suitable(out)  # before a model is read, and code generated for it
     atoms = Start(model, structure, frame, charge, device, dtype, compiled).atoms()
     console = Console(markup=False)
     origin = f"resumed from {out}" if resume else velocities(atoms, settings)

@@ -16,7 +16,7 @@ from cace_qeq.cli.structure import (
     Start,
     StructureArgument,
 )
-from cace_qeq.simulation import Relaxation, RelaxationSettings
+from cace_qeq.simulation import Relaxation, RelaxationSettings, new_xyz
 from cace_qeq.simulation import relax as relaxed
 
 DEFAULTS = RelaxationSettings()
@@ -59,6 +59,8 @@ def relax(
         cell="relaxed" if cell else "fixed",
         pressure=pressure,
     )
+    for path in filter(None, (out, trajectory)):
+        new_xyz(path)  # before a model is read, and code generated for it
     atoms = Start(model, structure, frame, charge, device, dtype, compiled).atoms()
     console = Console(markup=False)
     try:

@@ -1,8 +1,8 @@
 """Molecular dynamics and relaxation of ASE structures, with any calculator that is attached to them."""
 
-from cace_qeq.simulation.dynamics import Reporter, log_of, resume_dynamics, run_dynamics
+from cace_qeq.simulation.dynamics import Reporter, begun_run, log_of, new_run, resume_dynamics, run_dynamics
 from cace_qeq.simulation.record import DynamicsSummary, Sample, read_log
-from cace_qeq.simulation.relaxation import Relaxation, RelaxationReporter, relax
+from cace_qeq.simulation.relaxation import Relaxation, RelaxationReporter, new_xyz, relax
 from cace_qeq.simulation.settings import DynamicsSettings, RelaxationSettings
 from cace_qeq.simulation.spectrum import DipoleSeries, Spectrum, dipole_series, infrared_spectrum
 from cace_qeq.simulation.velocities import draw_velocities
@@ -17,10 +17,13 @@ __all__ = [
     "Reporter",
     "Sample",
     "Spectrum",
+    "begun_run",
     "dipole_series",
     "draw_velocities",
     "infrared_spectrum",
     "log_of",
+    "new_run",
+    "new_xyz",
     "read_log",
     "relax",
     "resume_dynamics",

@@ -55,10 +55,7 @@ def run_dynamics(
     Raises FileExistsError for a trajectory or log that is there already, ValueError for settings that do not
     suit the structure, and FloatingPointError when the atoms fly apart.
     """
-    trajectory = named_as_xyz(Path(trajectory))
-    for path in (trajectory, log_of(trajectory)):
-        if path.exists():
-            raise FileExistsError(f"{path} exists already; resume it, or choose another name.")
+    trajectory = new_run(Path(trajectory))
     if not atoms.get_momenta().any():
         draw_velocities(atoms, settings.temperature, settings.seed)
     run = Run(atoms, settings, trajectory, reporter or Silent())
@@ -81,10 +78,7 @@ def resume_dynamics(
     Raises FileNotFoundError without a trajectory, and ValueError for one of another structure, total charge, conditions
     on charges, model, ensemble, bath or time step, or of a longer run.
     """
-    trajectory = named_as_xyz(Path(trajectory))
-    for path in (trajectory, log_of(trajectory)):
-        if not path.is_file():
-            raise FileNotFoundError(f"there is no {path} to resume; start a new run.")
+    trajectory = begun_run(Path(trajectory))
     last = tail(trajectory)
     refuse_another_run(atoms, last.atoms, settings, trajectory)
     if settings.n_steps < last.newest_step:
@@ -101,6 +95,22 @@ def resume_dynamics(
     cut(trajectory, last.end)
     write_log(log_of(trajectory), run.samples)
     return run.finish(step)
+
+
+def new_run(trajectory: Path) -> Path:
+    """Raise FileExistsError for a trajectory or log that is there already, ValueError for another format's name."""
+    for path in (named_as_xyz(trajectory), log_of(trajectory)):
+        if path.exists():
+            raise FileExistsError(f"{path} exists already; resume it, or choose another name.")
+    return trajectory
+
+
+def begun_run(trajectory: Path) -> Path:
+    """Raise FileNotFoundError without a trajectory and its log, ValueError for another format's name."""
+    for path in (named_as_xyz(trajectory), log_of(trajectory)):
+        if not path.is_file():
+            raise FileNotFoundError(f"there is no {path} to resume; start a new run.")
+    return trajectory
 
 
 class Run:

@@ -81,6 +81,7 @@ def relax(
 
 
 def new_xyz(path: Path) -> Path:
+    """Raise FileExistsError for a file that is there, ValueError for another format, OSError where none can be."""
     if named_as_xyz(path).exists():
         raise FileExistsError(f"{path} exists already; choose another name.")
     refuse_unwritable(path)

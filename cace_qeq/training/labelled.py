@@ -99,6 +99,15 @@ def check_weights(rows: Sequence[LabelRow], stages: Sequence[Stage], model: Mode
             )
 
 
+def unused(rows: Sequence[LabelRow], model: ModelConfig) -> tuple[str, ...]:
+    """A note on labels that a model could be trained on and is not; a dipole follows from charges."""
+    predicted = ("energy", "forces", "stress", "charges") if model.energy != "none" else ("energy", "forces", "stress")
+    names = [row.property for row in rows if row.train and row.property in predicted and not any(row.weights)]
+    if not names:
+        return ()
+    return (f"{' and '.join(names)}: labelled, but without weight; to train on them too, add them to the weights.",)
+
+
 def undetermined(train: Sequence[Example], config: TrainingConfig, species: Sequence[int]) -> tuple[str, ...]:
     """A note where energies are fitted to compositions that do not tell the elements apart."""
     fitted = config.reference_energies == "least_squares" and any(stage.weights.energy for stage in config.all_stages)

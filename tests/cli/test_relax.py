@@ -48,6 +48,7 @@ def test_every_step_is_kept_if_asked_for(folder):
     np.testing.assert_array_equal(frames[0].positions, read("cluster.xyz").positions)
     np.testing.assert_array_equal(frames[4].positions, read("relaxed.extxyz").positions)
     (folder / "relaxed.extxyz").unlink()
+    (folder / "model.safetensors").unlink()  # which is read after a look at the names
     assert "steps/all.extxyz exists already" in str(relax("cluster.xyz", "--trajectory", "steps/all.extxyz").exception)
 
 

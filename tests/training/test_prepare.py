@@ -92,7 +92,7 @@ def test_without_any_total_charge_all_are_neutral(tmp_path):
     for name, count in (("train", 12), ("valid", 4)):
         silent(tmp_path / f"{name}.extxyz", range(count))
     prepared = prepare(configured(tmp_path, training__weights={"forces": 1}))
-    assert prepared.summary.notes
+    assert any("without weight" not in note for note in prepared.summary.notes)
     assert prepared.model.provenance["total_charges"] == [0.0]
 
 
@@ -110,6 +110,14 @@ def test_elements_that_compositions_do_not_tell_apart_are_noted(tmp_path):
     assert "1 independent compositions for 2 elements" in note
     known = configured(tmp_path, training__reference_energies={"Ag": -1.0, "Au": -2.0})
     assert not prepare(known).summary.notes
+
+
+def test_labels_that_are_not_trained_on_are_noted(tmp_path):
+    trimers(tmp_path)
+    (note,) = prepare(configured(tmp_path, training__weights={"forces": 1})).summary.notes
+    assert note.startswith("energy and charges: labelled, but without weight")
+    without = configured(tmp_path, model__energy="none", training__weights={"energy": 1, "forces": 1})
+    assert not prepare(without).summary.notes
 
 
 def test_the_seed_alone_decides_the_parameters(tmp_path):

@@ -121,6 +121,17 @@ def test_positions_that_blow_up_are_refused():
         cache.batch(atoms, 0.0)
 
 
+def test_a_slab_whose_vectors_have_become_parallel_is_refused_as_one_that_begins_so():
+    cache, atoms = NeighborCache(SETTINGS, SKIN), zoo.slab()
+    cache.batch(atoms, 0.0)
+    atoms.cell[1] = 2 * atoms.cell[0]
+    with pytest.raises(ValueError) as anew:
+        to_batch(atoms, SETTINGS, 0.0)
+    with pytest.raises(ValueError) as kept:
+        cache.batch(atoms, 0.0)
+    assert str(kept.value) == str(anew.value)
+
+
 def test_a_refused_structure_leaves_the_cache_in_order():
     atoms, cache = zoo.crystal(), NeighborCache(SETTINGS, SKIN)
     first = cache.batch(atoms, 0.0)
