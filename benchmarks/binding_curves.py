@@ -38,7 +38,7 @@ from variants.outcomes import trained
 CONFIG = Path(__file__).parent / "configs" / "lode_dimers.yaml"
 FIGURE = Path(__file__).parent.parent / "docs" / "figures" / "binding_curves.png"
 FRAMES = Path("runs/lode_frames")  # where the configuration looks for them
-BOX = 30.0  # Å
+BOX = dataset("lode_dimers").box
 LONGEST = 15.0  # Å, where the next image is as near
 HELD_OUT = 3  # distances of each dimer
 CHARGED = ("CC", "CP", "CA")  # labels of the dimers with an ion: charged, polar, apolar

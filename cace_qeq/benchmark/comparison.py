@@ -49,7 +49,7 @@ class Comparison:
         """
         files = self.files(one.set)
         state, allocator = self.states / f"{one.name}.pt", tuned_allocator()  # which helps peers most
-        plan = one.plan(files, symbols(files["train"]), state)
+        plan = {**one.plan(files, symbols(files["train"]), state), "box": dataset(one.set).box}
         with Worker(one.engine, self.interpreters[one.engine], allocator, tell) as worker:
             result, versions = worker.ask("fit", plan=plan), worker.ask("versions")
         held_out = "valid" if files["held_out"] == files["valid"] else "test"

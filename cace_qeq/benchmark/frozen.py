@@ -5,10 +5,12 @@ Labels are in eV, Å and e, under REF_energy, REF_forces, REF_charges and total_
 
 import hashlib
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import astuple, dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from cace_qeq.datasets import dataset as shipped
 from cace_qeq.structures import read_frames
@@ -20,31 +22,54 @@ UNITS = "eV, Å, e"
 class Content:
     """What tells the frames of a file from others, whatever their order and format.
 
-    energies  eV, mean and standard deviation
-    forces    eV/Å, root mean square of components
-    size      Å, root mean square distance of atoms from the middle of their frame
+    energies      eV, mean and standard deviation
+    forces        eV/Å, root mean square of components
+    size          Å, root mean square distance of atoms from the middle of their frame
+    charges       e, root mean square
+    total_charge  e, mean
+    dipole        e Å, root mean square of components
+    stress        eV/Å³, root mean square of components
+    edge          Å, mean cube root of the volume, 0 of frames that are not periodic
     """
 
     n_frames: int
     energies: tuple[float, float]
     forces: float
     size: float
+    charges: float = 0.0
+    total_charge: float = 0.0
+    dipole: float = 0.0
+    stress: float = 0.0
+    edge: float = 0.0
 
     @classmethod
     def of(cls, path: Path) -> "Content":
         """raises  ValueError for an unreadable file, KeyError for frames without REF_energy or REF_forces"""
         frames = read_frames(path)
         energies = np.array([float(atoms.info["REF_energy"]) for atoms in frames])
-        forces = np.concatenate([atoms.arrays["REF_forces"] for atoms in frames])
         places = np.concatenate([atoms.positions - atoms.positions.mean(axis=0) for atoms in frames])
-        size = math.sqrt(3) * float(np.sqrt(np.mean(places**2)))
-        spread = (float(energies.mean()), float(energies.std()))
-        return cls(len(frames), spread, float(np.sqrt(np.mean(forces**2))), size)
+        return cls(
+            len(frames),
+            (float(energies.mean()), float(energies.std())),
+            root_mean_square([atoms.arrays["REF_forces"] for atoms in frames]),
+            math.sqrt(3) * root_mean_square([places]),
+            root_mean_square([atoms.arrays.get("REF_charges", ()) for atoms in frames]),
+            float(np.mean([atoms.info.get("total_charge", 0.0) for atoms in frames])),
+            root_mean_square([atoms.info.get("REF_dipole", ()) for atoms in frames]),
+            root_mean_square([atoms.info.get("REF_stress", ()) for atoms in frames]),
+            float(np.mean([abs(np.linalg.det(atoms.cell.array)) ** (1 / 3) * atoms.pbc.any() for atoms in frames])),
+        )
 
     def agrees(self, other: "Content") -> bool:
         """As far as files with six decimals can; other frames of the same set differ by thousands of times as much."""
-        here, there = (np.array([*one.energies, one.forces, one.size]) for one in (self, other))
-        return self.n_frames == other.n_frames and bool(np.allclose(here, there, rtol=0, atol=1e-5))
+        here, there = (np.hstack(astuple(one)) for one in (self, other))
+        return bool(np.allclose(here, there, rtol=0, atol=1e-5))
+
+
+def root_mean_square(parts: Sequence[ArrayLike]) -> float:
+    """Of all numbers; 0 if there are none."""
+    numbers = np.concatenate([np.ravel(part) for part in parts])
+    return float(np.sqrt(np.mean(numbers**2))) if len(numbers) else 0.0
 
 
 @dataclass(frozen=True)
@@ -78,6 +103,7 @@ class DataSet:
     level   of theory
     source  where to download it
     split   how the files were made of the source
+    box     Å, edge of the periodic cube that labels are of, where the files leave it out
     """
 
     name: str
@@ -88,6 +114,7 @@ class DataSet:
     split: str
     files: tuple[File, ...]
     own: bool = False
+    box: float = 0.0
 
     def home(self, data: Path) -> Path:
         return shipped(self.folder) if self.own else data / self.folder

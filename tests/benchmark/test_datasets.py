@@ -58,7 +58,9 @@ def test_the_same_frames_in_another_file_are_taken(trimers):
     assert not replace(file, content=None).is_at(path)
 
 
-@pytest.mark.parametrize("change", ["fewer", "energy", "forces", "positions", "unlabelled", "no frames"])
+@pytest.mark.parametrize(
+    "change", ["fewer", "energy", "forces", "positions", "charges", "total charge", "cell", "unlabelled", "no frames"]
+)
 def test_other_frames_are_refused(trimers, change):
     path, file = trimers
     frames = read(path, ":")
@@ -68,6 +70,12 @@ def test_other_frames_are_refused(trimers, change):
         frames[3].arrays["REF_forces"] *= 1.01
     elif change == "positions":
         frames[3].positions *= 1.01
+    elif change == "charges":
+        del frames[3].arrays["REF_charges"]
+    elif change == "total charge":
+        del frames[3].info["total_charge"]
+    elif change == "cell":
+        frames[3].cell, frames[3].pbc = [30.0] * 3, True
     elif change == "unlabelled":
         del frames[3].info["REF_energy"]
     write(path, frames[1:] if change == "fewer" else frames)

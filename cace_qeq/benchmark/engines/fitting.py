@@ -88,7 +88,7 @@ class Fit:
     def __init__(self, learner: Learner, plan: FitPlan, tell: Tell):
         self.learner, self.plan, self.tell = learner, plan, tell
         torch.manual_seed(plan.seed)
-        train = nested(read(plan.train), plan.frames)
+        train = nested(read(plan.train, plan.box), plan.frames)
         self.references = reference_energies(train, [energy_of(atoms) for atoms in train])
         self.scale = scale_of(train, plan.job.cutoff)
         learner.begin(plan.job, self.scale, train, [target(atoms, self.references) for atoms in train])
@@ -96,7 +96,7 @@ class Fit:
         for number, energy in reference_energies(train, self.lacking()).items():
             self.references[number] += energy
         self.train = Batches(self.train.samples, [target(atoms, self.references) for atoms in train])
-        self.valid = self.labelled(read(plan.valid))
+        self.valid = self.labelled(read(plan.valid, plan.box))
         self.weights = [parameter for parameter in learner.model.parameters() if parameter.requires_grad]
         self.average = [weight.detach().clone() for weight in self.weights]
         self.optimizer = Optimizer(plan.optimizer, learner.model)
@@ -152,7 +152,7 @@ class Fit:
                 told = self.spent
                 self.tell({"done": self.done})
         self.restore(self.best)
-        frames = read(self.plan.held_out)
+        frames = read(self.plan.held_out, self.plan.box)
         self.refuse_wrong_forces(frames[0])
         held_out = self.labelled(frames)
         errors, seconds_per_atom = self.errors(held_out)

@@ -26,6 +26,7 @@ class FitPlan:
     energy_weights at the beginning and at the end, beside 1 for forces
     energy_ramp    shares of the budget between which that weight grows
     state          file from which a broken run goes on
+    box            Å, edge of the periodic cube that frames lie in where their files leave it out, otherwise 0
     """
 
     job: Job
@@ -43,6 +44,7 @@ class FitPlan:
     energy_ramp: tuple[float, float]
     charge_weight: float
     state: str
+    box: float = 0.0
 
     @classmethod
     def of(cls, values: dict[str, Any]) -> "FitPlan":

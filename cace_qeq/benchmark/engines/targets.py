@@ -63,9 +63,15 @@ class Predicted:
     dipole: Tensor | None = None
 
 
-def read(paths: Sequence[str]) -> list[Atoms]:
-    """Frames of some files, in order."""
-    return [atoms for path in paths for atoms in ase.io.read(path, ":")]
+def read(paths: Sequence[str], box: float) -> list[Atoms]:
+    """Frames of some files, in order.
+
+    box  Å, edge of the periodic cube that they lie in, or 0 to take them as they are
+    """
+    frames = [atoms for path in paths for atoms in ase.io.read(path, ":")]
+    for atoms in frames if box else ():
+        atoms.cell, atoms.pbc = [box] * 3, True
+    return frames
 
 
 def energy_of(atoms: Atoms) -> float:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from ase import Atoms
+from ase.io import write
 
 from cace_qeq.benchmark.engines.targets import (
     ErrorSums,
@@ -17,6 +18,7 @@ from cace_qeq.benchmark.engines.targets import (
     joined,
     loss,
     nested,
+    read,
     reference_energies,
     target,
 )
@@ -36,6 +38,15 @@ def label(energy: float, n_atoms: int, charges: float = math.nan) -> Target:
     filled = torch.full((n_atoms,), charges, dtype=torch.float64)
     stress, dipole = torch.zeros(1, 3, 3, dtype=torch.float64), torch.full((1, 3), math.nan, dtype=torch.float64)
     return Target(torch.tensor([energy], dtype=torch.float64), forces, filled, stress, dipole, torch.tensor([n_atoms]))
+
+
+def test_frames_lie_in_the_box_that_their_file_leaves_out(tmp_path):
+    path = str(tmp_path / "frames.extxyz")
+    write(path, [frame("H2O"), frame("H2")], format="extxyz")
+    assert not any(atoms.pbc.any() for atoms in read([path], 0.0))
+    for atoms in read([path, path], 30.0):
+        assert atoms.pbc.all()
+        np.testing.assert_array_equal(atoms.cell.array, 30.0 * np.eye(3))
 
 
 def test_reference_energies_are_those_of_the_elements():
