@@ -38,6 +38,9 @@ KINDS: dict[str, Change] = {
     "taylor, order 1, 0.01 Å": with_terms(taylor=WEIGHT, displacement=0.01),
     "taylor, order 2, 0.03 Å": with_terms(taylor=WEIGHT, displacement=0.03, order=2),
     "spatial, order 1, 0.01 Å": with_terms(spatial=WEIGHT, displacement=0.01),
+    "taylor about predictions, and spatial, 0.01 Å": with_terms(
+        taylor=WEIGHT, about="prediction", spatial=0.01 * WEIGHT, displacement=0.01
+    ),
     "none, 1.5 times the epochs": epochs_times(1.5),
 }
 

@@ -78,13 +78,15 @@ class Weights(Settings):
 class Consistency(Settings):
     """Loss terms at randomly displaced positions; their equations are those of docs/consistency.
 
-    taylor        weight of energies against expansions about labelled positions
+    taylor        weight of energies against expansions about positions of the training set
+    about         what is expanded there: labels (the model's forces where none are labelled), or the model's prediction
     spatial       weight of two ways to a third position against each other
     displacement  Å, standard deviation of each component
     order         of the expansions
     """
 
     taylor: Weight = 0.0
+    about: Literal["labels", "prediction"] = "labels"
     spatial: Weight = 0.0
     displacement: Positive = 0.01
     order: Literal[1, 2] = 1

@@ -67,14 +67,16 @@ class ConsistencyLoss:
         """
         batch, labels, order = part.batch, part.labels, self.settings.order
         there = reached(model, batch, steps[0], slopes=order == 2 or self.settings.spatial > 0)
+        here = Point(batch.positions, prediction.energy, prediction.forces, batch.structure)
+        forces = torch.where(labels.forces.isfinite(), labels.forces, prediction.forces)
+        labelled_there = Point(batch.positions, labels.energy, forces, batch.structure)
+        about_labels = self.settings.about == "labels"
+        known, n_known = (labelled_there, self.n_labelled) if about_labels else (here, self.n_structures)
         terms = []
-        if self.settings.taylor and self.n_labelled:
-            forces = torch.where(labels.forces.isfinite(), labels.forces, prediction.forces)
-            known = Point(batch.positions, labels.energy, forces, batch.structure)
+        if self.settings.taylor and n_known:
             penalty = self.penalty(known.estimate(there, order), there.energy, batch)
-            terms.append(self.settings.taylor * penalty / self.n_labelled)
+            terms.append(self.settings.taylor * penalty / n_known)
         if self.settings.spatial:
-            here = Point(batch.positions, prediction.energy, prediction.forces, batch.structure)
             farther = replace(there, positions=there.positions + steps[1])  # enough for the first order
             if order == 2:
                 farther = reached(model, batch, steps.sum(dim=0), slopes=True)

@@ -123,10 +123,10 @@ def undetermined(train: Sequence[Example], config: TrainingConfig, species: Sequ
 def check_expansions(rows: Sequence[LabelRow], consistency: Consistency | None) -> None:
     """Raise ValueError for expansions about energies that nobody knows."""
     known = any(row.train for row in rows if row.property == "energy")
-    if consistency is not None and consistency.taylor and not known:
+    if consistency is not None and consistency.taylor and consistency.about == "labels" and not known:
         raise ValueError(
             f"consistency.taylor is {consistency.taylor}, but no training frame has the energy that it expands; "
-            "set it to 0, or name the key of energies in data.keys.energy."
+            "set it to 0, name the key of energies in data.keys.energy, or expand about: prediction."
         )
 
 

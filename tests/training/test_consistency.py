@@ -17,7 +17,7 @@ from cace_qeq.training.prepare import prepare
 from cace_qeq.training.step import SharedGradient
 from small_runs import OneOf, small_config, small_values, trimers
 
-TERMS = [{"taylor": 1.0}, {"spatial": 1.0}]
+TERMS = [{"taylor": 1.0}, {"taylor": 1.0, "about": "prediction"}, {"spatial": 1.0}]
 GENERATOR = torch.Generator().manual_seed(0)
 HESSIAN = torch.randn(6, 6, dtype=torch.float64, generator=GENERATOR)
 
@@ -79,6 +79,16 @@ def test_missing_labels_leave_the_gradient_finite(prepared, missing):
     assert float(loss.detach()) > 0
     gradients = torch.autograd.grad(loss, parameters, allow_unused=True, materialize_grads=True)
     assert all(gradient.isfinite().all() for gradient in gradients)
+
+
+def test_an_expansion_about_predictions_needs_no_label(prepared):
+    """And is the one about labels where the model meets them."""
+    met = own_labels(prepared)
+    unknown = replace(met.labels, energy=met.labels.energy * torch.nan, forces=met.labels.forces * torch.nan)
+    settings = Consistency(taylor=1, about="prediction")
+    found = value(prepared, replace(met, labels=unknown), settings, 0.02)
+    assert float(found.detach()) > 0
+    torch.testing.assert_close(found, value(prepared, met, Consistency(taylor=1), 0.02))
 
 
 STEP = 1e-5
