@@ -4,8 +4,8 @@
 
 trains every variant as `cace-qeq train` would, in a folder of its own beside that of the configuration (started again,
 it goes on where it was), and writes results/ablations_NAME.json and a table in Markdown after every one. Charge labels
-are left out together with the stages that train nothing else. Hardness is always learned, per element or, with
-`environment hardness`, per atom. The background counts in charged cells alone.
+are left out together with the stages that train nothing else. Hardness is learned per element or, with `environment
+hardness`, per atom, or that of the free atoms. The background counts in charged cells alone.
 """
 
 from pathlib import Path
@@ -28,6 +28,7 @@ VARIANTS: dict[str, Change] = {
     "charges in the embedding": model(charge_feedback="embedding"),
     "fixed widths": model(learn_widths=False),
     "learned widths": model(learn_widths=True),
+    "fixed hardness": model(learn_hardness=False, environment_hardness=False),
     "element hardness": model(environment_hardness=False),
     "environment hardness": model(environment_hardness=True),
     "point background": model(background="point"),

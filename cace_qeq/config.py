@@ -16,7 +16,7 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 ON_THE_SPHERE = ("quadrature_degree", "residual", "normalization", "product_passes")
 BY_CONTRACTION = ("couplings", "compression")
-OF_CHARGES = ("environment_hardness", "widths", "learn_widths", "background", "ewald_accuracy")
+OF_CHARGES = ("learn_hardness", "environment_hardness", "widths", "learn_widths", "background", "ewald_accuracy")
 
 
 def preset_settings(name: str) -> dict[str, Any]:
@@ -52,6 +52,7 @@ class ModelConfig(Settings):
     repulsion             "screened": nuclei repel each other at short distance, with strength and range learned for
                           each pair of elements; for structures more compressed than the training data
     charge_feedback       "none", "readout" or "embedding": how charges enter the short-range energy
+    learn_hardness        hardness of the elements is trained, or stays that of the free atoms
     environment_hardness  hardness depends on the environment too, within ± 50 %
     closed_shells         atoms are harder beyond charges that are learned: for ions and holes, where some atoms keep
                           their charge whatever happens elsewhere
@@ -83,6 +84,7 @@ class ModelConfig(Settings):
     hidden: tuple[Annotated[int, Field(ge=1)], ...] = (64, 32)
     repulsion: Literal["none", "screened"] = "none"
     charge_feedback: Literal["none", "readout", "embedding"] = "none"
+    learn_hardness: bool = True
     environment_hardness: bool = False
     closed_shells: bool = False
     charge_flow: Literal["free", "bonds"] = "free"
@@ -129,6 +131,8 @@ class ModelConfig(Settings):
             self._keep_default(("residual",), "joins two rounds; set layers to 2 or more with it")
         if self.energy == "none":
             self._keep_default(OF_CHARGES, 'is for charges, of which energy="none" has none')
+        if self.environment_hardness and not self.learn_hardness:
+            raise ValueError("environment_hardness is learned; set learn_hardness to true with it, or leave it out")
         if self.energy == "none" and self.closed_shells:
             raise ValueError('energy="none" has no charges that closed_shells could hold; choose another energy')
         if self.energy == "none" and self.charge_flow != "free":

@@ -18,6 +18,7 @@ from cace_qeq.nn.charges import (
     Electronegativity,
     ElementHardness,
     EnvironmentHardness,
+    FixedHardness,
     FixedWidths,
     LearnedWidths,
     covalent_widths,
@@ -275,13 +276,14 @@ def charge_heads(config: ModelConfig, n_features: int) -> ChargeHeads | None:
         return None
     stiffness = [initial_stiffness(z, width) for z, width in zip(config.species, widths(config), strict=True)]
     electronegativity = Electronegativity(config.species, stiffness, n_features, config.hidden)
-    hardness = (
-        EnvironmentHardness(config.species, widths(config), n_features, config.hidden)
-        if config.environment_hardness
-        else ElementHardness(config.species, widths(config))
-    )
     width = LearnedWidths(widths(config)) if config.learn_widths else FixedWidths(widths(config))
-    return ChargeHeads(electronegativity, hardness, width)
+    return ChargeHeads(electronegativity, hardness(config, n_features), width)
+
+
+def hardness(config: ModelConfig, n_features: int) -> ElementHardness:
+    if config.environment_hardness:
+        return EnvironmentHardness(config.species, widths(config), n_features, config.hidden)
+    return (ElementHardness if config.learn_hardness else FixedHardness)(config.species, widths(config))
 
 
 def shell_walls(config: ModelConfig, n_features: int) -> ShellWalls | None:

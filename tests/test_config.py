@@ -48,6 +48,8 @@ def test_frozen():
         ({"widths": [float("nan")]}, "finite"),
         ({"hidden": [0]}, "greater than or equal to 1"),
         ({"energy": "none", "learn_widths": True}, "learn_widths is for charges"),
+        ({"energy": "none", "learn_hardness": False}, "learn_hardness is for charges"),
+        ({"environment_hardness": True, "learn_hardness": False}, "environment_hardness is learned"),
         ({"energy": "none", "widths": [0.5]}, "widths is for charges"),
         ({"energy": "none", "background": "gaussian"}, "background is for charges"),
         ({"energy": "none", "ewald_accuracy": 1e-6}, "ewald_accuracy is for charges"),

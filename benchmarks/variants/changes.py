@@ -60,7 +60,7 @@ def without_charges(values: Values) -> Values:
     changed = without_charge_labels(values)
     changed["model"] |= {"energy": "none", "charge_feedback": "none"}
     changed["model"] |= {"environment_hardness": False, "learn_widths": False, "closed_shells": False}
-    for name in ("widths", "background", "ewald_accuracy"):
+    for name in ("learn_hardness", "widths", "background", "ewald_accuracy"):
         changed["model"].pop(name, None)
     return changed
 

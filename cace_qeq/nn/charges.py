@@ -57,6 +57,16 @@ class ElementHardness(nn.Module):
         return softplus(HARDNESS_UNIT * self.raw.double())[species]
 
 
+class FixedHardness(ElementHardness):
+    """The same, which stays where it starts."""
+
+    def __init__(self, species: Sequence[int], widths: Sequence[float]):
+        super().__init__(species, widths)
+        start = self.raw.detach()
+        del self.raw
+        self.register_buffer("raw", start)
+
+
 class EnvironmentHardness(ElementHardness):
     """The same, times 1 + tanh(environment)/2: bounded, so still positive."""
 

@@ -7,6 +7,7 @@ from cace_qeq.nn.charges import (
     Electronegativity,
     ElementHardness,
     EnvironmentHardness,
+    FixedHardness,
     FixedWidths,
     LearnedWidths,
     covalent_widths,
@@ -25,6 +26,13 @@ def test_free_atoms_keep_their_hardness_where_their_width_allows():
     chlorine = hardness[2] + COULOMB / (math.sqrt(math.pi) * WIDTHS[2])
     assert chlorine.item() == pytest.approx(chemical_hardness(17), abs=1e-5)  # parameters are single precision
     assert hardness[0].item() == pytest.approx(1.0, abs=1e-6)
+
+
+def test_a_fixed_hardness_is_where_the_learned_one_starts_and_has_no_parameters():
+    fixed, learned = FixedHardness(SPECIES, WIDTHS), ElementHardness(SPECIES, WIDTHS)
+    assert torch.equal(fixed(torch.zeros(4, 5), ATOMS), learned(torch.zeros(4, 5), ATOMS))
+    assert not list(fixed.parameters())
+    assert fixed.state_dict().keys() == learned.state_dict().keys()
 
 
 def test_hardness_stays_positive_whatever_the_parameters():

@@ -18,7 +18,7 @@ from small_runs import small_config, trimers
 EVERYTHING = {"environment_hardness": True, "closed_shells": True, "learn_widths": True, "repulsion": "screened"}
 VARIANTS = [
     EVERYTHING | {"charge_feedback": "embedding", "layers": 2},
-    {"charge_flow": "bonds", "message_rank": 1, "layers": 2, "widths": (0.5, 0.8, 0.7)},
+    {"charge_flow": "bonds", "message_rank": 1, "layers": 2, "widths": (0.5, 0.8, 0.7), "learn_hardness": False},
     {"energy": "none"},
 ]
 ORDERS = [(1, 6, 8), (1, 6, 8, 79), (79, 8, 1, 17, 6)]
