@@ -32,8 +32,11 @@ def compare(title: str, config: Path, variants: Mapping[str, Change], seeds: str
     }
     for one in settings.values():
         model_config_of(one.model, (1,))
+    known: dict[str, dict[str, Any]] = {}  # by settings: a variant may be what is configured
     for (seed, name), one in settings.items():
-        add(rows, name, {"seed": seed, **trained(one)})
+        same = json.dumps(settings_of(one))
+        known[same] = known.get(same) or trained(one)
+        add(rows, name, {"seed": seed, **known[same]})
         write_result(result, {**conditions, "variants": rows})
         (RESULTS / f"{result}.md").write_text(table("variant", rows))
     print(table("variant", rows))

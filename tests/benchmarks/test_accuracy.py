@@ -5,8 +5,10 @@ import pytest
 from ase import Atoms
 from ase.io import read
 
-from accuracy import lonely_hydrogen, main, run_of, together
+from accuracy import CASES, CONFIGS, lonely_hydrogen, main, run_of, together
 from cace_qeq import CACEQEqCalculator
+from cace_qeq.training import load_config
+from cace_qeq.training.prepare import model_config_of
 from cace_qeq.training.reporting import Silent
 from small_runs import small_config, trimers
 from variants import outcomes
@@ -34,6 +36,13 @@ def test_models_of_several_seeds_answer_together(tmp_path, monkeypatch):
     found = together(configs)
     assert found["committee"]["forces_rmse_mev_per_angstrom"] == pytest.approx(1e3 * np.sqrt(np.mean(error**2)))
     assert found["spread"]["spread_forces_rms_mev_per_angstrom"] > 0
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_every_case_has_a_configuration_of_its_own(name):
+    config = load_config(CONFIGS / f"{name}.yaml")
+    assert config.training.output.name == name
+    assert model_config_of(config.model, (1,)).cutoff > 3
 
 
 def test_the_configured_seed_is_the_run_without_seeds(tmp_path):
