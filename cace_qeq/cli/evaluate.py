@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import Progress
 
+from cace_qeq.cli.structure import SavedPrecisionOption, SolverOption, precision_of, solver_of
 from cace_qeq.cli.tables import UNITS, metrics_table, spread_table
 from cace_qeq.committee import Committee, load_potential
 from cace_qeq.files import refuse_unwritable, write_atomically
@@ -42,10 +43,13 @@ def evaluate(
     default_total_charge: Charge = None,
     batch_atoms: BatchAtoms = EVALUATION_ATOMS,
     device: Device = "cpu",
+    dtype: SavedPrecisionOption = None,
+    solver: SolverOption = "auto",
 ) -> None:
     """Errors of a model on labelled structures; of a committee also how far its members are apart."""
     console = Console()
-    trained = load_potential(model, device)
+    trained = load_potential(model, device, precision_of(dtype))
+    trained.solver = solver_of(solver)
     names = label_keys(keys)
     frames = read_labelled(data, names)
     refuse_absent(names, [frame.atoms for frame in frames], "--keys")

@@ -15,6 +15,7 @@ from cace_qeq.cli.committee import committee
 from cace_qeq.cli.convert import convert
 from cace_qeq.cli.doctor import doctor
 from cace_qeq.cli.evaluate import evaluate
+from cace_qeq.cli.info import info
 from cace_qeq.cli.md import md
 from cace_qeq.cli.predict import predict
 from cace_qeq.cli.quickstart import quickstart
@@ -41,6 +42,7 @@ app.command()(md)
 app.command()(relax)
 app.command()(spectrum)
 app.command()(doctor)
+app.command()(info)
 app.command()(quickstart)
 app.add_typer(benchmark, name="benchmark")
 

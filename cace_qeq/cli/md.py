@@ -24,8 +24,10 @@ from cace_qeq.cli.structure import (
     FrameOption,
     ModelArgument,
     PrecisionOption,
+    SolverOption,
     Start,
     StructureArgument,
+    solver_of,
 )
 from cace_qeq.simulation import (
     DynamicsSettings,
@@ -93,6 +95,7 @@ def md(
     device: DeviceOption = "cpu",
     dtype: PrecisionOption = "float64",
     compiled: CompileOption = False,
+    solver: SolverOption = "auto",
 ) -> None:
     """Run molecular dynamics with a trained model; write frames with charges, forces and energies."""
     settings = DynamicsSettings(
@@ -109,7 +112,7 @@ def md(
     )
     suitable = begun_run if resume else new_run
     suitable(out)  # before a model is read, and code generated for it
-    atoms = Start(model, structure, frame, charge, device, dtype, compiled).atoms()
+    atoms = Start(model, structure, frame, charge, device, dtype, compiled, solver_of(solver)).atoms()
     console = Console(markup=False)
     origin = f"resumed from {out}" if resume else velocities(atoms, settings)
     console.print(f"{heading(atoms, settings)}, {origin}.", highlight=False, soft_wrap=True)

@@ -9,6 +9,7 @@ from rich.progress import Progress
 
 from cace_qeq.calculator import CACEQEqCalculator
 from cace_qeq.cli.evaluate import Charge, Device, Model
+from cace_qeq.cli.structure import SavedPrecisionOption, SolverOption, precision_of, solver_of
 from cace_qeq.files import refuse_unwritable
 from cace_qeq.simulation.trajectory import named_as_xyz
 from cace_qeq.structures import TOTAL_CHARGE_KEYS, Atoms, read_frames, write_predictions
@@ -23,6 +24,8 @@ def predict(
     out: Out = Path("predicted.extxyz"),
     default_total_charge: Charge = None,
     device: Device = "cpu",
+    dtype: SavedPrecisionOption = None,
+    solver: SolverOption = "auto",
 ) -> None:
     """Energies, forces, stresses and charges of structures, labelled or not; of a committee also its spread.
 
@@ -32,7 +35,7 @@ def predict(
         raise FileExistsError(f"{out} exists already; choose another name with --out.")
     refuse_unwritable(out)
     frames = [atoms for path in data for atoms in read_frames(path)]
-    calculator = CACEQEqCalculator(model, device, skin=0.0)
+    calculator = CACEQEqCalculator(model, device, precision_of(dtype), skin=0.0, solver=solver_of(solver))
     console = Console()
     with Progress(console=console, transient=True) as progress:
         results = []

@@ -13,8 +13,10 @@ from cace_qeq.cli.structure import (
     FrameOption,
     ModelArgument,
     PrecisionOption,
+    SolverOption,
     Start,
     StructureArgument,
+    solver_of,
 )
 from cace_qeq.simulation import Relaxation, RelaxationSettings, new_xyz
 from cace_qeq.simulation import relax as relaxed
@@ -47,6 +49,7 @@ def relax(
     device: DeviceOption = "cpu",
     dtype: PrecisionOption = "float64",
     compiled: CompileOption = False,
+    solver: SolverOption = "auto",
 ) -> None:
     """Relax a structure, and with --cell its cell, to the nearest minimum of the energy.
 
@@ -61,7 +64,7 @@ def relax(
     )
     for path in filter(None, (out, trajectory)):
         new_xyz(path)  # before a model is read, and code generated for it
-    atoms = Start(model, structure, frame, charge, device, dtype, compiled).atoms()
+    atoms = Start(model, structure, frame, charge, device, dtype, compiled, solver_of(solver)).atoms()
     console = Console(markup=False)
     try:
         with console.status("relaxing") as status:

@@ -1,18 +1,21 @@
 """What `md` and `relax` share: a structure from a file with a model attached."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 import typer
 from rich.console import Console
 
 from cace_qeq.calculator import CACEQEqCalculator
+from cace_qeq.electrostatics import Solver
 from cace_qeq.structures import Atoms, read_frames
 from cace_qeq.structures.convert.lookup import ALIASES
 
 Precision = Literal["float32", "float64"]
+NUMBERS: dict[str, Callable[[str], float]] = {"tolerance": float, "iterations": int, "mesh_accuracy": float}
 
 ModelArgument = Annotated[Path, typer.Argument(metavar="MODEL", help="A model.safetensors file.")]
 StructureArgument = Annotated[
@@ -27,6 +30,16 @@ CompileOption = Annotated[
     bool, typer.Option("--compile", help="Generate code for the network: worth it for long runs of molecules.")
 ]
 PrecisionOption = Annotated[Precision, typer.Option("--dtype", help="Precision of the network.")]
+SavedPrecisionOption = Annotated[
+    Precision | None, typer.Option("--dtype", help="Precision of the network, by default as saved.", show_default=False)
+]
+SolverOption = Annotated[
+    str,
+    typer.Option(
+        help="How charges are found: dense, structure_factors or mesh; also tolerance (eV/e), iterations and "
+        "mesh_accuracy, e.g. mesh,tolerance=1e-8."
+    ),
+]
 
 
 @dataclass(frozen=True)
@@ -43,6 +56,7 @@ class Start:
     device: str
     precision: Precision
     compiled: bool
+    solver: Solver
 
     def atoms(self) -> Atoms:
         """The structure with the model attached.
@@ -50,8 +64,8 @@ class Start:
         Raises ValueError for a frame that the file does not have, and for a total charge that a model has no use for.
         """
         atoms = structure_of(self.structure, self.frame, self.charge)
-        precision = getattr(torch, self.precision)
-        atoms.calc = CACEQEqCalculator(self.model, self.device, precision, compiled=self.compiled)
+        precision = precision_of(self.precision)
+        atoms.calc = CACEQEqCalculator(self.model, self.device, precision, solver=self.solver, compiled=self.compiled)
         if self.charge and not atoms.calc.has_charges:
             raise ValueError(
                 f"--charge {self.charge:g}: {self.model} has no charges, so that it changes nothing; omit it."
@@ -60,6 +74,31 @@ class Start:
             with Console().status("generating code for the network"):
                 atoms.get_potential_energy()
         return atoms
+
+
+def precision_of(name: Precision | None) -> torch.dtype | None:
+    """None for that of the file."""
+    return None if name is None else getattr(torch, name)
+
+
+def solver_of(text: str) -> Solver:
+    """From a method and settings with commas between.
+
+    Raises ValueError for anything else.
+    """
+    settings: dict[str, Any] = {}
+    for word in filter(None, (part.strip() for part in text.split(","))):
+        name, equals, value = word.partition("=")
+        if not equals:
+            settings["method"] = word
+        elif name not in NUMBERS:
+            raise ValueError(f"--solver {text}: {word!r} is no setting of {', '.join(NUMBERS)}.")
+        else:
+            try:
+                settings[name] = NUMBERS[name](value)
+            except ValueError:
+                raise ValueError(f"--solver {text}: expected a number in {word!r}.") from None
+    return Solver(**settings)
 
 
 def structure_of(path: Path, frame: int, charge: float | None) -> Atoms:

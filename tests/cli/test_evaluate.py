@@ -11,6 +11,7 @@ from cace_qeq.calculator import CACEQEqCalculator
 from cace_qeq.checkpoint import load_model, save_model
 from cace_qeq.cli import app
 from cace_qeq.config import ModelConfig
+from cace_qeq.electrostatics import ConvergenceError
 from cace_qeq.model import CACEQEq
 from cace_qeq.prediction import predict
 from cace_qeq.structures import LabelKeys, collate, to_batch
@@ -47,6 +48,18 @@ def test_the_size_of_batches_changes_nothing(folder, tmp_path):
     one, seven = (json.loads((tmp_path / f"{atoms}.json").read_text()) for atoms in (1, 7))
     known = {name: value for name, value in seven.items() if value is not None}
     assert {name: one[name] for name in known} == pytest.approx(known, rel=1e-9)
+
+
+def test_the_solver_is_the_one_that_is_asked_for(folder, tmp_path):
+    errors = {}
+    for solver in ("auto", "mesh,tolerance=1e-9,iterations=99"):
+        target = tmp_path / f"{len(errors)}.json"
+        assert evaluate(folder, folder / "valid.extxyz", "--json", target, "--solver", solver).exit_code == 0
+        errors[solver] = json.loads(target.read_text())["charges_rmse_me"]
+    first, second = errors.values()
+    assert second == pytest.approx(first, rel=1e-6)
+    hasty = evaluate(folder, folder / "valid.extxyz", "--solver", "mesh, iterations=0")
+    assert isinstance(hasty.exception, ConvergenceError)
 
 
 def test_errors_by_hand(folder, tmp_path):

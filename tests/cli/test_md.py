@@ -94,6 +94,10 @@ def test_frames_are_chosen(folder):
         (["cluster.xyz", "--timestep", "0"], "timestep"),
         (["cluster.xyz", "--steps", "1", "--timestep", "-1"], "timestep"),
         (["cluster.xyz", "--out", "md.traj"], "md.traj"),
+        (["cluster.xyz", "--solver", "cholesky"], "method is 'cholesky', expected one of"),
+        (["cluster.xyz", "--solver", "precision=1"], "'precision=1' is no setting of tolerance"),
+        (["cluster.xyz", "--solver", "tolerance=small"], "expected a number in 'tolerance=small'"),
+        (["cluster.xyz", "--solver", "mesh,tolerance=-1"], "expected more than 0"),
     ],
 )
 def test_mistakes_are_explained(folder, arguments, message):

@@ -67,6 +67,22 @@ def test_results_of_another_calculator_become_labels(folder):
     assert np.abs(found.arrays["REF_forces"] - before.get_forces()).max() < 1e-7
 
 
+def test_the_precision_is_the_one_that_is_asked_for(folder):
+    options = {"saved": (), "single": ("--dtype", "float32"), "double": ("--dtype", "float64")}
+    energies = {}
+    for name, extra in options.items():
+        assert (
+            predict(
+                "model.safetensors", "crystal.extxyz", "--default-total-charge", "0", "--out", f"{name}.xyz", *extra
+            ).exit_code
+            == 0
+        )
+        energies[name] = read(f"{name}.xyz").get_potential_energy()
+    assert energies["single"] == pytest.approx(energies["double"], abs=1e-3)
+    assert energies["single"] != energies["double"]
+    assert energies["saved"] in (energies["single"], energies["double"])
+
+
 def test_a_committee_says_how_far_its_members_are_apart(folder):
     members = []
     for seed in (1, 2):
