@@ -101,7 +101,6 @@ def conjugate_gradients(system: System, right: Tensor, total: Tensor, start: Ten
     Gould, Hribar & Nocedal, doi 10.1137/S1064827598345667.
     """
     constraint = system.constraint
-    within = _preconditioner(system)
     solution = constraint.corrected(start, total)
     product = system.product(solution)
     residual = constraint.projected(right - product)
@@ -110,7 +109,7 @@ def conjugate_gradients(system: System, right: Tensor, total: Tensor, start: Ten
     while not history[-1] <= until.tolerance:
         if len(history) > until.iterations or not history[-1] < float("inf"):
             raise ConvergenceError(_explanation(history, until), history)
-        image = within(residual)
+        image = constraint.projected(system.precondition(residual))  # P M⁻¹ P, positive definite where C x = 0
         previous, energy = energy, torch.dot(residual, image)
         direction = image + (energy / previous) * direction if len(history) > 1 else image
         along = system.product(direction)
@@ -121,19 +120,6 @@ def conjugate_gradients(system: System, right: Tensor, total: Tensor, start: Ten
         history.append(float(residual.abs().max()))
     solution = constraint.corrected(solution, total)
     return Converged(solution, constraint.multiplier(right - product), product, tuple(history))
-
-
-def _preconditioner(system: System) -> Product:
-    """M⁻¹ r less what leaves the constraint: M⁻¹Cᵀ (C M⁻¹ Cᵀ)⁻¹ C M⁻¹ r."""
-    rows = system.constraint.rows
-    images = torch.stack([system.precondition(row) for row in rows]) if len(rows) else rows
-    inverse = torch.linalg.inv(rows @ images.T)
-
-    def within(residual: Tensor) -> Tensor:
-        image = system.precondition(residual)
-        return image - (inverse @ (rows @ image)) @ images
-
-    return within
 
 
 def _explanation(history: Sequence[float], until: Convergence) -> str:

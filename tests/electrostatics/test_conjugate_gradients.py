@@ -47,6 +47,29 @@ def test_solution_is_that_of_the_bordered_system(rows):
     assert torch.allclose(rows @ found.solution, total, rtol=0, atol=1e-13)
 
 
+@pytest.mark.parametrize("n_rows", [1, 8, 20])
+def test_constraints_cost_no_further_products(n_rows):
+    """However many fragments there are, one with K and one with its approximate inverse in each iteration."""
+    rows = torch.eye(n_rows, dtype=torch.float64).repeat_interleave(N // n_rows, dim=1)
+    plain, counts = system(rows), {"product": 0, "precondition": 0}
+
+    def counted(name, function):
+        def call(x):
+            counts[name] += 1
+            return function(x)
+
+        return call
+
+    watched = System(
+        counted("product", plain.product), counted("precondition", plain.precondition), Constraint.of(rows)
+    )
+    total = torch.linspace(-1, 1, n_rows, dtype=torch.float64)
+    found = conjugate_gradients(watched, right_side(), total, torch.zeros(N).double(), Convergence(1e-9))
+    iterations = len(found.residuals) - 1
+    assert counts == {"product": iterations + 1, "precondition": iterations}
+    assert torch.allclose(found.solution, bordered(rows, total)[:N], rtol=0, atol=1e-8)
+
+
 def test_only_changes_within_the_constraint_need_a_positive_matrix():
     """A background adds a negative constant to all pairs, as in every crystal."""
     total = torch.ones(1, dtype=torch.float64)
