@@ -16,14 +16,17 @@ SKEWED = np.array([[1.0, 0.10, -0.08], [0.28, 0.95, 0.05], [-0.20, 0.25, 1.05]])
 
 
 def samples(species: Sequence[int]) -> dict[str, Atoms]:
-    """A molecule, the same charged, and a skewed crystal; of more than eight elements, eight.
+    """A molecule, the same charged, a skewed crystal and a slab of it; of more than eight elements, eight.
 
     species  atomic numbers
     """
     elements = list(species) if len(species) <= SITES else [species[i] for i in spread(len(species))]
     few = [elements[i % len(elements)] for i in range(max(SMALLEST_MOLECULE, len(elements)))]
     many = [elements[i % len(elements)] for i in range(SITES)]
-    return {"molecule": helix(few, 0.0), "charged molecule": helix(few, 1.0), "skewed crystal": grid(many)}
+    slab = grid(many)
+    slab.pbc[2] = False
+    molecules = {"molecule": helix(few, 0.0), "charged molecule": helix(few, 1.0)}
+    return {**molecules, "skewed crystal": grid(many), "skewed slab": slab}
 
 
 def spread(count: int) -> list[int]:

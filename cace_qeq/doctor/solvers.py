@@ -12,6 +12,7 @@ from cace_qeq.electrostatics import Solver
 ITERATIVE = {
     "structure factors": (Solver("structure_factors", tolerance=1e-10), 1e-7, 1e-6),
     "mesh": (Solver("mesh", tolerance=1e-10, mesh_accuracy=1e-7), 1e-5, 1e-4),
+    "mesh as by default": (Solver("mesh"), 1e-3, 1e-2),
 }
 
 

@@ -23,7 +23,7 @@ def test_a_healthy_model_on_structures_of_its_elements(model, tmp_path):
     result = run(app, ["doctor", str(model), "--json", str(tmp_path / "out.json")])
     assert result.exit_code == 0, result.output
     written = json.loads((tmp_path / "out.json").read_text())
-    assert list(written) == ["molecule", "charged molecule", "skewed crystal"]
+    assert list(written) == ["molecule", "charged molecule", "skewed crystal", "skewed slab"]
     checks = [check for checks in written.values() for check in checks]
     assert all(check["passed"] and check["value"] <= check["limit"] for check in checks)
     assert f"{len(checks)} of {len(checks)} checks passed" in result.output

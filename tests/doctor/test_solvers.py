@@ -9,7 +9,7 @@ from sick_models import copied, failed, healthy, on
 from small_models import crystal, untrained_model
 
 
-@pytest.mark.parametrize("structure", ["charged molecule", "skewed crystal"])
+@pytest.mark.parametrize("structure", ["charged molecule", "skewed crystal", "skewed slab"])
 def test_solvers_agree_in_a_healthy_model(structure):
     assert failed(agreement(on(healthy(), structure))) == []
 
