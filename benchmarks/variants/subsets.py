@@ -9,7 +9,7 @@ from ase.io import write
 from cace_qeq.structures import read_frames
 from cace_qeq.structures.convert.frames import SOURCE
 from cace_qeq.training import TrainConfig
-from variants.changes import Change, Values
+from variants.changes import Change
 
 
 def on_subset(config: TrainConfig, percent: float) -> tuple[Change, int]:
@@ -17,19 +17,44 @@ def on_subset(config: TrainConfig, percent: float) -> tuple[Change, int]:
 
     raises  ValueError for a share outside of (0, 100]
     """
+    frames, chosen = divided(config, percent)
+    path = written(config, f"{percent:g}percent", [frames[index] for index in chosen])
+    return data(train=[path]), len(chosen)
+
+
+def rest_held_out(config: TrainConfig, percent: float) -> Change:
+    """The change that trains on a share of the frames and tests on the others: no test frame of the set is seen.
+
+    raises  ValueError for a share outside of (0, 100], and for one that leaves none
+    """
+    frames, chosen = divided(config, percent)
+    rest = sorted(set(range(len(frames))) - set(chosen))
+    if not rest:
+        raise ValueError(f"{percent:g} percent of {len(frames)} training frames leave none to test on; take fewer.")
+    parts = {"percent": chosen, "percent_rest": rest}
+    train, test = (written(config, f"{percent:g}{name}", [frames[i] for i in part]) for name, part in parts.items())
+    return data(train=[train], test=[test])
+
+
+def divided(config: TrainConfig, percent: float) -> tuple[list[Atoms], list[int]]:
+    """All training frames, and which of them a share takes."""
     if not 0 < percent <= 100:
         raise ValueError(f"{percent} percent of the training frames, expected more than 0 and at most 100.")
     frames = [atoms for path in config.data.train for atoms in read_frames(path)]
-    chosen = nested(len(frames), percent)
-    path = Path(f"{config.training.output}_{percent:g}percent.extxyz")
+    return frames, nested(len(frames), percent)
+
+
+def written(config: TrainConfig, name: str, frames: list[Atoms]) -> str:
+    """The path of a file with these frames, beside the output."""
+    path = Path(f"{config.training.output}_{name}.extxyz")
     path.parent.mkdir(parents=True, exist_ok=True)
-    if not path.exists():
-        write(path, [without_source(frames[index]) for index in chosen], format="extxyz")
+    write(path, [without_source(atoms) for atoms in frames], format="extxyz")
+    return str(path)
 
-    def change(values: Values) -> Values:
-        return {**values, "data": {**values["data"], "train": [str(path)]}}
 
-    return change, len(chosen)
+def data(**parts: list[str]) -> Change:
+    """Other files."""
+    return lambda values: {**values, "data": {**values["data"], **parts}}
 
 
 def without_source(atoms: Atoms) -> Atoms:

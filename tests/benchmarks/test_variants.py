@@ -17,6 +17,8 @@ from cace_qeq.training.config import dump_config
 from cace_qeq.training.prepare import model_config_of
 from cace_qeq.training.reporting import Silent
 from optimizers import variant
+from restraint import VARIANTS as RESTRAINTS
+from restraint import in_turn
 from small_runs import small_config, trimers
 from variants import comparison, outcomes
 from variants.changes import (
@@ -32,7 +34,7 @@ from variants.changes import (
 )
 from variants.curves import curves
 from variants.outcomes import spread, table
-from variants.subsets import nested, on_subset
+from variants.subsets import nested, on_subset, rest_held_out
 
 CONFIGS = Path(__file__).resolve().parents[2] / "benchmarks" / "configs"
 CARBON = load_config(CONFIGS / "carbon_chain.yaml")
@@ -154,6 +156,28 @@ def test_a_subset_keeps_labels_under_their_keys(tmp_path):
     found = [atoms.info["E0"] for atoms in read(settings.data.train[0], ":")]
     assert n_frames == len(found) == 5
     assert found == [float(n) for n in nested(10, 50)]
+
+
+def test_what_a_share_leaves_is_tested_on(tmp_path):
+    frames = [Atoms("H", info={"E0": float(n)}) for n in range(10)]
+    write(tmp_path / "train.xyz", frames, format="extxyz")
+    values = {"data": {"train": str(tmp_path / "train.xyz"), "valid": 0.1, "test": "t.xyz", "keys": {"energy": "E0"}}}
+    values |= {"model": {"cutoff": 4.0}, "training": {"output": str(tmp_path / "out"), "weights": {"energy": 1}}}
+    config = parse_config(values, "here")
+    settings = changed(config, "part", rest_held_out(config, 30))
+    train, test = (
+        [atoms.info["E0"] for atoms in read(paths[0], ":")] for paths in (settings.data.train, settings.data.test)
+    )
+    assert train == [float(n) for n in nested(10, 30)]
+    assert sorted(train + test) == [float(n) for n in range(10)]
+    with pytest.raises(ValueError, match="leave none to test on"):
+        rest_held_out(config, 100)
+
+
+@pytest.mark.parametrize("name", RESTRAINTS)
+def test_every_restraint_is_a_configuration(name):
+    settings = changed(load_config(CONFIGS / "acac_S.yaml"), name, in_turn(*RESTRAINTS[name]))
+    assert model_config_of(settings.model, (1, 6, 8)).message_rank == 1
 
 
 @pytest.mark.parametrize("percent", [0, -3, 101, float("nan")])
