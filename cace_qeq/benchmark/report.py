@@ -8,8 +8,8 @@ from cace_qeq.benchmark.runs import Finished
 
 HEAD = (
     "set", "frames", "model", "parameters", "energy (meV)", "energy (meV/atom)", "forces (meV/Å)", "charges (me)",
-    "stress (meV/Å³)", "dipole (me Å)", "budget", "training (CPU s)", "steps", "inference (µs/atom)",
-    "peak memory (MB)", "seeds",
+    "stress (meV/Å³)", "dipole (me Å)", "energy MAE (meV)", "forces MAE (meV/Å)", "budget", "training (CPU s)",
+    "steps", "inference (µs/atom)", "peak memory (MB)", "seeds",
 )  # fmt: skip
 ERRORS = (
     "total_energy_rmse_mev",
@@ -18,6 +18,8 @@ ERRORS = (
     "charges_rmse_me",
     "stress_rmse_mev_per_cubic_angstrom",
     "dipole_rmse_me_angstrom",
+    "total_energy_mae_mev",
+    "forces_mae_mev_per_angstrom",
 )
 
 UNKNOWN = "–"
@@ -35,7 +37,7 @@ def grouped(results: Iterable[Finished]) -> dict[Group, list[Finished]]:
 
 
 def table(results: Iterable[Finished]) -> list[list[str]]:
-    """Cells under HEAD, one row for each group of seeds; root mean square errors on held-out frames."""
+    """Cells under HEAD, one row for each group of seeds; errors, root mean squares unless MAE, on held-out frames."""
     return [row(key, members) for key, members in grouped(results).items()]
 
 
