@@ -18,7 +18,7 @@ def info(model: ModelArgument) -> None:
     """What a model file holds: elements, settings, total charges that it has seen, and where it comes from."""
     potential = load_potential(model)
     members = potential.members if isinstance(potential, Committee) else (potential,)
-    table = Table("", "", title=str(model), show_header=False)
+    table = Table("", "", title=Text(str(model)), show_header=False)
     for name, value in {**described(members), **origin(members[0].provenance)}.items():
         table.add_row(name, Text(value))
     Console().print(table)
