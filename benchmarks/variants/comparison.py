@@ -35,7 +35,8 @@ def compare(title: str, config: Path, variants: Mapping[str, Change], seeds: str
     known: dict[str, dict[str, Any]] = {}  # by settings: a variant may be what is configured
     for (seed, name), one in settings.items():
         same = json.dumps(settings_of(one))
-        known[same] = known.get(same) or trained(one)
+        if same not in known:
+            known[same] = trained(one)
         add(rows, name, {"seed": seed, **known[same]})
         write_result(result, {**conditions, "variants": rows})
         (RESULTS / f"{result}.md").write_text(table("variant", rows))

@@ -67,11 +67,11 @@ class ConsistencyLoss:
         """
         batch, labels, order = part.batch, part.labels, self.settings.order
         there = reached(model, batch, steps[0], slopes=order == 2 or self.settings.spatial > 0)
-        here = Point(batch.positions, prediction.energy, prediction.forces, batch.structure)
-        forces = torch.where(labels.forces.isfinite(), labels.forces, prediction.forces)
-        labelled_there = Point(batch.positions, labels.energy, forces, batch.structure)
-        about_labels = self.settings.about == "labels"
-        known, n_known = (labelled_there, self.n_labelled) if about_labels else (here, self.n_structures)
+        here, n_known = Point(batch.positions, prediction.energy, prediction.forces, batch.structure), self.n_structures
+        known = here
+        if self.settings.about == "labels":
+            forces = torch.where(labels.forces.isfinite(), labels.forces, prediction.forces)
+            known, n_known = replace(here, energy=labels.energy, forces=forces), self.n_labelled
         terms = []
         if self.settings.taylor and n_known:
             penalty = self.penalty(known.estimate(there, order), there.energy, batch)

@@ -110,8 +110,10 @@ class Origin:
             return UNCHANGED
         if self.pbc.sum() < 2 or not np.isfinite(atoms.cell.array).all():
             return None
-        before, now = spanning(self.cell, self.pbc), spanning(atoms.cell.array, self.pbc)
-        return None if now is None or before is None else np.linalg.solve(before, now).astype(np.float64)
+        now = spanning(atoms.cell.array, self.pbc)
+        if not np.isfinite(now).all():
+            return None
+        return np.linalg.solve(spanning(self.cell, self.pbc), now).astype(np.float64)
 
     def stretches(self, sites: Sites) -> Floats | None:
         """(3,) by which the cell is longer along its principal directions, largest first; None if more differs."""
@@ -140,10 +142,10 @@ class Kept:
     batch: AtomicBatch
 
 
-def spanning(cell: Floats, pbc: NDArray[np.bool_]) -> Floats | None:
-    """(3, 3)  The vectors of a crystal; those of a slab and its unit normal, None where these are parallel."""
+def spanning(cell: Floats, pbc: NDArray[np.bool_]) -> Floats:
+    """(3, 3)  The vectors of a crystal; those of a slab and its unit normal, NaN where these are parallel."""
     if pbc.all():
         return cell
     normal = np.cross(*cell[pbc])
-    length = np.linalg.norm(normal)
-    return np.vstack([cell[pbc], normal / length]) if length else None
+    length = np.linalg.norm(normal) or np.nan
+    return np.vstack([cell[pbc], normal / length])
