@@ -1,4 +1,4 @@
-"""What keeps a model from learning its frames by heart: a configuration changed in loss, weight decay, normalisation.
+"""What keeps a model from learning its frames by heart: a configuration with other loss, weight decay, normalisation.
 
     python benchmarks/restraint.py benchmarks/configs/acac_S.yaml --percent 33.3333 --seeds 0
 
@@ -18,14 +18,17 @@ from variants.changes import Change, Values, model, training
 from variants.comparison import compare
 from variants.subsets import rest_held_out
 
-HUBER = {"loss": "huber", "huber_delta": 0.03}
+HUBER = training(loss="huber", huber_delta=0.03)
+DECAY = training(weight_decay=0.01)
+RMS = model(normalization="rms")
+NONE = (training(loss="squared", huber_delta=0.1, weight_decay=0.0), model(normalization="none"))
 VARIANTS: dict[str, tuple[Change, ...]] = {
-    "as configured": (),
-    "huber": (training(**HUBER),),
-    "weight decay": (training(weight_decay=0.01),),
-    "rms": (model(normalization="rms"),),
-    "huber, weight decay": (training(**HUBER, weight_decay=0.01),),
-    "huber, weight decay, rms": (training(**HUBER, weight_decay=0.01), model(normalization="rms")),
+    "none": NONE,
+    "huber": (*NONE, HUBER),
+    "weight decay": (*NONE, DECAY),
+    "rms": (*NONE, RMS),
+    "huber, weight decay": (*NONE, HUBER, DECAY),
+    "huber, weight decay, rms": (*NONE, HUBER, DECAY, RMS),
 }
 
 Config = Annotated[Path, typer.Argument(help="As for cace-qeq train.")]

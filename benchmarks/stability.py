@@ -5,8 +5,8 @@
 trains benchmarks/configs/acac_S.yaml on frames of 300 K (as accuracy.py does), puts ten test frames 60 Å apart into one
 structure, and runs Langevin dynamics of it at either temperature (0.5 fs, 1/ps). A molecule counts as broken when a
 bond between heavy atoms, or from a hydrogen to the heavy atom nearest to it (the enol's changes its oxygen), is longer
-than 1.5 times the sum of covalent radii, or when two of its atoms are nearer than 0.6 times theirs. A run in which
-atoms fly apart ends there, for the molecules that are whole then too. Writes results/stability.json and
+than 1.5 times the sum of covalent radii, or when two of its atoms are nearer than 0.6 times theirs. When the atoms of
+one fly apart, the others go on from the frame before. Writes results/stability.json and
 docs/figures/stability.png; runs/ keeps the states, and a run that was broken off, or is asked to be longer, goes on.
 """
 
@@ -18,6 +18,7 @@ import numpy as np
 import torch
 import typer
 from ase import Atoms
+from ase.calculators.calculator import Calculator
 from ase.data import covalent_radii
 from ase.io import iread
 from matplotlib.figure import Figure
@@ -39,6 +40,7 @@ TEMPERATURES = (300.0, 600.0)  # K
 APART = 60.0  # Å
 BONDED, BROKEN, COLLAPSED = 1.25, 1.5, 0.6  # times the sum of covalent radii
 TIMESTEP, INTERVAL = 0.5, 100  # fs, and steps between frames
+FRAME = INTERVAL * TIMESTEP / 1000  # ps
 
 Array = NDArray[np.float64]
 
@@ -50,28 +52,49 @@ def main(picoseconds: Annotated[float, typer.Option(help="Of each molecule at ea
     folder = config.training.output
     frames = read_frames(config.data.test[0])
     molecules = frames[:: len(frames) // MOLECULES][:MOLECULES]
-    stretches = {}
+    calculator = CACEQEqCalculator(folder / "model.safetensors", dtype=torch.float32, compiled=True)
+    lives = {}
     for temperature in TEMPERATURES:
-        trajectory = folder / f"stability_{temperature:g}K.extxyz"
-        atoms = far_apart(molecules)
-        atoms.calc = CACEQEqCalculator(folder / "model.safetensors", dtype=torch.float32, compiled=True)
-        summary = run(atoms, temperature, picoseconds, trajectory)
-        extremes = np.array([[extremes_of(*pair) for pair in split(frame, molecules)] for frame in iread(trajectory)])
-        lasted = (len(extremes) - 1) * INTERVAL * TIMESTEP / 1000
-        breaks = [first_break(of_one) for of_one in extremes.swapaxes(0, 1)]
-        if "stopped" in summary:
-            ended = [whole(*extremes_of(*pair)) for pair in split(atoms, molecules)]
-            breaks = [time if time is not None or one else lasted for time, one in zip(breaks, ended, strict=True)]
-        stretches[temperature] = extremes[..., 0]
+        path = folder / f"stability_{temperature:g}K.extxyz"
+        runs, lives[temperature] = run_survivors(molecules, calculator, temperature, picoseconds, path)
+        breaks = [first_break(life) for life in lives[temperature]]
         result[f"{temperature:g}K"] = {
-            "dynamics": summary,
-            "longest_bond_in_radii": extremes[..., 0].max(axis=0).tolist(),
-            "shortest_distance_in_radii": extremes[..., 1].min(axis=0).tolist(),
-            "picoseconds": lasted,
+            "runs": runs,
+            "longest_bond_in_radii": [float(np.nanmax(life[:, 0])) for life in lives[temperature]],
+            "shortest_distance_in_radii": [float(np.nanmin(life[:, 1])) for life in lives[temperature]],
             "broken_after_picoseconds": breaks,
+            "longest_picoseconds": max(picoseconds if time is None else time for time in breaks),
         }
-    draw(stretches)
+    draw(lives)
     Console().print(f"{write_result('stability', result)}, {FIGURE}")
+
+
+def run_survivors(
+    molecules: list[Atoms], calculator: Calculator, temperature: float, picoseconds: float, path: Path
+) -> tuple[list[dict[str, Any]], list[Array]]:
+    """Dynamics of all; when the atoms of one fly apart, of the others from the frame before.
+
+    returns  what each run came to, and `extremes_of` each molecule (frame, 2), the last NaN if it has flown apart
+    """
+    lives: list[list[tuple[float, float]]] = [[] for _ in molecules]
+    here, runs, atoms = list(range(len(molecules))), [], far_apart(molecules)
+    while here:
+        starts = [molecules[one] for one in here]
+        atoms.calc = calculator
+        runs.append(run(atoms, temperature, picoseconds - len(lives[here[0]]) * FRAME, path))
+        for frame in iread(path):
+            for one, pair in zip(here, split(frame, starts), strict=True):
+                lives[one].append(extremes_of(*pair))
+        if "stopped" not in runs[-1]:
+            break
+        worst = int(np.argmax([extremes_of(*pair)[0] for pair in split(atoms, starts)]))  # or the first of NaN
+        lives[here.pop(worst)].append((np.nan, np.nan))
+        for one in here:
+            lives[one].pop()  # the next run begins with this frame
+        of_worst = np.repeat(np.arange(len(starts)) == worst, [len(start) for start in starts])
+        atoms = frame[~of_worst]
+        path = path.with_stem(f"{path.stem}_then")
+    return runs, [np.array(life) for life in lives]
 
 
 def far_apart(molecules: list[Atoms]) -> Atoms:
@@ -109,7 +132,8 @@ def extremes_of(positions: Array, start: Atoms) -> tuple[float, float]:
     now, then = lengths(positions, start.numbers), lengths(start.positions, start.numbers)
     heavy = start.numbers > 1
     bonds = now[np.ix_(heavy, heavy)][then[np.ix_(heavy, heavy)] < BONDED]
-    return float(max(bonds.max(), now[np.ix_(~heavy, heavy)].min(axis=1).max())), float(now.min())
+    hydrogens = now[np.ix_(~heavy, heavy)].min(axis=1)
+    return float(np.concatenate([bonds, hydrogens]).max()), float(now.min())
 
 
 def lengths(positions: Array, numbers: NDArray[np.int64]) -> Array:
@@ -125,7 +149,7 @@ def first_break(extremes: Array) -> float | None:
     extremes  (frame, 2)  as `extremes_of`
     """
     broken = np.flatnonzero([not whole(*each) for each in extremes])
-    return float(broken[0] * INTERVAL * TIMESTEP / 1000) if len(broken) else None
+    return float(broken[0] * FRAME) if len(broken) else None
 
 
 def whole(longest: float, shortest: float) -> bool:
@@ -136,7 +160,7 @@ def whole(longest: float, shortest: float) -> bool:
 def draw(stretches: dict[float, Array]) -> None:
     figure = Figure(figsize=(8.0, 3.0), layout="constrained")
     for axis, (temperature, stretch) in zip(figure.subplots(1, 2, sharey=True), stretches.items(), strict=True):
-        axis.plot(np.arange(len(stretch)) * INTERVAL * TIMESTEP / 1000, stretch, linewidth=0.5)
+        axis.plot(np.arange(len(stretch)) * FRAME, stretch, linewidth=0.5)
         axis.axhline(BROKEN, color="k", linestyle="--", linewidth=0.8)
         axis.set(title=f"{temperature:g} K", xlabel="time (ps)", ylabel="longest bond / covalent radii")
     figure.savefig(FIGURE, dpi=120)

@@ -12,12 +12,12 @@ from stability import (
     APART,
     BROKEN,
     COLLAPSED,
-    INTERVAL,
-    TIMESTEP,
+    FRAME,
     extremes_of,
     far_apart,
     first_break,
     run,
+    run_survivors,
     split,
     whole,
 )
@@ -64,8 +64,8 @@ def test_the_first_break_is_a_long_bond_or_a_collapse():
     long, short = whole.copy(), whole.copy()
     long[3:, 0], short[2:, 1] = 2 * BROKEN, COLLAPSED / 2
     assert first_break(whole) is None
-    assert first_break(long) == pytest.approx(3 * INTERVAL * TIMESTEP / 1000)
-    assert first_break(short) == pytest.approx(2 * INTERVAL * TIMESTEP / 1000)
+    assert first_break(long) == pytest.approx(3 * FRAME)
+    assert first_break(short) == pytest.approx(2 * FRAME)
 
 
 def test_molecules_are_told_apart():
@@ -81,6 +81,18 @@ def test_an_explosion_is_a_result(tmp_path):
     summary = run(atoms, 300.0, 0.2, tmp_path / "hot.extxyz")
     assert "fly apart" in summary["stopped"]
     assert len(read(tmp_path / "hot.extxyz", ":")) == 1
+
+
+def test_when_one_flies_apart_the_others_go_on(tmp_path):
+    radii = 2 * covalent_radii[18]
+    pairs = [Atoms("Ar2", [[0, 0, 0], [0, length * radii, 0]]) for length in (1.0, 0.61, 1.05)]
+    settings = LennardJones(epsilon=30.0, sigma=radii / 2 ** (1 / 6), rc=20.0), 300.0, 0.5, tmp_path / "argon.extxyz"
+    runs, lives = run_survivors(pairs, *settings)
+    assert ["stopped" in one for one in runs] == [True, False]
+    assert [first_break(life) for life in lives] == [None, pytest.approx(FRAME), None]
+    assert [len(life) for life in lives] == [11, 2, 11]
+    again = run_survivors(pairs, *settings)
+    np.testing.assert_array_equal(again[1][2], lives[2])
 
 
 def test_a_molecule_whose_atoms_have_flown_apart_is_not_whole():
