@@ -65,6 +65,7 @@ CASES = {
     "acac_S": Case(),
     "acac_M": Case(),
     "acac_L": Case(),
+    "acac_L4": Case(),
     "bpa3_L": Case(),
     "rmd17_ethanol": Case(),
     "rmd17_ethanol_M": Case(),
