@@ -18,7 +18,7 @@ from ase.stress import full_3x3_to_voigt_6_stress
 from numpy.typing import NDArray
 
 from cace_qeq.checkpoint import device_of, refuse_precision
-from cace_qeq.committee import Committee, load_potential, predict_committee
+from cace_qeq.committee import Committee, consensus_of, load_potential
 from cace_qeq.compilation import compile_networks
 from cace_qeq.electrostatics import ConvergenceError, Solver
 from cace_qeq.model import CACEQEq
@@ -197,10 +197,10 @@ def answer(model: CACEQEq | Committee, batch: AtomicBatch, atoms: Atoms) -> dict
     """What a model says of one structure, or what a committee says and how much its members differ."""
     if isinstance(model, CACEQEq):
         return results_of(as_ase_strains(predict(model, batch), batch), atoms)
-    consensus = predict_committee(model, batch)
+    consensus = consensus_of([as_ase_strains(predict(member, batch), batch) for member in model.members])
     spread = results_of(consensus.spread, atoms)
     spreads = {f"{name}_spread": spread[name] for name in SPREADS if name in spread}
-    return {**results_of(as_ase_strains(consensus.mean, batch), atoms), **spreads}
+    return {**results_of(consensus.mean, atoms), **spreads}
 
 
 def as_ase_strains(prediction: Prediction, batch: AtomicBatch) -> Prediction:

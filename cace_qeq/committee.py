@@ -106,7 +106,11 @@ class Consensus:
 
 def predict_committee(committee: Committee, batch: AtomicBatch) -> Consensus:
     """All properties of a batch, detached from the graph."""
-    opinions = [predict(member, batch) for member in committee.members]
+    return consensus_of([predict(member, batch) for member in committee.members])
+
+
+def consensus_of(opinions: Sequence[Prediction]) -> Consensus:
+    """Of the predictions of two members or more for the same batch."""
     values = {f.name: torch.stack([getattr(one, f.name) for one in opinions]) for f in fields(Prediction)}
     return Consensus(
         Prediction(**{name: value.mean(dim=0) for name, value in values.items()}),

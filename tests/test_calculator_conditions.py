@@ -7,7 +7,7 @@ from ase.calculators.calculator import PropertyNotImplementedError
 from ase.stress import full_3x3_to_voigt_6_stress, voigt_6_to_full_3x3_stress
 
 import zoo
-from cace_qeq.calculator import CACEQEqCalculator
+from cace_qeq import CACEQEqCalculator, Committee
 from cace_qeq.electrostatics import Solver
 from cace_qeq.model import CACEQEq, ModelConfig
 from cace_qeq.prediction import predict
@@ -98,6 +98,19 @@ def test_stress_is_what_ase_finds_where_external_charges_stay_behind(pbc, strain
             moved.set_cell(atoms.cell.array @ (np.eye(3) + voigt_6_to_full_3x3_stress(strain)), scale_atoms=True)
             energies.append(moved.get_potential_energy())
         assert (energies[0] - energies[1]) / (2 * step * volume) == pytest.approx(stress[component], abs=1e-7)
+
+
+def test_stresses_of_members_spread_as_the_calculator_says():
+    """Each where external charges stay behind."""
+    atoms = salt()
+    atoms.info.update(external_positions=[[1.3, 1.2, 1.5], [-1.3, 1.6, 4.4]], external_charges=[0.7, -0.4])
+    committee, each = Committee([untrained_model(crystal(), seed) for seed in range(3)]), []
+    for calculator in map(CACEQEqCalculator, committee.members):
+        atoms.calc = calculator
+        each.append(atoms.get_stress())
+    atoms.calc = CACEQEqCalculator(committee)
+    np.testing.assert_allclose(atoms.get_stress(), np.mean(each, axis=0), atol=1e-10)
+    np.testing.assert_allclose(atoms.calc.results["stress_spread"], np.std(each, axis=0, ddof=1), atol=1e-9)
 
 
 @pytest.mark.parametrize("changes", [{}, {"closed_shells": True}], ids=["bonds", "bonds and shells"])

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from cace_qeq.electrostatics.solvers import MatrixError
+
 Product = Callable[[Tensor], Tensor]
 
 
@@ -96,7 +98,7 @@ def conjugate_gradients(system: System, right: Tensor, total: Tensor, start: Ten
     total  (row,)   c
     start  (atom,)  a guess, which need not keep the constraint
 
-    Raises ConvergenceError with the history of residuals.
+    Raises ConvergenceError with the history of residuals, and MatrixError where K turns out not to be.
 
     Gould, Hribar & Nocedal, doi 10.1137/S1064827598345667.
     """
@@ -113,11 +115,15 @@ def conjugate_gradients(system: System, right: Tensor, total: Tensor, start: Ten
         previous, energy = energy, torch.dot(residual, image)
         direction = image + (energy / previous) * direction if len(history) > 1 else image
         along = system.product(direction)
-        length = energy / torch.dot(direction, along)
+        curvature = torch.dot(direction, along)
+        length = energy / curvature
         solution.add_(length * direction)
         product.add_(length * along)
         residual = constraint.projected(residual - length * along)
-        history.append(float(residual.abs().max()))
+        largest, stiffness = torch.stack([residual.abs().max(), curvature]).tolist()
+        if stiffness < 0:
+            raise MatrixError(0, "is not positive definite")
+        history.append(largest)
     solution = constraint.corrected(solution, total)
     return Converged(solution, constraint.multiplier(right - product), product, tuple(history))
 

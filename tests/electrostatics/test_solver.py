@@ -54,6 +54,14 @@ def test_the_structure_without_charges_is_named(padded, monkeypatch):
         find_charges(sick, "point", Solver("dense"))
 
 
+@pytest.mark.parametrize("method", ["structure_factors", "mesh"])
+def test_products_tell_that_charges_have_no_minimum(method):
+    task = task_of(crystal(3), method)
+    sick = replace(task, parameters=replace(task.parameters, hardness=torch.full_like(task.start, -100.0)))
+    with pytest.raises(ValueError, match="structure 0 of the batch: .* is not positive definite"):
+        find_charges(sick, "point", Solver(method))
+
+
 def test_the_guess_is_used():
     task = task_of(crystal(5), "structure_factors")
     found = find_charges(task, "point", Solver("structure_factors", tolerance=1e-9))
