@@ -9,12 +9,15 @@ from rich.progress import Progress
 
 from cace_qeq.calculator import CACEQEqCalculator
 from cace_qeq.cli.evaluate import Charge, Device, Model
-from cace_qeq.cli.structure import SavedPrecisionOption, SolverOption, precision_of, solver_of
+from cace_qeq.cli.structure import SavedPrecisionOption, SolverOption, precision_of, solver_of, with_total_charge
 from cace_qeq.files import refuse_unwritable
 from cace_qeq.simulation.trajectory import named_as_xyz
 from cace_qeq.structures import TOTAL_CHARGE_KEYS, Atoms, read_frames, write_predictions
 
 Data = Annotated[list[Path], typer.Argument(help="Files of structures, in any format that ASE reads.")]
+AllCharge = Annotated[
+    float | None, typer.Option(help="Total charge of every frame in e, whatever it states.", show_default=False)
+]
 Out = Annotated[Path, typer.Option(help="The same structures with what the model says of them, extended XYZ.")]
 
 
@@ -22,6 +25,7 @@ def predict(
     model: Model,
     data: Data,
     out: Out = Path("predicted.extxyz"),
+    charge: AllCharge = None,
     default_total_charge: Charge = None,
     device: Device = "cpu",
     dtype: SavedPrecisionOption = None,
@@ -34,19 +38,19 @@ def predict(
     if named_as_xyz(out).exists():
         raise FileExistsError(f"{out} exists already; choose another name with --out.")
     refuse_unwritable(out)
-    frames = [atoms for path in data for atoms in read_frames(path)]
+    frames = [with_total_charge(atoms, charge) for path in data for atoms in read_frames(path)]
     calculator = CACEQEqCalculator(model, device, precision_of(dtype), skin=0.0, solver=solver_of(solver))
     console = Console()
     with Progress(console=console, transient=True) as progress:
         results = []
         for atoms in progress.track(frames, description="predicting"):
-            calculator.calculate(with_charge(atoms, default_total_charge))
+            calculator.calculate(with_default(atoms, default_total_charge))
             results.append(calculator.results)
     write_predictions(out, frames, results)
     console.print(f"{len(frames)} frames: {out}", markup=False, soft_wrap=True, highlight=False)
 
 
-def with_charge(atoms: Atoms, default: float | None) -> Atoms:
+def with_default(atoms: Atoms, default: float | None) -> Atoms:
     """With the default for its total charge, if there is one and the frame states none."""
     if default is not None and not any(key in atoms.info for key in TOTAL_CHARGE_KEYS):
         atoms.info["total_charge"] = default

@@ -1,4 +1,4 @@
-"""What `md` and `relax` share: a structure from a file with a model attached."""
+"""What commands share that look at single structures: a frame of a file with a model attached."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -111,7 +111,11 @@ def structure_of(path: Path, frame: int, charge: float | None) -> Atoms:
     frames = read_frames(path)
     if not -len(frames) <= frame < len(frames):
         raise ValueError(f"{path} has {len(frames)} frames; there is no frame {frame}.")
-    atoms = frames[frame]
+    return with_total_charge(frames[frame], charge)
+
+
+def with_total_charge(atoms: Atoms, charge: float | None) -> Atoms:
+    """With another total charge than the frame's own, unless it is None."""
     if charge is not None:
         for key in ALIASES["total_charge"]:
             atoms.info.pop(key, None)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 
 from cace_qeq.config import ModelConfig
-from cace_qeq.structures import LabelKeys, charge_by_conditions, label_sources, place
+from cace_qeq.structures import LabelKeys, charge_by_conditions, label_sources, place, weights_of
 from cace_qeq.training.baseline import composition
 from cace_qeq.training.config import Consistency, DataConfig, Stage, TrainingConfig
 from cace_qeq.training.data import Example, Frame, Split
@@ -51,7 +51,7 @@ def default_charge_of(
     if silent:
         raise ValueError(
             f"{place(silent[0].atoms)}: no total charge, as in {len(silent)} of {len(split.everything)} "
-            "frames, while others state one; add total_charge=<e> to its comment line, or set "
+            "frames, while others state one; state it (total_charge=<e> in its comment line or database), or set "
             "data.default_total_charge."
         )
     return None, ()
@@ -106,6 +106,14 @@ def unused(rows: Sequence[LabelRow], model: ModelConfig) -> tuple[str, ...]:
     if not names:
         return ()
     return (f"{' and '.join(names)}: labelled, but without weight; to train on them too, add them to the weights.",)
+
+
+def weighted(frames: Sequence[Frame]) -> tuple[str, ...]:
+    """A note on weights of single frames."""
+    names = sorted({name for frame in frames for name in weights_of(frame.atoms)})
+    if not names:
+        return ()
+    return (f"{', '.join(names)}: all labels of a kind weigh the same here; only a weight of zero takes labels away.",)
 
 
 def undetermined(train: Sequence[Example], config: TrainingConfig, species: Sequence[int]) -> tuple[str, ...]:

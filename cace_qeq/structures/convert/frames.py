@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 from ase import Atoms
+from ase.db import connect
 from ase.io import iread
 from ase.io.formats import open_with_compression
 
@@ -14,6 +15,8 @@ from cace_qeq.structures.convert.runner import is_runner, read_runner
 SOURCE = "cace_qeq_source"  # the key in atoms.info under which a frame remembers where it was read
 EXTENDED_XYZ = (".xyz", ".extxyz")
 COMPRESSED = (".gz", ".bz2", ".xz")
+DATABASES = (".db", ".json")  # of ASE
+OF_A_STRUCTURE = ("dipole", "stress", "virial")  # as names of data say, whose shapes may be those of three atoms
 SMALLEST_VOLUME = 1e-8  # of a cell, relative to that of a rectangular one with the same lengths
 
 
@@ -23,6 +26,8 @@ class MissingFileError(FileNotFoundError, ValueError):
 
 def read_frames(path: str | Path) -> list[Atoms]:
     """All structures of a file, in any format that ASE reads or RuNNer's; extended xyz is checked for truncation.
+
+    Each keeps its place in info["cace_qeq_source"], which errors name.
 
     raises  ValueError naming file, frame and atom: a missing, empty, truncated or unreadable file, and
             structures that `check_atoms` refuses
@@ -45,13 +50,28 @@ def read_by_ase(path: Path) -> list[Atoms]:
         refuse_incomplete(path)
     frames: list[Atoms] = []
     try:
-        frames.extend(iread(path, index=":", format=form, do_not_split_by_at_sign=True))
+        if path.suffix in DATABASES:
+            frames.extend(rows_of(path))
+        else:
+            frames.extend(iread(path, index=":", format=form, do_not_split_by_at_sign=True))
     except Exception as error:  # ASE's readers raise whatever they stumble over
         raise ValueError(
             f"{path}, frame {len(frames)}: ASE cannot read it ({type(error).__name__}: {error}); repair the "
             "frame or write the file again as extended xyz."
         ) from error
     return frames
+
+
+def rows_of(path: Path) -> Iterator[Atoms]:
+    """A database, with the key-value pairs and the data that ASE's own reader drops."""
+    with connect(path, serial=True) as database:
+        for row in database.select():
+            atoms = row.toatoms()
+            atoms.info |= row.key_value_pairs
+            for key, value in row.data.items():
+                per_atom = np.shape(value)[:1] == (len(atoms),) and not any(word in key for word in OF_A_STRUCTURE)
+                (atoms.arrays if per_atom else atoms.info)[key] = np.asarray(value)
+            yield atoms
 
 
 def is_xyz(path: Path) -> bool:

@@ -1,6 +1,7 @@
 """Labels and total charges of a frame: where they are found, and what they must look like."""
 
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
@@ -20,6 +21,7 @@ Floats = NDArray[np.float64]
 PER_ATOM = ("forces", "charges")
 TOTAL_CHARGE_KEYS = ("total_charge", "charge")
 ALIASES = {"stress": ("stress", "virial", "virials"), "total_charge": TOTAL_CHARGE_KEYS}
+WEIGHT = re.compile(r"config_(\w+_)?weight")
 IGNORED = "none"  # instead of a key
 CHARGE_TOLERANCE = 0.02  # e; populations are often written with three digits
 
@@ -95,7 +97,7 @@ def total_charge_of(atoms: Atoms, keys: LabelKeys, default: float | None) -> flo
     if not found:
         raise ValueError(
             f"{place(atoms)}: no total charge, expected {keys.total_charge or 'total_charge'}=<e> in the "
-            "frame's comment line (atoms.info); add it, or set a default total charge."
+            "frame's comment line or database (atoms.info); add it, or set a default total charge."
         )
     values = [float(numbers(atoms, finding, (1,))[0]) for finding in found]
     if max(values) - min(values) > 1e-9:
@@ -127,10 +129,27 @@ def check_charge_sum(atoms: Atoms, labels: Labels, total_charge: float) -> None:
 
 
 def findings(atoms: Atoms, keys: LabelKeys, name: str) -> Iterator[Found]:
-    """Everything that is written about a property, the first choice first."""
+    """Everything that is written about a property, the first choice first.
+
+    Where MACE's weights of a frame are zero, what stands there is no label.
+    """
     for key, values in candidates(atoms, keys, name):
-        if key in values:
+        if key in values and not has_no_weight(atoms, name, key):
             yield Found(key, values[key])
+
+
+def has_no_weight(atoms: Atoms, name: str, key: str) -> bool:
+    """Whether a label is a placeholder: config_weight, or e.g. config_forces_weight, is zero."""
+    if name == "total_charge":
+        return False
+    weights = ("config_weight", f"config_{name}_weight", f"config_{key.removeprefix('REF_')}_weight")
+    return any(np.array_equal(atoms.info.get(weight), 0) for weight in weights)
+
+
+def weights_of(atoms: Atoms) -> set[str]:
+    """Names of MACE's weights in a frame that are neither one nor zero."""
+    written = {key: value for key, value in atoms.info.items() if WEIGHT.fullmatch(key)}
+    return {key for key, value in written.items() if not any(np.array_equal(value, known) for known in (0, 1))}
 
 
 def candidates(atoms: Atoms, keys: LabelKeys, name: str) -> Iterator[tuple[str, Mapping[str, Any]]]:

@@ -8,9 +8,10 @@ import ase.io
 import numpy as np
 import pytest
 from ase import Atoms
+from ase.db import connect
 
 import zoo
-from cace_qeq.structures import check_atoms, place, read_frames
+from cace_qeq.structures import LabelKeys, check_atoms, labels_of, place, read_frames, total_charge_of
 
 GOOD = '2\nLattice="9 0 0 0 9 0 0 0 9" pbc="T T T"\nH 0 0 0\nH 0 0 0.8\n'
 SHARED = Path(__file__).resolve().parents[4] / "shared" / "data"
@@ -33,6 +34,20 @@ def test_structures_survive_a_file(tmp_path, name):
         assert frame.pbc.tolist() == atoms.pbc.tolist()
         np.testing.assert_allclose(frame.positions, atoms.positions, atol=1e-8)  # eight digits are written
         np.testing.assert_allclose(frame.cell.array, atoms.cell.array, atol=1e-8)
+
+
+@pytest.mark.parametrize("name", ["rows.db", "rows.json"])
+def test_a_database_keeps_what_it_says_of_its_rows(tmp_path, name):
+    water = zoo.water()
+    forces, dipole = np.arange(9.0).reshape(3, 3), np.array([0.1, 0.2, 0.3])
+    with connect(tmp_path / name) as database:
+        database.write(water, total_charge=1, REF_energy=-3.5, data={"REF_forces": forces, "REF_dipole": dipole})
+    (frame,) = read_frames(tmp_path / name)
+    assert total_charge_of(frame, LabelKeys(), default=None) == 1
+    labels = labels_of(frame, LabelKeys())
+    assert labels.energy.item() == -3.5
+    np.testing.assert_array_equal(labels.forces, forces)
+    np.testing.assert_array_equal(labels.dipole, dipole[None])
 
 
 def test_frames_know_where_they_come_from(tmp_path):

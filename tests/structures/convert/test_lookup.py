@@ -18,6 +18,7 @@ from cace_qeq.structures import (
     labels_of,
     refuse_absent,
     total_charge_of,
+    weights_of,
 )
 
 USUAL = LabelKeys()
@@ -25,6 +26,24 @@ VOIGT = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]  # xx yy zz yz xz xy
 MATRIX = [[1.0, 6.0, 5.0], [6.0, 2.0, 4.0], [5.0, 4.0, 3.0]]
 HOLE = np.where(np.arange(9) == 4, np.nan, 1.0)
 PROPERTIES = ("energy", "forces", "stress", "charges", "dipole")
+
+
+@pytest.mark.parametrize(
+    ("weights", "kept"),
+    [
+        ({"config_forces_weight": 0.0, "config_energy_weight": 1.0}, {"energy", "charges"}),
+        ({"config_energy_weight": 0}, {"forces", "charges"}),
+        ({"config_weight": 0.0}, set()),
+        ({"config_weight": 0.5}, {"energy", "forces", "charges"}),
+    ],
+)
+def test_labels_without_weight_are_none(weights, kept):
+    atoms = zoo.ethanol()
+    atoms.info |= {"REF_energy": 1.0, "total_charge": 0} | weights
+    atoms.arrays |= {"REF_forces": np.zeros((9, 3)), "REF_charges": np.zeros(9)}
+    sources = label_sources(atoms, USUAL)
+    assert {name for name, key in sources.items() if key} == kept | {"total_charge"}
+    assert weights_of(atoms) == ({"config_weight"} if 0.5 in weights.values() else set())
 
 
 def example(name: str, atoms: Atoms, factor: float) -> np.ndarray | float:
