@@ -48,11 +48,16 @@ def load_model(path: str | Path, device: torch.device | str = "cpu", dtype: torc
     refuse_precision(dtype)
     metadata, tensors = read(Path(path))
     if metadata.get("format") != FORMAT:
-        raise CheckpointError(f"{path} is a safetensors file, but not a {FORMAT}; pass the model.safetensors of a run.")
+        raise CheckpointError(f"{path} holds {kind_of(metadata)}, not a {FORMAT}; pass the model.safetensors of a run.")
     with holding_together(path, metadata):
         model = built(metadata["config"], tensors, dtype)
         (model.provenance,) = provenances([json.loads(metadata["provenance"])])
     return model.to(device_of(device)).eval()
+
+
+def kind_of(metadata: dict[str, str]) -> str:
+    """What a safetensors file says that it holds."""
+    return f"a {metadata['format']}" if metadata.get("format", "").startswith("cace_qeq") else "other tensors"
 
 
 def fingerprint(potential: nn.Module) -> str:

@@ -1,6 +1,7 @@
 """Networks as generated code: the same answers, for as many atoms and neighbours as there are."""
 
 import os
+import pickle
 import shutil
 import subprocess
 import sys
@@ -163,6 +164,18 @@ def spread(atoms: Atoms, factor: float) -> Atoms:
     far = atoms.copy()
     far.positions *= factor
     return far
+
+
+@pytest.mark.parametrize("energy", ["none", "equilibrated"])
+def test_a_compiled_calculator_goes_to_another_process(energy):
+    """Without its code, which is made again there."""
+    atoms = cluster()
+    atoms.calc = CACEQEqCalculator(untrained_model(atoms, energy=energy), compiled=True)
+    forces = atoms.get_forces()
+    there = pickle.loads(pickle.dumps(atoms))
+    there.calc.reset()
+    np.testing.assert_allclose(there.get_forces(), forces, atol=1e-10)
+    assert there.calc.model.generated is None or there.calc.model.generated.generated
 
 
 def test_code_that_says_something_else_is_refused(monkeypatch):

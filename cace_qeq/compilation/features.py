@@ -58,6 +58,10 @@ class CompiledRepresentation(nn.Module):
         """Of the network alone: a copy may come to compute in another precision."""
         return CompiledRepresentation(copy.deepcopy(self.representation, memo))
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickled without code, which is made again where it is asked for."""
+        return CompiledRepresentation, (self.representation,)
+
     def _apply(self, *arguments: Any, **options: Any) -> "CompiledRepresentation":
         """Code is for the precision and the device that it was made for."""
         self.generated.clear()

@@ -91,6 +91,10 @@ class GeneratedCode:
         """Of the model alone: a copy may come to have other parameters."""
         return GeneratedCode(copy.deepcopy(self.model, memo))
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickled without code, which is made again where it is asked for."""
+        return GeneratedCode, (self.model,)
+
     def generate(self, batch: AtomicBatch, neighbors: Neighbors, species: Tensor) -> Code:
         model, tensors = copy.deepcopy(self.model), tensors_of(batch, neighbors, species)
         own, exact = evaluation(model, batch), evaluation(copy.deepcopy(model).double(), batch)

@@ -1,5 +1,6 @@
 """To the nearest minimum of the energy, with or without the cell."""
 
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -72,7 +73,9 @@ def relax(
         search.attach(keep_step, 1, steps, atoms, search)
     converged = False
     try:
-        converged = bool(search.run(fmax=settings.largest_force, steps=settings.n_steps))
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "logm result may be inaccurate")  # by 1e-12, of ASE's filter in each step
+            converged = bool(search.run(fmax=settings.largest_force, steps=settings.n_steps))
     finally:
         write_structure(path, atoms, converged)
     after = float(atoms.get_potential_energy())

@@ -142,8 +142,8 @@ class TrainingConfig(Settings):
     plateau_factor           times the learning rate after plateau_patience validations without a new best
     patience                 validations without a new best after which a stage ends
     max_minutes              no epoch is begun that would end later; the best model so far is kept
-    reference_energies       least_squares, energies of isolated atoms in eV by symbol, or keep: those of start_from,
-                             with least squares for new elements alone
+    reference_energies       least_squares; isolated_atoms: of training frames that hold a single neutral atom, the lowest;
+                             energies in eV by symbol; or keep: those of start_from, with least squares for new elements
     start_from               model file whose architecture and parameters are taken; new elements get new rows
     """
 
@@ -174,7 +174,7 @@ class TrainingConfig(Settings):
     patience: int | None = Field(None, gt=0)
     validate_every: int = Field(1, gt=0)
     max_minutes: Positive | None = None
-    reference_energies: Literal["least_squares", "keep"] | dict[str, float] = "least_squares"
+    reference_energies: Literal["least_squares", "isolated_atoms", "keep"] | dict[str, float] = "least_squares"
     start_from: Path | None = None
 
     @model_validator(mode="after")
@@ -223,8 +223,10 @@ class TrainConfig(Settings):
 def load_config(path: Path, overrides: Iterable[str] = ()) -> TrainConfig:
     """Read a YAML file and change it by `section.key=value`; values are read as YAML.
 
-    raises  ValueError naming the file, the key, and what was expected
+    raises  ValueError naming the file, the key, and what was expected; FileNotFoundError
     """
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file; check the path (relative ones start at {Path.cwd()}).")
     try:
         values = _plain(path.read_text())
     except (yaml.YAMLError, UnicodeDecodeError) as error:

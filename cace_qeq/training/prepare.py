@@ -13,7 +13,7 @@ from cace_qeq.config import ModelConfig
 from cace_qeq.model import CACEQEq
 from cace_qeq.strict import readable
 from cace_qeq.structures import LabelKeys, refuse_absent
-from cace_qeq.training.baseline import force_scale, isolated_energies, refit_reference_energies
+from cace_qeq.training.baseline import energies_of_atoms, force_scale, isolated_energies, refit_reference_energies
 from cace_qeq.training.config import TrainConfig, TrainingConfig
 from cace_qeq.training.data import Example, examples_of, filled_batches, joined, read_split, species_of
 from cace_qeq.training.element_charges import fit_element_charges
@@ -177,6 +177,8 @@ def set_reference_energies(model: CACEQEq, train: Sequence[Example], config: Tra
     given = config.training.reference_energies
     if given == "least_squares":
         refit_reference_energies(model, train)
+    elif given == "isolated_atoms":
+        model.set_reference_energies(energies_of_atoms(train, model.config.species))
     elif isinstance(given, dict):
         model.set_reference_energies(isolated_energies(given, model.config.species))
 

@@ -3,16 +3,17 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from cace_qeq.training.baseline import composition, fitted_energies, force_scale, isolated_energies
+from cace_qeq.training.baseline import composition, energies_of_atoms, fitted_energies, force_scale, isolated_energies
 
 NAN = torch.nan
 
 
-def example(numbers, energy, forces=()):
+def example(numbers, energy, forces=(), charge=0.0):
     labels = SimpleNamespace(
         energy=torch.tensor([energy], dtype=torch.float64), forces=torch.tensor(forces, dtype=torch.float64)
     )
-    return SimpleNamespace(batch=SimpleNamespace(numbers=torch.tensor(numbers)), labels=labels)
+    molecule = {"numbers": torch.tensor(numbers), "n_atoms": len(numbers), "pbc": torch.zeros(1, 3, dtype=torch.bool)}
+    return SimpleNamespace(batch=SimpleNamespace(**molecule, total_charge=torch.tensor([charge])), labels=labels)
 
 
 def test_energies_of_the_elements_are_recovered():
@@ -34,6 +35,13 @@ def test_without_energies_the_baseline_is_zero():
 
 def test_isolated_atoms_come_in_the_order_of_the_species():
     assert isolated_energies({"O": -75.0, "H": -13.6}, (1, 8)).tolist() == [-13.6, -75.0]
+
+
+def test_energies_of_atoms_are_the_lowest_of_neutral_ones():
+    atoms = [example([8], -74.0), example([8], -75.0), example([8], -76.0, charge=-1.0), example([1], -13.6)]
+    assert energies_of_atoms([example([1, 8], -90.0), *atoms], (1, 8)).tolist() == [-13.6, -75.0]
+    with pytest.raises(ValueError, match="no training frame is a neutral atom of H, C with an energy"):
+        energies_of_atoms(atoms[:3], (1, 6, 8))
 
 
 @pytest.mark.parametrize(
