@@ -6,9 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.fx import GraphModule
-from torch.fx.experimental.symbolic_shapes import ShapeEnv
 
 SLOTS = 8  # by which tables of neighbours grow
 # the pattern matcher of torch 2.13 gets some gradients wrong that were recorded with their function
@@ -51,11 +49,21 @@ def compiler_at_hand() -> Iterator[None]:
         ) from error
 
 
+def recorded(function: Callable[..., Any], *examples: Any) -> GraphModule:
+    """The operations of a function, which depend on no values."""
+    from torch.fx.experimental.proxy_tensor import make_fx  # here, as it takes a second
+
+    return make_fx(function)(*examples)
+
+
 def made_of(operations: GraphModule, tensors: Tensors) -> Code:
     """Code without the guards of torch.compile, which for a molecule take a fifth of its time.
 
     tensors  like those that it will be called with; of their values none matters
     """
+    from torch._subclasses.fake_tensor import FakeTensorMode  # here, as they take a second
+    from torch.fx.experimental.symbolic_shapes import ShapeEnv
+
     for node in operations.graph.nodes:
         node.meta.clear()  # examples, each recorded apart
     examples = FakeTensorMode(shape_env=ShapeEnv())  # which torch needs to find code that it has made before

@@ -7,7 +7,6 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
-from torch.fx.experimental.proxy_tensor import make_fx
 from torch.nn.functional import pad
 
 from cace_qeq.compilation.code import (
@@ -16,6 +15,7 @@ from cace_qeq.compilation.code import (
     Watched,
     compiler_at_hand,
     made_of,
+    recorded,
     refuse_beyond_rounding,
     rounded_up,
 )
@@ -89,9 +89,9 @@ class CompiledRepresentation(nn.Module):
     @torch.no_grad()
     def compiled(self, *example: Tensor) -> Features:
         arriving = self.plain(*example)
-        values = made_of(make_fx(lambda *tensors: (self.plain(*tensors),))(*example), example)
+        values = made_of(recorded(lambda *tensors: (self.plain(*tensors),), *example), example)
         asked = *example, arriving
-        slopes = made_of(make_fx(lambda *tensors: self.slopes(*tensors))(*asked), asked)  # it miscounts bound methods
+        slopes = made_of(recorded(lambda *tensors: self.slopes(*tensors), *asked), asked)  # it miscounts bound methods
         return lambda *tensors: _Recorded.apply(values, slopes, *tensors)
 
     @torch.enable_grad()

@@ -6,7 +6,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.fx.experimental.proxy_tensor import make_fx
 from torch.nn.functional import pad
 
 from cace_qeq.compilation.code import (
@@ -16,6 +15,7 @@ from cace_qeq.compilation.code import (
     Watched,
     compiler_at_hand,
     made_of,
+    recorded,
     refuse_beyond_rounding,
     rounded_up,
 )
@@ -99,7 +99,7 @@ class GeneratedCode:
         model, tensors = copy.deepcopy(self.model), tensors_of(batch, neighbors, species)
         own, exact = evaluation(model, batch), evaluation(copy.deepcopy(model).double(), batch)
         with compiler_at_hand(), torch.no_grad():
-            code = made_of(make_fx(own)(*tensors), tensors)
+            code = made_of(recorded(own, *tensors), tensors)
         positions, *others = tensors
         noise = torch.randn(positions.shape, dtype=positions.dtype, generator=torch.Generator().manual_seed(0))
         elsewhere = positions + DISPLACEMENT * noise, *others  # where no force is small by symmetry or at a minimum

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 from ase import Atoms, units
 from numpy.typing import NDArray
-from scipy.signal import welch
 
 from cace_qeq.structures import place
 
@@ -107,6 +106,8 @@ def infrared_spectrum(series: DipoleSeries, resolution: float = 0.0) -> Spectrum
     Windowed by Hann's function, which widens every line to about twice the resolution. Classical nuclei: the area of
     a harmonic band does not depend on the temperature.
     """
+    from scipy.signal import welch  # here, as it takes a second
+
     step = series.interval * units.fs
     longest = len(series.dipoles)
     segment = min(longest, math.ceil(1 / (resolution * PER_WAVENUMBER * step))) if resolution > 0 else longest

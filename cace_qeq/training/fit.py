@@ -5,10 +5,9 @@ import multiprocessing
 import os
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
-from lightning_fabric import Fabric
 from torch.multiprocessing import ProcessRaisedException
 
 from cace_qeq.checkpoint import load_model, save_model
@@ -20,6 +19,9 @@ from cace_qeq.training.metrics import Evaluation, evaluate
 from cace_qeq.training.prepare import Prepared, prepare
 from cace_qeq.training.reporting import Reporter, Silent
 from cace_qeq.training.trainer import Trainer
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 
 @dataclass(frozen=True)
@@ -74,11 +76,13 @@ def refuse_other_files(folder: RunFolder, prepared: Prepared) -> None:
         )
 
 
-def fabric_of(config: TrainingConfig) -> Fabric:
+def fabric_of(config: TrainingConfig) -> "Fabric":
     """Devices and processes. Workers are spawned, so that the command itself runs only once.
 
     raises  ValueError for a device that is not there
     """
+    from lightning_fabric import Fabric  # here, as it takes two seconds
+
     if config.device == "cuda" and torch.cuda.device_count() < config.processes:
         raise ValueError(
             f"training.device is cuda for {config.processes} processes, but torch finds {torch.cuda.device_count()} "
@@ -89,7 +93,7 @@ def fabric_of(config: TrainingConfig) -> Fabric:
     return Fabric(accelerator="cuda" if on_gpu else "cpu", devices=config.processes, strategy=strategy)
 
 
-def train_in_processes(fabric: Fabric, config: TrainConfig, reporter: Reporter) -> tuple[str, list[dict[str, Any]]]:
+def train_in_processes(fabric: "Fabric", config: TrainConfig, reporter: Reporter) -> tuple[str, list[dict[str, Any]]]:
     """As `train`, in new processes, to which signals are passed on."""
     work = partial(train_as_one_of_many, config=config, reporter=reporter)
     with StopRequest(on_request=pass_on):
@@ -113,7 +117,7 @@ def raised_there(error: ProcessRaisedException) -> Exception:
     return kinds[kind](message) if kind in kinds else error
 
 
-def train_as_one_of_many(fabric: Fabric, config: TrainConfig, reporter: Reporter) -> tuple[str, list[dict[str, Any]]]:
+def train_as_one_of_many(fabric: "Fabric", config: TrainConfig, reporter: Reporter) -> tuple[str, list[dict[str, Any]]]:
     """What each spawned process does; it reads the data for itself."""
     outcome = train(fabric, config, prepare(config), reporter if fabric.is_global_zero else Silent())
     fabric.barrier()  # without it, the first to leave tears the process group down under the others
@@ -121,7 +125,7 @@ def train_as_one_of_many(fabric: Fabric, config: TrainConfig, reporter: Reporter
 
 
 def train(
-    fabric: Fabric, config: TrainConfig, prepared: Prepared, reporter: Reporter
+    fabric: "Fabric", config: TrainConfig, prepared: Prepared, reporter: Reporter
 ) -> tuple[str, list[dict[str, Any]]]:
     """Why training ended, and its history."""
     if config.training.threads is not None:

@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from torch.utils.tensorboard import SummaryWriter
-
 from cace_qeq.files import write_atomically
 
 NOT_PLOTTED = ("epoch", "stage")
@@ -28,7 +26,7 @@ class TensorBoardLog:
 
     def __init__(self, folder: Path):
         self.folder = folder
-        self.writer: SummaryWriter | None = None
+        self.writer: Any = None  # torch's SummaryWriter
 
     def __enter__(self) -> "TensorBoardLog":
         return self
@@ -41,6 +39,8 @@ class TensorBoardLog:
     def add(self, record: dict[str, Any]) -> None:
         """Curves of a killed process are cut where this one begins."""
         if self.writer is None:
+            from torch.utils.tensorboard import SummaryWriter  # here, as it takes half a second
+
             self.writer = SummaryWriter(str(self.folder), purge_step=record["epoch"])
         for name, value in record.items():
             if name not in NOT_PLOTTED and value is not None:

@@ -4,7 +4,6 @@ from collections.abc import Iterable
 from typing import Any
 
 import torch
-from pytorch_optimizer import SOAP
 from torch.nn import Parameter
 
 from cace_qeq.training.config import TrainingConfig
@@ -26,6 +25,8 @@ def optimizer_of(config: TrainingConfig, parameters: Iterable[tuple[str, Paramet
     groups = parameter_groups(parameters, config.weight_decay)
     if config.optimizer == "adamw":
         return torch.optim.AdamW(groups)
+    from pytorch_optimizer import SOAP  # here, as it takes a second
+
     return SOAP(groups, max_precondition_dim=LARGEST_ROTATED)
 
 

@@ -13,10 +13,9 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
-from torch.fx.experimental.proxy_tensor import make_fx
 from torch.nn.functional import pad
 
-from cace_qeq.compilation.code import INDUCTOR, compiler_at_hand, refuse_beyond_rounding, rounded_up
+from cace_qeq.compilation.code import INDUCTOR, compiler_at_hand, recorded, refuse_beyond_rounding, rounded_up
 from cace_qeq.compilation.features import with_slots
 from cace_qeq.compilation.network import Network
 from cace_qeq.config import ModelConfig
@@ -74,15 +73,15 @@ class RecordedPotential:
     def record(self, tensors: tuple[Tensor, Tensor, Tensor]) -> PairSlopes:
         make = graphed if tensors[0].device.type == "cuda" else generated
         with compiler_at_hand():
-            recorded = make(Network(self.model), tensors)
-            self.check(recorded, tensors)  # the first call compiles
-        return recorded
+            made = make(Network(self.model), tensors)
+            self.check(made, tensors)  # the first call compiles
+        return made
 
-    def check(self, recorded: PairSlopes, tensors: tuple[Tensor, Tensor, Tensor]) -> None:
+    def check(self, made: PairSlopes, tensors: tuple[Tensor, Tensor, Tensor]) -> None:
         """Values and a gradient against those of the network."""
         parameters = list(self.network.parameters())
         with awake(self.network.energy_head):
-            found, own = (values_and_gradients(function, tensors, parameters) for function in (recorded, self.network))
+            found, own = (values_and_gradients(function, tensors, parameters) for function in (made, self.network))
             double = copy.deepcopy(self.network).double()
         in_double = tuple(tensor.double() if tensor.is_floating_point() else tensor for tensor in tensors)
         exact = values_and_gradients(double, in_double, list(double.parameters()))
@@ -125,7 +124,7 @@ def generated(network: nn.Module, tensors: tuple[Tensor, ...]) -> PairSlopes:
     def function(values: tuple[Tensor, ...], *tensors: Tensor) -> tuple[Tensor, Tensor]:
         return functional_call(network, dict(zip(names, values, strict=True)), tensors)
 
-    operations = make_fx(function)(tuple(p.detach().requires_grad_() for p in parameters), *tensors)
+    operations = recorded(function, tuple(p.detach().requires_grad_() for p in parameters), *tensors)
     for node in operations.graph.find_nodes(op="call_function", target=torch.ops.aten.detach.default):
         node.replace_all_uses_with(node.args[0])  # recorded where slopes use values again, which parameters move too
     operations.recompile()

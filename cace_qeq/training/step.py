@@ -1,10 +1,9 @@
 """One optimiser step that processes share: each takes a part of the batch, gradients add up."""
 
 from collections.abc import Sequence
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor
 
 from cace_qeq.model import CACEQEq
@@ -15,6 +14,9 @@ from cace_qeq.training.consistency import ConsistencyLoss, random_steps
 from cace_qeq.training.data import Example, joined
 from cace_qeq.training.loss import Loss, compare, count_labels
 from cace_qeq.training.recorded import RecordedPotential
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric  # which takes two seconds to import
 
 
 class SharedGradient:
@@ -28,7 +30,7 @@ class SharedGradient:
     recorded     what predicts in place of the model, if anything does
     """
 
-    def __init__(self, fabric: Fabric, model: CACEQEq, force_scale: float, recorded: RecordedPotential | None = None):
+    def __init__(self, fabric: "Fabric", model: CACEQEq, force_scale: float, recorded: RecordedPotential | None = None):
         self.fabric, self.model, self.force_scale, self.recorded = fabric, model, force_scale, recorded
         self.parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
 
@@ -81,6 +83,6 @@ def clipped(gradient: Tensor, largest_norm: float) -> Tensor:
     return gradient * (largest_norm / gradient.norm()).clamp(max=1.0)
 
 
-def summed(fabric: Fabric, tensor: Tensor) -> Tensor:
+def summed(fabric: "Fabric", tensor: Tensor) -> Tensor:
     """The sum over processes, on each of them."""
     return cast(Tensor, fabric.all_reduce(tensor, reduce_op="sum"))

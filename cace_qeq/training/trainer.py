@@ -3,10 +3,9 @@
 import math
 import time
 from itertools import accumulate
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from lightning_fabric import Fabric
 
 from cace_qeq.checkpoint import save_model
 from cace_qeq.prediction import predict
@@ -27,11 +26,14 @@ from cace_qeq.training.schedule import learning_rate_factor
 from cace_qeq.training.state import Progress, load_state, progress_of, save_state
 from cace_qeq.training.step import SharedGradient, clipped, summed
 
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric  # which takes two seconds to import
+
 
 class Trainer:
     """One process of a run. All processes hold the same parameters and come to the same decisions."""
 
-    def __init__(self, fabric: Fabric, config: TrainingConfig, prepared: Prepared, reporter: Reporter):
+    def __init__(self, fabric: "Fabric", config: TrainingConfig, prepared: Prepared, reporter: Reporter):
         self.fabric, self.config, self.data, self.reporter = fabric, config, prepared, reporter
         self.folder = RunFolder(config.output)
         self.model = prepared.model.to(fabric.device).train()

@@ -5,7 +5,6 @@ from typing import Any
 import torch
 from ase import Atoms
 from ase.data import atomic_numbers
-from lightning_fabric import Fabric
 
 from cace_qeq.calculator import CACEQEqCalculator
 from cace_qeq.compilation import compile_networks
@@ -60,6 +59,8 @@ class CACEQEqEngine:
         return lambda: predict(model, batch)
 
     def train(self, frames: list[Atoms]) -> Step:
+        from lightning_fabric import Fabric  # here, as it takes two seconds
+
         examples = [Example(batch, zero_labels(batch)) for batch in map(self.sample, frames)]
         fabric, model = Fabric(accelerator=self.device, devices=1), self.model.train()
         gradient = SharedGradient(fabric, model, force_scale=1.0, recorded=self.recorded)
