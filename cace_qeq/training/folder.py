@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from cace_qeq.files import write_atomically
-from cace_qeq.training.config import TrainConfig, dump_config, load_config
+from cace_qeq.training.config import TrainConfig, TrainingConfig, dump_config, load_config
 
 Start = Literal["new", "resume", "overwrite"]
 MAY_CHANGE = {"max_minutes", "threads", "device", "processes", "compile"}
@@ -98,12 +98,19 @@ def refuse_changes(before: TrainConfig, now: TrainConfig, path: Path) -> None:
         for key in old[section].keys() | new[section].keys()
         if old[section].get(key) != new[section].get(key) and key not in MAY_CHANGE
     ]
+    if is_longer(before.training, now.training):
+        changed.remove("training.epochs")
     if changed:
         raise ValueError(
             f"the run of {path} had other settings: {', '.join(sorted(changed))}; resume with the same ones "
-            f"(only paths, {', '.join(sorted(MAY_CHANGE))} may change), start again with --overwrite, or begin another "
-            "run with its model by training.start_from."
+            f"(only paths, {', '.join(sorted(MAY_CHANGE))} may change, and with schedule: constant or plateau epochs "
+            "may be added), start again with --overwrite, or begin another run with its model by training.start_from."
         )
+
+
+def is_longer(before: TrainingConfig, now: TrainingConfig) -> bool:
+    """Whether epochs are added to a schedule that does not depend on their number."""
+    return now.schedule != "cosine" and now.epochs > before.epochs
 
 
 def without_places(config: TrainConfig) -> dict[str, Any]:

@@ -109,6 +109,14 @@ def test_an_interrupted_run_continues_exactly(folder, uninterrupted, at):
     assert_same_run(fit(config, "resume").folder, uninterrupted.folder)
 
 
+def test_epochs_are_added_to_a_constant_schedule(folder):
+    whole = fit(small_config(folder, "four", epochs=4, schedule="constant"))
+    fit(small_config(folder, "two and two", epochs=2, schedule="constant"))
+    assert_same_run(
+        fit(small_config(folder, "two and two", epochs=4, schedule="constant"), "resume").folder, whole.folder
+    )
+
+
 def test_a_run_out_of_time_keeps_a_model_that_was_never_validated(folder):
     outcome = fit(small_config(folder, "short", epochs=10, validate_every=10, max_minutes=1e-6))
     assert outcome.reason == "time limit"

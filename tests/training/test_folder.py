@@ -51,3 +51,13 @@ def test_a_resumed_run_has_the_same_settings(folder, config, tmp_path):
     folder.check(config.model_copy(update={"data": places}), "resume")
     with pytest.raises(ValueError, match="other settings: training.epochs, training.seed;"):
         folder.check(small_config(tmp_path, epochs=7, seed=1), "resume")
+
+
+@pytest.mark.parametrize("schedule", ["constant", "plateau"])
+def test_epochs_may_be_added_where_the_schedule_does_not_count_them(folder, tmp_path, schedule):
+    shorter, longer = (small_config(tmp_path, schedule=schedule, epochs=epochs) for epochs in (2, 5))
+    folder.claim(longer, "new")
+    with pytest.raises(ValueError, match="other settings: training.epochs;"):
+        folder.check(shorter, "resume")
+    folder.claim(shorter, "overwrite")
+    folder.check(longer, "resume")
