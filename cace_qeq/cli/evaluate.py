@@ -1,10 +1,10 @@
 """`cace-qeq evaluate`."""
 
 import json as json_format
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -12,15 +12,16 @@ from rich.markup import escape
 from rich.progress import Progress
 
 from cace_qeq.cli.structure import SavedPrecisionOption, SolverOption, precision_of, solver_of
-from cace_qeq.cli.tables import UNITS, metrics_table, spread_table
+from cace_qeq.cli.tables import UNITS, groups_table, metrics_table, spread_table
 from cace_qeq.committee import Committee, load_potential
 from cace_qeq.files import refuse_unwritable, write_atomically
+from cace_qeq.model import CACEQEq
 from cace_qeq.plots import plot_parity
 from cace_qeq.strict import refuse_unknown_keys
 from cace_qeq.structures import LabelKeys, label_sources, refuse_absent
-from cace_qeq.training import Evaluation, Frame, Metrics, batches_for, evaluate_committee, read_labelled
+from cace_qeq.training import Frame, Metrics, batches_for, evaluate_committee, read_labelled
 from cace_qeq.training import evaluate as evaluated
-from cace_qeq.training.data import EVALUATION_ATOMS
+from cace_qeq.training.data import EVALUATION_ATOMS, Example
 
 PARITY = "parity.png"
 
@@ -29,6 +30,9 @@ Data = Annotated[list[Path], typer.Argument(help="Files of labelled frames, in a
 Json = Annotated[Path | None, typer.Option("--json", help="Write the errors to this file.")]
 Plots = Annotated[Path | None, typer.Option(help="Write parity.png into this folder.")]
 Keys = Annotated[str, typer.Option(help="Keys of labels that have unusual names, e.g. energy=E0,forces=F0.")]
+By = Annotated[
+    str, typer.Option(help="Also errors of frames with the same value of this key of their comment line: config_type.")
+]
 Charge = Annotated[float | None, typer.Option(help="Total charge of frames that state none, e.")]
 BatchAtoms = Annotated[int, typer.Option(min=1, help="Atoms that are evaluated at once; a GPU likes thousands.")]
 Device = Annotated[str, typer.Option(help="cpu or cuda.")]
@@ -40,6 +44,7 @@ def evaluate(
     json: Json = None,
     plots: Plots = None,
     keys: Keys = "",
+    by: By = "",
     default_total_charge: Charge = None,
     batch_atoms: BatchAtoms = EVALUATION_ATOMS,
     device: Device = "cpu",
@@ -54,29 +59,55 @@ def evaluate(
     frames = read_labelled(data, names)
     refuse_absent(names, [frame.atoms for frame in frames], "--keys")
     refuse_unlabelled(names, frames)
+    groups = grouped(frames, by) if by else {}
     for target in (json, plots and plots / PARITY):
         if target is not None:
             refuse_unwritable(target)
-    batches = batches_for(trained, frames, names, default_total_charge, batch_atoms)
+    batches = partial(batches_for, trained, keys=names, default_charge=default_total_charge, batch_atoms=batch_atoms)
     with Progress(console=console, transient=True) as progress:
-        task = progress.add_task("evaluating", total=len(frames))
+        task = progress.add_task("evaluating", total=len(frames) * (2 if groups else 1))
+        done = partial(progress.advance, task)
         spread: Metrics = {}
         if isinstance(trained, Committee):
-            evaluation, spread = evaluate_committee(trained, batches, partial(progress.advance, task))
+            evaluation, spread = evaluate_committee(trained, batches(frames), done)
         else:
-            evaluation = evaluated(trained, batches, partial(progress.advance, task))
+            evaluation = evaluated(trained, batches(frames), done)
+        parts = {value: errors_of(trained, batches(members), done) for value, members in groups.items()}
     console.print(metrics_table(escape(f"Errors of {model}"), evaluation.metrics))
+    if parts:
+        console.print(groups_table(escape(f"Root mean square errors by {by}"), parts))
     if spread:
         console.print(spread_table("Spread of its members", spread))
-    write(evaluation, spread, json, plots)
+    metrics = {**evaluation.metrics, **spread} | ({by: parts} if parts else {})
+    write(metrics, evaluation.parity, json, plots)
 
 
-def write(evaluation: Evaluation, spread: Metrics, target: Path | None, plots: Path | None) -> None:
+def grouped(frames: Sequence[Frame], key: str) -> dict[str, list[Frame]]:
+    """By what their comment lines say of a key, in the order of appearance; those that say nothing under "–".
+
+    Raises ValueError for a key that no frame has.
+    """
+    groups: dict[str, list[Frame]] = {}
+    for frame in frames:
+        groups.setdefault(str(frame.atoms.info.get(key, "–")), []).append(frame)
+    if not any(key in frame.atoms.info for frame in frames):
+        raise ValueError(f"--by {key}: no frame has this key; correct the name, or leave it out.")
+    return groups
+
+
+def errors_of(model: CACEQEq | Committee, batches: Iterator[Example], done: Callable[[int], None]) -> Metrics:
+    """Of a model, or of the mean of a committee."""
+    if isinstance(model, Committee):
+        return evaluate_committee(model, batches, done)[0].metrics
+    return evaluated(model, batches, done).metrics
+
+
+def write(metrics: dict[str, Any], parity: Any, target: Path | None, plots: Path | None) -> None:
     """The files that were asked for."""
     if target is not None:
-        write_atomically(target, json_format.dumps({**evaluation.metrics, **spread}, indent=2).encode())
-    if plots is not None and evaluation.parity:
-        plot_parity(evaluation.parity, plots / PARITY)
+        write_atomically(target, json_format.dumps(metrics, indent=2).encode())
+    if plots is not None and parity:
+        plot_parity(parity, plots / PARITY)
 
 
 def label_keys(text: str) -> LabelKeys:

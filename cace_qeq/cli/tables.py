@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from rich.markup import escape
 from rich.table import Table
 
 from cace_qeq.training import Summary
@@ -20,6 +21,23 @@ def metrics_table(title: str, metrics: Mapping[str, float | int | None]) -> Tabl
     if "n_structures" in metrics:
         table.caption = f"{metrics['n_structures']} structures, {metrics['n_atoms']} atoms"
     return table
+
+
+def groups_table(title: str, groups: Mapping[str, Mapping[str, float | int | None]]) -> Table:
+    """One row per group with the root mean square error of every property that any of them has."""
+    shown = [name for name in UNITS if any(rms(metrics, name) is not None for metrics in groups.values())]
+    table = Table(title=title)
+    for column in ("group", "frames", *(f"{name} ({UNITS[name]})" for name in shown)):
+        table.add_column(column, justify="left" if column == "group" else "right")
+    for group, metrics in groups.items():
+        errors = (rms(metrics, name) for name in shown)
+        cells = (f"{error:.4g}" if error is not None else "–" for error in errors)
+        table.add_row(escape(group), str(metrics["n_structures"]), *cells)
+    return table
+
+
+def rms(metrics: Mapping[str, float | int | None], name: str) -> float | int | None:
+    return next((value for key, value in metrics.items() if key.startswith(f"{name}_rmse")), None)
 
 
 def spread_table(title: str, metrics: Mapping[str, float | int | None]) -> Table:

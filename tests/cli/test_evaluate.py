@@ -50,6 +50,25 @@ def test_the_size_of_batches_changes_nothing(folder, tmp_path):
     assert {name: one[name] for name in known} == pytest.approx(known, rel=1e-9)
 
 
+def test_errors_of_groups_of_frames(folder, tmp_path):
+    frames = read(folder / "valid.extxyz", ":")
+    for atoms in frames[1:]:
+        atoms.info["config_type"] = "[bent]" if atoms.info["total_charge"] > 0 else "straight"
+    write(tmp_path / "grouped.extxyz", frames)
+    target = tmp_path / "errors.json"
+    result = evaluate(folder, tmp_path / "grouped.extxyz", "--by", "config_type", "--json", target)
+    assert result.exit_code == 0, result.output
+    assert "[bent]" in result.output
+    errors = json.loads(target.read_text())
+    groups = errors["config_type"]
+    assert sum(group["n_structures"] for group in groups.values()) == errors["n_structures"] == len(frames)
+    assert groups["–"]["n_structures"] == 1
+    total = sum(group["n_atoms"] * group["forces_rmse_mev_per_angstrom"] ** 2 for group in groups.values())
+    assert total / errors["n_atoms"] == pytest.approx(errors["forces_rmse_mev_per_angstrom"] ** 2)
+    refused = evaluate(folder, folder / "valid.extxyz", "--by", "config_typ")
+    assert "no frame has this key" in str(refused.exception)
+
+
 def test_the_solver_is_the_one_that_is_asked_for(folder, tmp_path):
     errors = {}
     for solver in ("auto", "mesh,tolerance=1e-9,iterations=99"):
