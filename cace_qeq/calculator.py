@@ -14,20 +14,18 @@ from ase import Atoms
 from ase.calculators.calculator import Calculator, all_changes
 from ase.data import chemical_symbols
 from ase.outputs import Properties, all_outputs
-from ase.stress import full_3x3_to_voigt_6_stress
-from numpy.typing import NDArray
 
 from cace_qeq.checkpoint import device_of, refuse_precision
-from cace_qeq.committee import Committee, consensus_of, load_potential
+from cace_qeq.committee import Committee, load_potential
 from cace_qeq.compilation import compile_networks
 from cace_qeq.electrostatics import ConvergenceError, Solver
 from cace_qeq.model import CACEQEq
-from cace_qeq.prediction import Prediction, predict, stresses
+from cace_qeq.results import SPREADS, answer, answers, refuse_infinite
 from cace_qeq.structures import (
-    AtomicBatch,
     LabelKeys,
     NeighborCache,
     charge_by_conditions,
+    collate,
     place,
     to_batch,
     total_charge_of,
@@ -36,9 +34,7 @@ from cace_qeq.structures import (
 from cace_qeq.structures.convert.lookup import ALIASES
 
 ENERGIES = ("energy", "free_energy", "energies", "short_range_energy", "electrostatic_energy")
-SMALLEST_HEIGHT = 1e-3  # Å, of a slab's cell; a lower one has no volume to divide by
 CHARGES = ("charges", "electronegativities", "dipole", "external_forces")
-SPREADS = ("energy", "forces", "stress", "charges", "dipole")  # of a committee, under these names + "_spread"
 
 UNSEEN = (
     "the model has seen a total charge of {:+g} e alone, which does not tell what an electron more or less costs: at "
@@ -172,8 +168,29 @@ class CACEQEqCalculator(Calculator):
             self.conditions, self.charges_written = written_conditions(atoms), written_charges(atoms)  # not shared
         self.results = {}
         refuse_unknown_elements(self.atoms, self.model.config.species)
-        results = self.evaluated(self.atoms, self.total_charge(self.atoms))
-        self.results = {name: results[name] for name in self.implemented_properties if name in results}
+        self.results = self.implemented(self.evaluated(self.atoms, self.total_charge(self.atoms)))
+
+    def results_together(self, structures: Sequence[Atoms]) -> list[dict[str, Any]]:
+        """Those of several structures as one batch: many small ones take a fraction of the time.
+
+        Raises what one of them alone does.
+        """
+        for atoms in structures:
+            refuse_unknown_elements(atoms, self.model.config.species)
+        geometry, charges = self.model.frozen_geometry, [self.total_charge(atoms) for atoms in structures]
+        batches = [to_batch(atoms, geometry, charge) for atoms, charge in zip(structures, charges, strict=True)]
+        try:
+            found = answers(self.model, collate(batches).to(self.device), structures)
+            for atoms, results in zip(structures, found, strict=True):
+                refuse_infinite(atoms, results)
+        except (ValueError, ConvergenceError):
+            if len(structures) == 1:
+                raise
+            return [self.results_together([atoms])[0] for atoms in structures]  # which one it is
+        return [self.implemented(results) for results in found]
+
+    def implemented(self, results: dict[str, Any]) -> dict[str, Any]:
+        return {name: results[name] for name in self.implemented_properties if name in results}
 
     def export_properties(self) -> Properties:
         """Those of `results` that ASE has a name for."""
@@ -191,25 +208,6 @@ class CACEQEqCalculator(Calculator):
             raise
         self.last_charges = torch.from_numpy(results["charges"].copy())
         return results
-
-
-def answer(model: CACEQEq | Committee, batch: AtomicBatch, atoms: Atoms) -> dict[str, Any]:
-    """What a model says of one structure, or what a committee says and how much its members differ."""
-    if isinstance(model, CACEQEq):
-        return results_of(as_ase_strains(predict(model, batch), batch), atoms)
-    consensus = consensus_of([as_ase_strains(predict(member, batch), batch) for member in model.members])
-    spread = results_of(consensus.spread, atoms)
-    spreads = {f"{name}_spread": spread[name] for name in SPREADS if name in spread}
-    return {**results_of(consensus.mean, atoms), **spreads}
-
-
-def as_ase_strains(prediction: Prediction, batch: AtomicBatch) -> Prediction:
-    """Stress where external charges stay while atoms and cell are strained; in a Prediction they move too."""
-    places = batch.imposed.external.positions
-    if not len(places):
-        return prediction
-    by_volume, by_area = stresses(batch, (places.T @ prediction.external_forces).unsqueeze(0))
-    return replace(prediction, stress=prediction.stress + by_volume, surface_stress=prediction.surface_stress + by_area)
 
 
 def frozen_copy(model: Potential, device: torch.device | str, dtype: torch.dtype | None) -> Potential:
@@ -233,48 +231,3 @@ def refuse_unknown_elements(atoms: Atoms, species: Sequence[int]) -> None:
             f"{place(atoms)}: atom {atom} is {chemical_symbols[atoms.numbers[atom]]}, but the model knows "
             f"{known} alone; use a model that was trained with this element."
         )
-
-
-def results_of(prediction: Prediction, atoms: Atoms) -> dict[str, Any]:
-    """A prediction for one structure under ASE's names and in its conventions."""
-    values = {
-        "energy": prediction.energy.item(),
-        "free_energy": prediction.energy.item(),
-        "energies": array(prediction.atom_energies),
-        "forces": array(prediction.forces),
-        "charges": array(prediction.charges),
-        "electronegativities": array(prediction.electronegativities),
-        "short_range_energy": prediction.short_range_energy.item(),
-        "electrostatic_energy": prediction.electrostatic_energy.item(),
-        "external_forces": array(prediction.external_forces),
-    }
-    if atoms.pbc.all():
-        values["stress"] = full_3x3_to_voigt_6_stress(array(prediction.stress[0]))
-    if atoms.pbc.sum() == 2:
-        values.update(slab_results(prediction, atoms))
-    if not atoms.pbc.any():
-        values["dipole"] = array(prediction.dipole[0])
-    return values
-
-
-def slab_results(prediction: Prediction, atoms: Atoms) -> dict[str, Any]:
-    """Stress per area, and as ASE's filters want it: per volume of the cell, if the open direction has a vector."""
-    surface = array(prediction.surface_stress[0])
-    vectors = atoms.cell.array[atoms.pbc]
-    area, volume = np.linalg.norm(np.cross(*vectors)), abs(np.linalg.det(atoms.cell.array))
-    if volume < SMALLEST_HEIGHT * area:
-        return {"surface_stress": surface}
-    return {"surface_stress": surface, "stress": full_3x3_to_voigt_6_stress(surface * area / volume)}
-
-
-def refuse_infinite(atoms: Atoms, results: dict[str, Any]) -> None:
-    wrong = ~np.isfinite(results["forces"]).all(axis=1)
-    if wrong.any() or not np.isfinite(results["energy"]):
-        raise ValueError(
-            f"{place(atoms)}: the energy is {results['energy']} eV, and the forces on {wrong.sum()} atoms "
-            "are not finite; atoms may be too close for the model, or the model may be broken."
-        )
-
-
-def array(tensor: torch.Tensor) -> NDArray[np.float64]:
-    return tensor.cpu().numpy()

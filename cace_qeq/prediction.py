@@ -51,6 +51,21 @@ class Prediction:
     external_forces: Tensor
 
 
+PER_ATOM = ("atom_energies", "forces", "charges", "electronegativities")
+
+
+def apart(prediction: Prediction, batch: AtomicBatch) -> list[Prediction]:
+    """What is predicted for each structure of a batch."""
+    n_structures = batch.n_structures
+    of_atoms, of_external = (
+        torch.bincount(owners, minlength=n_structures).tolist()
+        for owners in (batch.structure, batch.imposed.external.structure)
+    )
+    lengths = dict.fromkeys(PER_ATOM, of_atoms) | {"external_forces": of_external}
+    parts = [getattr(prediction, f.name).split(lengths.get(f.name, [1] * n_structures)) for f in fields(prediction)]
+    return [Prediction(*values) for values in zip(*parts, strict=True)]
+
+
 @dataclass(frozen=True)
 class Slopes:
     """Derivatives of the energy.

@@ -8,11 +8,12 @@ from rich.console import Console
 from rich.progress import Progress
 
 from cace_qeq.calculator import CACEQEqCalculator
-from cace_qeq.cli.evaluate import Charge, Device, Model
+from cace_qeq.cli.evaluate import BatchAtoms, Charge, Device, Model
 from cace_qeq.cli.structure import SavedPrecisionOption, SolverOption, precision_of, solver_of, with_total_charge
 from cace_qeq.files import refuse_unwritable
 from cace_qeq.simulation.trajectory import named_as_xyz
 from cace_qeq.structures import TOTAL_CHARGE_KEYS, Atoms, read_frames, write_predictions
+from cace_qeq.training.data import EVALUATION_ATOMS, filled
 
 Data = Annotated[list[Path], typer.Argument(help="Files of structures, in any format that ASE reads.")]
 AllCharge = Annotated[
@@ -27,6 +28,7 @@ def predict(
     out: Out = Path("predicted.extxyz"),
     charge: AllCharge = None,
     default_total_charge: Charge = None,
+    batch_atoms: BatchAtoms = EVALUATION_ATOMS,
     device: Device = "cpu",
     dtype: SavedPrecisionOption = None,
     solver: SolverOption = "auto",
@@ -39,13 +41,14 @@ def predict(
         raise FileExistsError(f"{out} exists already; choose another name with --out.")
     refuse_unwritable(out)
     frames = [with_total_charge(atoms, charge) for path in data for atoms in read_frames(path)]
-    calculator = CACEQEqCalculator(model, device, precision_of(dtype), skin=0.0, solver=solver_of(solver))
+    calculator = CACEQEqCalculator(model, device, precision_of(dtype), solver=solver_of(solver))
     console = Console()
     with Progress(console=console, transient=True) as progress:
-        results = []
-        for atoms in progress.track(frames, description="predicting"):
-            calculator.calculate(with_default(atoms, default_total_charge))
-            results.append(calculator.results)
+        task, results = progress.add_task("predicting", total=len(frames)), []
+        for first, end in filled([len(atoms) for atoms in frames], batch_atoms):
+            part = [with_default(atoms, default_total_charge) for atoms in frames[first:end]]
+            results += calculator.results_together(part)
+            progress.advance(task, len(part))
     write_predictions(out, frames, results)
     console.print(f"{len(frames)} frames: {out}", markup=False, soft_wrap=True, highlight=False)
 

@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from cace_qeq import CACEQEq, CACEQEqCalculator, Committee, ModelConfig, save_committee, save_model
 from cace_qeq.cli import app
-from small_models import cluster, crystal, trained_model
+from small_models import cluster, crystal, trained_model, untrained_model
 
 
 @pytest.fixture
@@ -43,6 +43,37 @@ def test_structures_without_labels_get_all_that_the_calculator_says(folder):
     assert np.abs(third.get_forces() - atoms.get_forces()).max() < 1e-7
     assert np.abs(third.get_stress() - atoms.get_stress()).max() < 1e-7
     assert np.abs(third.arrays["electronegativities"] - atoms.calc.results["electronegativities"]).max() < 1e-7
+
+
+@pytest.mark.parametrize("members", [1, 2])
+def test_the_size_of_batches_changes_nothing(folder, members):
+    models = [untrained_model(crystal(), seed) for seed in range(members)]
+    save_model(models[0], "one.safetensors") if members == 1 else save_committee(Committee(models), "one.safetensors")
+    frames = [cluster(), crystal(), crystal(), cluster()]
+    frames[2].pbc = [True, True, False]
+    frames[0].info |= {"external_positions": [[4.0, 0.5, 1.0]], "external_charges": [0.8]}
+    frames[1].info |= {"external_positions": [[1.3, 1.2, 1.5], [-1.3, 1.6, 4.4]], "external_charges": [0.7, -0.4]}
+    for atoms in frames:
+        atoms.rattle(0.05, seed=len(atoms))
+        atoms.info["charge"] = 0
+    write("frames.extxyz", frames)
+    for size in (1, 1000):
+        found = predict("one.safetensors", "frames.extxyz", "--batch-atoms", str(size), "--out", f"{size}.extxyz")
+        assert found.exit_code == 0, found.output
+    for alone, together in zip(read("1.extxyz", ":"), read("1000.extxyz", ":"), strict=True):
+        assert alone.calc.results.keys() == together.calc.results.keys()
+        for name, value in alone.calc.results.items():
+            np.testing.assert_allclose(together.calc.results[name], value, atol=1e-6, err_msg=name)
+        for name in alone.info.keys() & {"stress_spread", "energy_spread", "external_forces"}:
+            np.testing.assert_allclose(together.info[name], alone.info[name], atol=1e-6, err_msg=name)
+
+
+def test_one_charge_for_all_frames(folder):
+    result = predict("model.safetensors", "molecules.extxyz", "--charge", "-1")
+    assert result.exit_code == 0, result.output
+    for atoms in read("predicted.extxyz", ":"):
+        assert atoms.get_charges().sum() == pytest.approx(-1, abs=1e-6)
+        assert atoms.info["total_charge"] == -1
 
 
 def test_labels_are_kept_beside_the_results(folder):
