@@ -19,7 +19,7 @@ from cace_qeq.model import CACEQEq
 from cace_qeq.plots import plot_parity
 from cace_qeq.strict import refuse_unknown_keys
 from cace_qeq.structures import LabelKeys, label_sources, refuse_absent
-from cace_qeq.training import Frame, Metrics, batches_for, evaluate_committee, read_labelled
+from cace_qeq.training import Evaluation, Frame, Metrics, batches_for, evaluate_committee, read_labelled
 from cace_qeq.training import evaluate as evaluated
 from cace_qeq.training.data import EVALUATION_ATOMS, Example
 
@@ -67,12 +67,8 @@ def evaluate(
     with Progress(console=console, transient=True) as progress:
         task = progress.add_task("evaluating", total=len(frames) * (2 if groups else 1))
         done = partial(progress.advance, task)
-        spread: Metrics = {}
-        if isinstance(trained, Committee):
-            evaluation, spread = evaluate_committee(trained, batches(frames), done)
-        else:
-            evaluation = evaluated(trained, batches(frames), done)
-        parts = {value: errors_of(trained, batches(members), done) for value, members in groups.items()}
+        evaluation, spread = judged(trained, batches(frames), done)
+        parts = {value: judged(trained, batches(members), done)[0].metrics for value, members in groups.items()}
     console.print(metrics_table(escape(f"Errors of {model}"), evaluation.metrics))
     if parts:
         console.print(groups_table(escape(f"Root mean square errors by {by}"), parts))
@@ -95,11 +91,13 @@ def grouped(frames: Sequence[Frame], key: str) -> dict[str, list[Frame]]:
     return groups
 
 
-def errors_of(model: CACEQEq | Committee, batches: Iterator[Example], done: Callable[[int], None]) -> Metrics:
-    """Of a model, or of the mean of a committee."""
+def judged(
+    model: CACEQEq | Committee, batches: Iterator[Example], done: Callable[[int], None]
+) -> tuple[Evaluation, Metrics]:
+    """Errors of a model, or those of the mean of a committee and the spread of its members."""
     if isinstance(model, Committee):
-        return evaluate_committee(model, batches, done)[0].metrics
-    return evaluated(model, batches, done).metrics
+        return evaluate_committee(model, batches, done)
+    return evaluated(model, batches, done), {}
 
 
 def write(metrics: dict[str, Any], parity: Any, target: Path | None, plots: Path | None) -> None:
