@@ -65,7 +65,7 @@ def main(picoseconds: Annotated[float, typer.Option(help="Of each molecule at ea
             "broken_after_picoseconds": breaks,
             "longest_picoseconds": max(picoseconds if time is None else time for time in breaks),
         }
-    draw(lives)
+    draw(lives, FIGURE)
     Console().print(f"{write_result('stability', result)}, {FIGURE}")
 
 
@@ -157,13 +157,18 @@ def whole(longest: float, shortest: float) -> bool:
     return longest <= BROKEN and shortest >= COLLAPSED
 
 
-def draw(stretches: dict[float, Array]) -> None:
+def draw(lives: dict[float, list[Array]], path: Path) -> None:
+    """The longest bond of every molecule, by temperature.
+
+    lives  (frame, 2)  of each molecule as `extremes_of`, of any length
+    """
     figure = Figure(figsize=(8.0, 3.0), layout="constrained")
-    for axis, (temperature, stretch) in zip(figure.subplots(1, 2, sharey=True), stretches.items(), strict=True):
-        axis.plot(np.arange(len(stretch)) * FRAME, stretch, linewidth=0.5)
+    for axis, (temperature, each) in zip(figure.subplots(1, 2, sharey=True), lives.items(), strict=True):
+        for life in each:
+            axis.plot(np.arange(len(life)) * FRAME, life[:, 0], linewidth=0.5)
         axis.axhline(BROKEN, color="k", linestyle="--", linewidth=0.8)
         axis.set(title=f"{temperature:g} K", xlabel="time (ps)", ylabel="longest bond / covalent radii")
-    figure.savefig(FIGURE, dpi=120)
+    figure.savefig(path, dpi=120)
 
 
 if __name__ == "__main__":

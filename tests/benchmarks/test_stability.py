@@ -13,6 +13,7 @@ from stability import (
     BROKEN,
     COLLAPSED,
     FRAME,
+    draw,
     extremes_of,
     far_apart,
     first_break,
@@ -91,6 +92,8 @@ def test_when_one_flies_apart_the_others_go_on(tmp_path):
     assert ["stopped" in one for one in runs] == [True, False]
     assert [first_break(life) for life in lives] == [None, pytest.approx(FRAME), None]
     assert [len(life) for life in lives] == [11, 2, 11]
+    draw({300.0: lives, 600.0: lives[:1]}, tmp_path / "lives.png")
+    assert (tmp_path / "lives.png").stat().st_size > 1000
     again = run_survivors(pairs, *settings)
     np.testing.assert_array_equal(again[1][2], lives[2])
 
