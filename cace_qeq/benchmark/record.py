@@ -42,4 +42,6 @@ def without_nan(content: Any) -> Any:
     """null instead of NaN, which JSON does not know."""
     if isinstance(content, dict):
         return {key: without_nan(value) for key, value in content.items()}
+    if isinstance(content, list | tuple):
+        return [without_nan(value) for value in content]
     return None if isinstance(content, float) and math.isnan(content) else content
