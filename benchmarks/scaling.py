@@ -1,6 +1,6 @@
 """What charges cost: model against model without, charges alone against other sums, one core, float64.
 
-    python benchmarks/scaling.py ratio product given small crossover charges large
+    python benchmarks/scaling.py ratio product given small crossover bonds charges large
 
 Boxes of liquid water with learned widths. Seconds are those of the processor, which on one core of a quiet machine are
 those of the clock. The tasks of a comparison take turns and their medians are compared, so that whatever else the
@@ -17,6 +17,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from itertools import compress
+from itertools import product as product_of
 from typing import Annotated, Any
 
 import numpy as np
@@ -72,9 +73,10 @@ def in_turns(tasks: dict[str, Callable[[], Any]], repeats: int = REPEATS) -> dic
     return {name: statistics.median(values) for name, values in times.items()}
 
 
-def model_of(preset: str, energy: str) -> CACEQEq:
+def model_of(preset: str, energy: str, **changes: Any) -> CACEQEq:
     torch.manual_seed(0)
-    config = ModelConfig.preset(preset, species=[1, 8], cutoff=CUTOFF, energy=energy, learn_widths=energy != "none")
+    fixed = {"species": [1, 8], "cutoff": CUTOFF, "energy": energy, "learn_widths": energy != "none"}
+    config = ModelConfig.preset(preset, **fixed, **changes)
     model = CACEQEq(config).double().eval().requires_grad_(False)
     model.calibrate(to_batch(water_box(3), model.frozen_geometry, 0.0))
     return model
@@ -175,6 +177,20 @@ def crossover() -> list[dict[str, float]]:
     return found
 
 
+def along_bonds() -> list[dict[str, float]]:
+    """Preset XS whose charge flows along bonds against one whose charge flows freely, with and without a matrix."""
+    found = []
+    for n_edge, methods, repeats in ((4, ("dense", "mesh"), REPEATS), (8, ("dense", "mesh"), 3), (16, ("mesh",), 3)):
+        atoms, tasks = water_box(n_edge), {}
+        for flow, method in product_of(("free", "bonds"), methods):
+            model = model_of("XS", "equilibrated", charge_flow=flow)
+            model.solver = Solver(method)
+            batch = to_batch(atoms, model.frozen_geometry, 0.0)
+            tasks[f"{flow}, {method}"] = lambda model=model, batch=batch: predict(model, batch)
+        found.append({"atoms": len(atoms), **in_turns(tasks, repeats)})
+    return found
+
+
 def product(n_edge: int = 12) -> dict[str, float]:
     """K q on a prepared mesh, against a forward pass of torch-pme."""
     import torchpme
@@ -272,6 +288,7 @@ PARTS: dict[str, Callable[[], Any]] = {
     },
     "small": small,
     "crossover": crossover,
+    "bonds": along_bonds,
     "product": product,
     "given": given,
     "charges": charges_alone,

@@ -18,7 +18,6 @@ from cace_qeq.electrostatics import (
     Walls,
     circuit_of,
     constraints_of,
-    equilibrate_bonds,
     equilibrate_shells,
     find_charges,
     imposed_potential,
@@ -111,9 +110,7 @@ def equilibrium_of(batch: AtomicBatch, wishes: Wishes, background: Background, s
     circuit = None if wishes.bonds is None else circuit_of(geometry, wishes.bonds, constraints, batch.imposed.potential)
 
     def solve(quadratic: ChargeParameters) -> Equilibrium:
-        if circuit is not None:
-            return equilibrate_bonds(geometry, quadratic, circuit, background)
-        return find_charges(Task(geometry, quadratic, constraints, batch.start), background, solver)
+        return find_charges(Task(geometry, quadratic, constraints, batch.start, circuit), background, solver)
 
     def flow(slope: Tensor) -> Tensor:
         return torch.zeros_like(slope) if circuit is None else circuit.energies(slope) + circuit.paid(slope)

@@ -97,26 +97,17 @@ class CACEQEq(KeepsDoubleBuffers):
 
     @property
     def geometry(self) -> GeometrySettings:
-        """What batches for this model must hold.
-
-        Raises ValueError for a solver that cannot do what the model asks.
-        """
+        """What batches for this model must hold."""
         if self.charge_heads is None:
             return GeometrySettings(self.config.cutoff)
-        bonded = self.bond_softness is not None
-        if bonded and self.solver.method not in ("auto", "dense"):
-            raise ValueError(
-                f'charge flows along bonds in this model, which only the solver "dense" knows, not '
-                f'"{self.solver.method}"; leave the solver out'
-            )
         factor = LARGEST_WIDTH_FACTOR if self.config.learn_widths else 1.0
         return GeometrySettings(
             self.config.cutoff,
             factor * max(widths(self.config)),
             self.config.ewald_accuracy,
-            "dense" if bonded else self.solver.method,
+            self.solver.method,
             self.solver.mesh_accuracy,
-            bonded,
+            self.bond_softness is not None,
         )
 
     @property

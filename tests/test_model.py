@@ -6,7 +6,6 @@ import pytest
 import torch
 
 from cace_qeq import predict
-from cace_qeq.electrostatics import Solver
 from cace_qeq.structures import to_batch
 from small_models import crystal, untrained_model
 
@@ -62,10 +61,3 @@ def test_inference_mode_is_refused_by_name():
         predict(model, made_inside)
     with torch.no_grad():
         assert predict(model, batch).forces.isfinite().all()
-
-
-def test_solvers_that_do_not_know_bonds_are_refused():
-    model = untrained_model(crystal(), charge_flow="bonds")
-    model.solver = Solver("mesh")
-    with pytest.raises(ValueError, match='only the solver "dense" knows, not "mesh"'):
-        to_batch(crystal(), model.geometry, 0.0)

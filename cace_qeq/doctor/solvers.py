@@ -17,8 +17,8 @@ ITERATIVE = {
 
 
 def agreement(patient: Patient) -> list[Check]:
-    """With the dense solution; nothing for charges that flow along bonds, which have no other."""
-    if not patient.has_charges or patient.model.bond_softness is not None:
+    """With the dense solution; nothing for a model without charges."""
+    if not patient.has_charges:
         return []
     periodic = bool(patient.atoms.pbc.any())
     names = ITERATIVE if periodic else ["structure factors"]  # without a lattice both sum all pairs

@@ -30,6 +30,14 @@ class Bonds:
     neighbor: Tensor
     softness: Tensor
 
+    def of(self, place: Tensor) -> "Bonds":
+        """Of some atoms that have none with others.
+
+        place  (atom,)  int64, what they are called now, -1 for the others
+        """
+        kept = (place[self.center] >= 0).nonzero().flatten()
+        return Bonds(place[self.center[kept]], place[self.neighbor[kept]], self.softness[kept])
+
     def energies(self, cost: Tensor) -> Tensor:
         """(atom,)  eV, what the flow costs, κ p² / 2 with p = -s (v_b - v_a), half at either end
 
@@ -59,6 +67,13 @@ class Circuit:
     constraints: Constraints
     source: Tensor
     level: Tensor
+
+    def of(self, structures: Tensor, atoms: Tensor, largest: int) -> "Circuit":
+        """Of some structures, in ascending order, with these atoms and that many of them in one at most."""
+        numbers = torch.arange(len(atoms), device=atoms.device)
+        place = atoms.new_full((len(self.source),), -1).index_copy(0, atoms, numbers)
+        constraints = self.constraints.of(structures, largest)
+        return Circuit(self.bonds.of(place), constraints, self.source[atoms], self.level[atoms])
 
     def energies(self, slope: Tensor) -> Tensor:
         """(atom,)  eV, what the flow costs
@@ -128,16 +143,24 @@ class BondEquations:
 
 
 def bond_equations(geometry: ChargeGeometry, circuit: Circuit) -> BondEquations:
-    """Each fragment starts with equal charges, all other atoms with what is left of the total, or with none where
+    source = geometry.padded(circuit.source, False)
+    fed = source.any(1)
+    start = geometry.padded(beginning(geometry, circuit), 0.0)
+    counted = circuit.constraints.rows[:, 0] * fed.unsqueeze(1)
+    return BondEquations(
+        laplacian(geometry, circuit.bonds), start, source, counted, circuit.constraints.values[:, 0] * fed
+    )
+
+
+def beginning(geometry: ChargeGeometry, circuit: Circuit) -> Tensor:
+    """(atom,)  e, q⁰ less what the electrodes' potentials drive along bonds, L μ; zero in electrodes
+
+    Each fragment starts with equal charges, all other atoms with what is left of the total, or with none where
     electrodes give it.
     """
-    constraints, softness = circuit.constraints, laplacian(geometry, circuit.bonds)
-    source = geometry.padded(circuit.source, False)
-    fed = source.any(1, keepdim=True)
+    constraints, fed = circuit.constraints, geometry.padded(circuit.source, False).any(1, keepdim=True)
     start = constraints.smallest(constraints.values) * (~fed | constraints.rows[:, 1:].any(1))
-    start = start - vector_times(geometry.padded(circuit.level, 0.0), softness)
-    counted = constraints.rows[:, 0] * fed
-    return BondEquations(softness, start * ~source, source, counted, constraints.values[:, 0] * fed.squeeze(1))
+    return (geometry.unpadded(start) + circuit.bonds.inflow(circuit.level)) * ~circuit.source
 
 
 def laplacian(geometry: ChargeGeometry, bonds: Bonds) -> Tensor:
@@ -170,19 +193,43 @@ def equilibrate_bonds(
     energy = _StationaryEnergy.apply(
         matrix, electronegativity, equations.start, equations.total, equations.laplacian, table, shared
     )
-    level = geometry.padded(circuit.level, 0.0)
-    energy = energy - (level * vector_times(level, equations.laplacian)).sum(1) / 2
-    charges = geometry.unpadded(table)
     slope = electronegativity + vector_times(table, matrix)
-    potential = geometry.unpadded(slope) - parameters.electronegativity - parameters.hardness * charges
-    multipliers = circuit.constraints.multipliers(torch.where(loose(equations, circuit), shared.unsqueeze(1), -slope))
-    return Equilibrium(charges, multipliers, energy, potential, geometry.summed(charges * potential) / 2)
+    flow = Flow(geometry.unpadded(table), geometry.unpadded(slope), shared, energy)
+    return equilibrium_of(flow, geometry, parameters, circuit)
 
 
-def loose(equations: BondEquations, circuit: Circuit) -> Tensor:
-    """(structure, N)  bool, atoms beside electrodes that no constraint but the total charge knows"""
-    fed = equations.source.any(1, keepdim=True)
-    return fed & ~equations.source & ~circuit.constraints.rows[:, 1:].any(1)
+@dataclass(frozen=True)
+class Flow:
+    """What solves the equations of bonds.
+
+    charges     (atom,)       e, q
+    slope       (atom,)       eV/e, v = χ + K q
+    multiplier  (structure,)  eV/e, λ, zero where electrodes do not share a given total charge
+    energy      (structure,)  eV, χ.q + q.K q / 2 + v.L v / 2
+    """
+
+    charges: Tensor
+    slope: Tensor
+    multiplier: Tensor
+    energy: Tensor
+
+
+def equilibrium_of(flow: Flow, geometry: ChargeGeometry, parameters: ChargeParameters, circuit: Circuit) -> Equilibrium:
+    """Energy as B15 has it, multipliers of all constraints, and the potential of the charges."""
+    energy = flow.energy - geometry.summed(circuit.bonds.energies(circuit.level))
+    potential = flow.slope - parameters.electronegativity - parameters.hardness * flow.charges
+    shared = flow.multiplier[geometry.structure]
+    multipliers = circuit.constraints.multipliers(
+        geometry.padded(torch.where(loose(geometry, circuit), shared, -flow.slope), 0.0)
+    )
+    coulomb_energy = geometry.summed(flow.charges * potential) / 2
+    return Equilibrium(flow.charges, multipliers, energy, potential, coulomb_energy)
+
+
+def loose(geometry: ChargeGeometry, circuit: Circuit) -> Tensor:
+    """(atom,)  bool, beside electrodes, and known to no constraint but the total charge"""
+    source, fragments = geometry.padded(circuit.source, False), circuit.constraints.rows[:, 1:].any(1)
+    return geometry.unpadded(source.any(1, keepdim=True) & ~source & ~fragments)
 
 
 class _StationaryEnergy(torch.autograd.Function):

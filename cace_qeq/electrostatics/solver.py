@@ -6,6 +6,8 @@ from typing import get_args
 import torch
 from torch import Tensor
 
+from cace_qeq.electrostatics.bonds import Circuit, equilibrate_bonds
+from cace_qeq.electrostatics.bonds_by_forms import equilibrate_bonds_by_forms
 from cace_qeq.electrostatics.by_forms import equilibrate_by_forms
 from cace_qeq.electrostatics.conjugate_gradients import Convergence
 from cace_qeq.electrostatics.constraints import Constraints
@@ -58,12 +60,16 @@ class Solver:
 
 @dataclass(frozen=True)
 class Task:
-    """What is solved: structures, their atoms' parameters (atom,), constraints and a guess (atom,)."""
+    """What is solved: structures, their atoms' parameters (atom,), constraints and a guess (atom,).
+
+    circuit  that charge flows in, None where it flows freely
+    """
 
     geometry: ChargeGeometry
     parameters: ChargeParameters
     constraints: Constraints
     start: Tensor
+    circuit: Circuit | None = None
 
     def of(self, rows: Tensor) -> "Task":
         """Of some structures, in ascending order."""
@@ -72,7 +78,9 @@ class Task:
         atoms = torch.isin(self.geometry.structure, rows).nonzero().flatten()
         parameters = ChargeParameters(*(getattr(self.parameters, f.name)[atoms] for f in fields(ChargeParameters)))
         geometry = self.geometry.of(rows, atoms)
-        return Task(geometry, parameters, self.constraints.of(rows, geometry.largest), self.start[atoms])
+        constraints = self.constraints.of(rows, geometry.largest)
+        circuit = None if self.circuit is None else self.circuit.of(rows, atoms, geometry.largest)
+        return Task(geometry, parameters, constraints, self.start[atoms], circuit)
 
 
 def find_charges(task: Task, background: Background, solver: Solver) -> Equilibrium:
@@ -96,11 +104,20 @@ def _solved(task: Task, rows: Tensor, background: Background, until: Convergence
     """Of one structure, or of several that are treated together."""
     part = task.of(rows)
     try:
+        if part.circuit is not None:
+            return _flowing(part, part.circuit, background, until)
         if len(rows) > 1:
             return equilibrate(part.geometry, part.parameters, part.constraints, background)
         return equilibrate_by_forms(part.geometry, part.parameters, part.constraints, part.start, background, until)
     except MatrixError as error:
         raise MatrixError(int(rows[error.structure]), error.fault) from None
+
+
+def _flowing(part: Task, circuit: Circuit, background: Background, until: Convergence | None) -> Equilibrium:
+    """Of one structure, or of several that are treated together, along bonds."""
+    if until is None:
+        return equilibrate_bonds(part.geometry, part.parameters, circuit, background)
+    return equilibrate_bonds_by_forms(part.geometry, part.parameters, circuit, part.start, background, until)
 
 
 def _iterative(geometry: ChargeGeometry, method: Method) -> Tensor:
