@@ -7,7 +7,6 @@ from torch import Tensor
 
 from cace_qeq.electrostatics import (
     Background,
-    Bonds,
     ChargeGeometry,
     ChargeParameters,
     Circuit,
@@ -16,6 +15,7 @@ from cace_qeq.electrostatics import (
     Solver,
     Task,
     Walls,
+    Wiring,
     circuit_of,
     constraints_of,
     equilibrate_shells,
@@ -32,12 +32,12 @@ class Wishes:
 
     parameters  of the atoms
     walls       of their shells, None without closed shells
-    bonds       that charge may flow along, None where it flows freely
+    wiring      None where charge flows freely
     """
 
     parameters: ChargeParameters
     walls: Walls | None
-    bonds: Bonds | None
+    wiring: Wiring | None
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,8 @@ def equilibrium_of(batch: AtomicBatch, wishes: Wishes, background: Background, s
     imposed = imposed_potential(geometry, parameters.width, batch.imposed, background)
     felt = replace(parameters, electronegativity=parameters.electronegativity + imposed)
     constraints = constraints_of(geometry, batch.imposed, batch.total_charge)
-    circuit = None if wishes.bonds is None else circuit_of(geometry, wishes.bonds, constraints, batch.imposed.potential)
+    wiring, potential = wishes.wiring, batch.imposed.potential
+    circuit = None if wiring is None else circuit_of(geometry, wiring, constraints, potential)
 
     def solve(quadratic: ChargeParameters) -> Equilibrium:
         return find_charges(Task(geometry, quadratic, constraints, batch.start, circuit), background, solver)

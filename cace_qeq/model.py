@@ -9,9 +9,9 @@ from torch import Tensor
 
 from cace_qeq.charged import Charged, Wishes, equilibrium_of
 from cace_qeq.config import ModelConfig
-from cace_qeq.electrostatics import Bonds, Solver
+from cace_qeq.electrostatics import Solver
 from cace_qeq.nn.ace import CartesianACE, Environments, ExpansionSettings, environments
-from cace_qeq.nn.bonds import BondSoftness
+from cace_qeq.nn.bonds import BondSoftness, BondWiring, ExcessCharge
 from cace_qeq.nn.charges import (
     LARGEST_WIDTH_FACTOR,
     ChargeHeads,
@@ -88,7 +88,7 @@ class CACEQEq(KeepsDoubleBuffers):
         self.representation = representation(config)
         self.charge_heads = charge_heads(config, self.representation.n_features)
         self.shell_walls = shell_walls(config, self.representation.n_features)
-        self.bond_softness = bond_softness(config)
+        self.wiring = wiring(config, self.representation.n_features)
         self.feedback = charge_feedback(config, self.representation.n_features)
         self.energy_head = Readout(self.feedback.n_features, config.hidden)
         self.repulsion = repulsion(config)
@@ -107,7 +107,7 @@ class CACEQEq(KeepsDoubleBuffers):
             self.config.ewald_accuracy,
             self.solver.method,
             self.solver.mesh_accuracy,
-            self.bond_softness is not None,
+            self.wiring is not None,
         )
 
     @property
@@ -172,14 +172,11 @@ class CACEQEq(KeepsDoubleBuffers):
         """Charges that minimise E_qeq under the conditions of the batch; for models with charges."""
         assert self.charge_heads is not None
         walls = None if self.shell_walls is None else self.shell_walls(features, species)
-        wishes = Wishes(self.charge_heads(features, species), walls, self.bonds(batch, species))
+        wires = None
+        if self.wiring is not None:
+            wires = self.wiring(batch.displacements(), batch.neighbors.index, features, species)
+        wishes = Wishes(self.charge_heads(features, species), walls, wires)
         return equilibrium_of(batch, wishes, self.config.background, self.solver)
-
-    def bonds(self, batch: AtomicBatch, species: Tensor) -> Bonds | None:
-        """That charge flows along; None where it flows freely."""
-        if self.bond_softness is None:
-            return None
-        return self.bond_softness(batch.displacements(), batch.neighbors.index, species)
 
     @property
     def is_network_alone(self) -> bool:
@@ -281,8 +278,11 @@ def shell_walls(config: ModelConfig, n_features: int) -> ShellWalls | None:
     return ShellWalls(len(config.species), n_features, config.hidden) if config.closed_shells else None
 
 
-def bond_softness(config: ModelConfig) -> BondSoftness | None:
-    return BondSoftness(config.species, config.cutoff) if config.charge_flow == "bonds" else None
+def wiring(config: ModelConfig, n_features: int) -> BondWiring | None:
+    if config.charge_flow == "free":
+        return None
+    excess = ExcessCharge(config.species, n_features, config.hidden)
+    return BondWiring(BondSoftness(config.species, config.cutoff), excess)
 
 
 def repulsion(config: ModelConfig) -> ScreenedRepulsion | None:

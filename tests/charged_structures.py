@@ -11,6 +11,7 @@ from cace_qeq.electrostatics import (
     ChargeGeometry,
     ChargeParameters,
     Equilibrium,
+    Wiring,
     equilibrate,
     total_charge_alone,
 )
@@ -166,3 +167,8 @@ def bonds_of(n_atoms, softness=0.1, seed=0):
     pairs = torch.triu_indices(n_atoms, n_atoms, 1)
     factors = torch.rand(pairs.shape[1], generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
     return Bonds(pairs[0], pairs[1], softness * factors)
+
+
+def evenly(bonds: Bonds, n_atoms: int) -> Wiring:
+    """No atom is preferred for excess charge."""
+    return Wiring(bonds, torch.zeros(n_atoms, 2, dtype=torch.float64))

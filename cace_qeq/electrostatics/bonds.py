@@ -53,27 +53,43 @@ class Bonds:
 
 
 @dataclass(frozen=True)
+class Wiring:
+    """Bonds of a batch, and where an excess of charge begins.
+
+    bonds       that charge flows along
+    preference  (atom, 2)  of positive and of negative excess charge, which begins e times as large where this is
+                larger by one
+    """
+
+    bonds: Bonds
+    preference: Tensor
+
+
+@dataclass(frozen=True)
 class Circuit:
-    """Bonds as fragments and electrodes leave them: what holds the charges of a batch together.
+    """A wiring as fragments and electrodes leave it: what holds the charges of a batch together.
 
     bonds        none between fragments, so that every one keeps what it starts with, and none between atoms of
                  electrodes, which have their charge from sources
     constraints  on the charges
     source       (atom,)  bool, in an electrode
     level        (atom,)  eV/e, μ of its electrode, zero in none
+    preference   (atom, 2)  of excess charge
     """
 
     bonds: Bonds
     constraints: Constraints
     source: Tensor
     level: Tensor
+    preference: Tensor
 
     def of(self, structures: Tensor, atoms: Tensor, largest: int) -> "Circuit":
         """Of some structures, in ascending order, with these atoms and that many of them in one at most."""
         numbers = torch.arange(len(atoms), device=atoms.device)
         place = atoms.new_full((len(self.source),), -1).index_copy(0, atoms, numbers)
         constraints = self.constraints.of(structures, largest)
-        return Circuit(self.bonds.of(place), constraints, self.source[atoms], self.level[atoms])
+        bonds, preference = self.bonds.of(place), self.preference[atoms]
+        return Circuit(bonds, constraints, self.source[atoms], self.level[atoms], preference)
 
     def energies(self, slope: Tensor) -> Tensor:
         """(atom,)  eV, what the flow costs
@@ -87,16 +103,17 @@ class Circuit:
         return self.level * self.bonds.inflow(slope + self.level)
 
 
-def circuit_of(geometry: ChargeGeometry, bonds: Bonds, constraints: Constraints, potential: Tensor) -> Circuit:
-    """Bonds under constraints and electrodes.
+def circuit_of(geometry: ChargeGeometry, wiring: Wiring, constraints: Constraints, potential: Tensor) -> Circuit:
+    """A wiring under constraints and electrodes.
 
     potential  (atom,)  eV/e, of the electrode that the atom belongs to, NaN in none
     """
+    bonds = wiring.bonds
     member = geometry.unpadded(constraints.rows[:, 1:].transpose(1, 2))
     source, ends = ~potential.isnan(), (bonds.center, bonds.neighbor)
     kept = (member[ends[0]] == member[ends[1]]).all(-1) & ~(source[ends[0]] & source[ends[1]])
     cut = replace(bonds, softness=bonds.softness * kept)
-    return Circuit(cut, constraints, source, torch.where(source, potential, 0.0))
+    return Circuit(cut, constraints, source, torch.where(source, potential, 0.0), wiring.preference)
 
 
 @dataclass(frozen=True)
@@ -155,12 +172,28 @@ def bond_equations(geometry: ChargeGeometry, circuit: Circuit) -> BondEquations:
 def beginning(geometry: ChargeGeometry, circuit: Circuit) -> Tensor:
     """(atom,)  e, q⁰ less what the electrodes' potentials drive along bonds, L μ; zero in electrodes
 
-    Each fragment starts with equal charges, all other atoms with what is left of the total, or with none where
-    electrodes give it.
+    Atoms of a fragment share its charge, all other atoms what is left of the total, or nothing where electrodes give
+    it.   (boundaries, B11b)
     """
     constraints, fed = circuit.constraints, geometry.padded(circuit.source, False).any(1, keepdim=True)
-    start = constraints.smallest(constraints.values) * (~fed | constraints.rows[:, 1:].any(1))
-    return (geometry.unpadded(start) + circuit.bonds.inflow(circuit.level)) * ~circuit.source
+    members = constraints.rows[:, 1:]
+    even = geometry.unpadded(constraints.smallest(constraints.values) * (~fed | members.any(1)))
+    place = torch.arange(1, 1 + members.shape[1], device=members.device).to(members.dtype)
+    fragment = geometry.unpadded((place.view(-1, 1) * members).sum(1)).long()  # 0 for atoms in none
+    group = geometry.structure * (1 + members.shape[1]) + fragment
+    preference = torch.where(even > 0, circuit.preference[:, 0], circuit.preference[:, 1])
+    return (even * times_mean(preference, group) + circuit.bonds.inflow(circuit.level)) * ~circuit.source
+
+
+def times_mean(preference: Tensor, group: Tensor) -> Tensor:
+    """(atom,)  exp(preference) over its mean in the group"""
+    n_groups = int(group.max()) + 1
+    largest = (
+        preference.detach().new_full((n_groups,), -torch.inf).scatter_reduce(0, group, preference.detach(), "amax")
+    )
+    weight = (preference - largest[group]).exp()
+    total = weight.new_zeros(n_groups).index_add(0, group, weight)
+    return weight / total[group] * torch.bincount(group)[group]
 
 
 def laplacian(geometry: ChargeGeometry, bonds: Bonds) -> Tensor:

@@ -1,13 +1,14 @@
-"""How easily charge flows between two atoms, learned for each pair of elements."""
+"""How easily charge flows between two atoms, and where that of an ion begins."""
 
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
-from cace_qeq.electrostatics import Bonds
+from cace_qeq.electrostatics import Bonds, Wiring
 from cace_qeq.features import polynomial_envelope
-from cace_qeq.nn.elements import COVALENT_RADII
+from cace_qeq.nn.elements import COVALENT_RADII, ELECTRON_AFFINITIES, IONIZATION_ENERGIES
+from cace_qeq.nn.heads import Readout
 from cace_qeq.nn.precision import KeepsDoubleBuffers
 
 INITIAL_SOFTNESS = 0.5  # e²/eV, at no distance; atoms of 10 eV/e² exchange most of what they would in a metal
@@ -39,6 +40,39 @@ class BondSoftness(KeepsDoubleBuffers):
         length = self.lengths[pair] * symmetric(self.reach).exp()[pair]
         softness = strength * (-((distance / length) ** 2)).exp() * polynomial_envelope(distance, self.cutoff)
         return Bonds(receivers.flatten(), senders.flatten(), softness.double().flatten() / 2)
+
+
+class ExcessCharge(nn.Module):
+    """Which atoms of an ion lack the electron, or have one more, before charge flows along bonds.
+
+    As logarithms of their shares. Elements start at -IP and EA in eV, so that fragments at a distance end as the free
+    atoms would; the environment's part starts at zero.
+    """
+
+    def __init__(self, species: Sequence[int], n_features: int, hidden: Sequence[int]):
+        super().__init__()
+        initial = [[-IONIZATION_ENERGIES[number], ELECTRON_AFFINITIES[number]] for number in species]
+        self.offset = nn.Parameter(torch.tensor(initial))
+        self.positive = Readout(n_features, hidden)
+        self.negative = Readout(n_features, hidden)
+
+    def forward(self, features: Tensor, species: Tensor) -> Tensor:
+        """features (atom, feature), species (atom,) -> (atom, 2)  float64, for positive and negative charge"""
+        environment = torch.stack([self.positive(features), self.negative(features)], dim=1)
+        return (self.offset[species] + environment).double()
+
+
+class BondWiring(nn.Module):
+    """Both together."""
+
+    def __init__(self, softness: BondSoftness, excess: ExcessCharge):
+        super().__init__()
+        self.softness = softness
+        self.excess = excess
+
+    def forward(self, displacements: Tensor, senders: Tensor, features: Tensor, species: Tensor) -> Wiring:
+        """As `BondSoftness` and `ExcessCharge` take them."""
+        return Wiring(self.softness(displacements, senders, species), self.excess(features, species))
 
 
 def symmetric(matrix: Tensor) -> Tensor:

@@ -26,8 +26,9 @@ ELEMENT_PARAMETERS = (
     "shell_walls.place",
     "shell_walls.stiffness",
     "shell_walls.softness",
-    "bond_softness.strength",
-    "bond_softness.reach",
+    "wiring.softness.strength",
+    "wiring.softness.reach",
+    "wiring.excess.offset",
 )
 
 

@@ -9,6 +9,7 @@ from cace_qeq.conditions import Conditions, collate_imposed
 from cace_qeq.electrostatics import (
     Bonds,
     ChargeParameters,
+    Wiring,
     circuit_of,
     constraints_of,
     coulomb_matrix,
@@ -16,7 +17,7 @@ from cace_qeq.electrostatics import (
     total_charge_alone,
 )
 from cace_qeq.impose import Boundary, impose
-from charged_structures import bonds_of, crystal, equilibrium_of, geometry_of, joined, molecule, slab, strained
+from charged_structures import bonds_of, crystal, equilibrium_of, evenly, geometry_of, joined, molecule, slab, strained
 
 ZOO = {"ion": molecule(5, 1.0), "slab": slab(5), "crystal": crystal(6), "charged crystal": crystal(5, -1.0)}
 
@@ -32,10 +33,11 @@ def solved(structure, bonds, background="point"):
     return equilibrate_bonds(geometry, structure.parameters, alone(geometry, total, bonds), background)
 
 
-def alone(geometry, total_charge, bonds):
+def alone(geometry, total_charge, bonds, preference=None):
     """Bonds under the total charge and nothing else."""
     nothing = torch.full((len(geometry.positions),), torch.nan, dtype=torch.float64)
-    return circuit_of(geometry, bonds, total_charge_alone(geometry, total_charge), nothing)
+    wiring = evenly(bonds, len(nothing)) if preference is None else Wiring(bonds, preference)
+    return circuit_of(geometry, wiring, total_charge_alone(geometry, total_charge), nothing)
 
 
 def test_charges_are_those_of_the_charges_on_bonds(structure):
@@ -79,6 +81,27 @@ def test_without_bonds_charges_stay_where_they_start(structure):
     assert torch.allclose(found.charges, torch.full_like(structure.width, share), rtol=0, atol=1e-14)
 
 
+@pytest.mark.parametrize(("total", "kind"), [(1.0, 0), (-2.0, 1)])
+def test_excess_charge_begins_on_the_atoms_that_prefer_it(total, kind):
+    preference = torch.tensor([[0.0, 3.0], [1.0, 0.0], [-1.0, 800.0]], dtype=torch.float64)
+    geometry = geometry_of(molecule(3, total))
+    circuit = alone(geometry, torch.tensor([total], dtype=torch.float64), bonds_of(3, softness=0.0), preference)
+    charges = equilibrate_bonds(geometry, molecule(3).parameters, circuit).charges
+    assert torch.allclose(charges, total * preference[:, kind].softmax(0), rtol=0, atol=1e-14)
+
+
+def test_every_fragment_has_preferences_of_its_own():
+    structure, preference = molecule(5), torch.rand(5, 2, dtype=torch.float64)
+    geometry, total = geometry_of(structure), torch.tensor([0.5], dtype=torch.float64)
+    boundary = Boundary(structure.positions, structure.cell, structure.pbc, 0.5)
+    imposed = impose(Conditions(fragments=[([0, 3], -0.5)]), boundary)
+    wiring = Wiring(bonds_of(5, softness=0.0), preference)
+    circuit = circuit_of(geometry, wiring, constraints_of(geometry, imposed, total), imposed.potential)
+    charges = equilibrate_bonds(geometry, structure.parameters, circuit).charges
+    assert torch.allclose(charges[[0, 3]], -0.5 * preference[[0, 3], 1].softmax(0), rtol=0, atol=1e-14)
+    assert torch.allclose(charges[[1, 2, 4]], preference[[1, 2, 4], 0].softmax(0), rtol=0, atol=1e-14)
+
+
 def test_a_broken_bond_leaves_whole_charges():
     """Two ions that only know themselves far apart: plain equilibration leaves them charged for ever."""
     structure = replace(molecule(2), positions=torch.tensor([[0.0, 0, 0], [500.0, 0, 0]], dtype=torch.float64))
@@ -99,10 +122,10 @@ def test_derivatives_of_first_and_second_order(make):
     structure = make(3, total_charge=1.0)
     geometry, bonds = geometry_of(structure), bonds_of(3)
 
-    def results(positions, strain, electronegativity, hardness, width, total_charge, softness):
+    def results(positions, strain, electronegativity, hardness, width, total_charge, softness, preference):
         moved = strained(replace(geometry, positions=positions), strain)
         parameters = ChargeParameters(electronegativity, hardness, width)
-        circuit = alone(moved, total_charge, replace(bonds, softness=softness))
+        circuit = alone(moved, total_charge, replace(bonds, softness=softness), preference)
         found = equilibrate_bonds(moved, parameters, circuit, "gaussian")
         return tuple(vars(found).values())
 
@@ -112,6 +135,7 @@ def test_derivatives_of_first_and_second_order(make):
         *vars(structure.parameters).values(),
         torch.ones(1, dtype=torch.float64),
         bonds.softness,
+        torch.linspace(-1, 1, 6, dtype=torch.float64).view(3, 2),
     )
     inputs = tuple(value.clone().requires_grad_() for value in inputs)
     assert torch.autograd.gradcheck(results, inputs, fast_mode=True)
@@ -159,7 +183,7 @@ def test_fragments_cut_the_bonds_between_them():
     both = Bonds(*(torch.cat(pair) for pair in zip(vars(inside).values(), vars(outside).values(), strict=True)))
     later = 4 * (torch.arange(9) >= 6)
     both = replace(both, center=both.center + later, neighbor=both.neighbor + later)
-    circuit = circuit_of(geometry, both, constraints, imposed.potential)
+    circuit = circuit_of(geometry, evenly(both, 7), constraints, imposed.potential)
     assert (circuit.bonds.softness > 0).tolist() == [False, False, True, True, False, False, True, True, True]
     parameters = ChargeParameters(
         *(torch.cat([getattr(s, name) for s in structures]) for name in ("electronegativity", "hardness", "width"))

@@ -11,6 +11,7 @@ from cace_qeq.electrostatics import (
     ChargeParameters,
     Solver,
     Task,
+    Wiring,
     circuit_of,
     constraints_of,
     find_charges,
@@ -48,7 +49,8 @@ def task_of(case, method, softness=0.1):
     boundary = Boundary(structure.positions, structure.cell, structure.pbc, total_charge, bonded=True)
     imposed = impose(Conditions(**conditions), boundary)
     constraints = constraints_of(geometry, imposed, torch.tensor([total_charge], dtype=torch.float64))
-    circuit = circuit_of(geometry, bonds, constraints, imposed.potential)
+    preference = torch.linspace(-1, 1, 2 * len(structure.width), dtype=torch.float64).view(-1, 2)
+    circuit = circuit_of(geometry, Wiring(bonds, preference), constraints, imposed.potential)
     felt = structure.electronegativity + imposed_potential(geometry, structure.width, imposed)
     parameters = replace(structure.parameters, electronegativity=felt)
     return Task(geometry, parameters, constraints, torch.zeros_like(structure.width), circuit)
@@ -72,13 +74,20 @@ def derivatives(case, method):
     positions = task.geometry.positions.clone().requires_grad_()
     strain = torch.zeros(3, 3, dtype=torch.float64, requires_grad=True)
     parameters = [value.clone().requires_grad_() for value in vars(task.parameters).values()]
-    softness, level, values = (
+    softness, level, preference, values = (
         value.clone().requires_grad_()
-        for value in (task.circuit.bonds.softness, task.circuit.level, task.constraints.values)
+        for value in (
+            task.circuit.bonds.softness,
+            task.circuit.level,
+            task.circuit.preference,
+            task.constraints.values,
+        )
     )
     geometry = strained(replace(task.geometry, positions=positions), strain)
     constraints = replace(task.constraints, values=values * task.constraints.active)
-    circuit = replace(task.circuit, bonds=replace(task.circuit.bonds, softness=softness), level=level)
+    circuit = replace(
+        task.circuit, bonds=replace(task.circuit.bonds, softness=softness), level=level, preference=preference
+    )
     circuit = replace(circuit, constraints=constraints)
     moved = Task(geometry, ChargeParameters(*parameters), constraints, task.start, circuit)
     found = find_charges(moved, "point", Solver(method, tolerance=1e-11))
@@ -86,7 +95,7 @@ def derivatives(case, method):
     weights = torch.linspace(-1, 1, forces.numel(), dtype=torch.float64).view_as(forces)
     loss = (forces * weights).sum() + found.charges.square().sum() + 0.3 * found.coulomb_energy.sum()
     loss = loss + 0.2 * found.multipliers.square().sum() + 0.1 * (found.potential * found.charges.detach()).sum()
-    inputs = [positions, strain, *parameters, softness, level, values]
+    inputs = [positions, strain, *parameters, softness, level, preference, values]
     return [found.energy, forces, virial, *torch.autograd.grad(loss, inputs, allow_unused=True, materialize_grads=True)]
 
 

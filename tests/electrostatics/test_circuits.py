@@ -19,7 +19,7 @@ from cace_qeq.electrostatics import (
 )
 from cace_qeq.electrostatics.bonds import bond_equations
 from cace_qeq.impose import Boundary, impose
-from charged_structures import bonds_of, crystal, geometry_of, molecule, slab, strained
+from charged_structures import bonds_of, crystal, evenly, geometry_of, molecule, slab, strained
 
 JUNCTION = {"electrodes": [([0, 2], 0.7), ([4], -0.3)], "fragments": [([5], 0.2)]}  # with atoms 1 and 3 between
 
@@ -36,7 +36,7 @@ class Wired:
 
     def circuit(self):
         constraints = constraints_of(self.geometry, self.imposed, self.total)
-        return circuit_of(self.geometry, self.bonds, constraints, self.imposed.potential)
+        return circuit_of(self.geometry, evenly(self.bonds, 6), constraints, self.imposed.potential)
 
     def felt(self):
         potential = imposed_potential(self.geometry, self.structure.width, self.imposed)

@@ -1,6 +1,6 @@
 import torch
 
-from cace_qeq.nn.bonds import INITIAL_SOFTNESS, BondSoftness
+from cace_qeq.nn.bonds import INITIAL_SOFTNESS, BondSoftness, ExcessCharge
 
 SPECIES = (1, 8)
 
@@ -33,3 +33,19 @@ def test_a_pair_of_elements_has_one_softness_whatever_its_order():
     assert bonds.softness[0] == bonds.softness[1] > 0
     assert bonds.center.tolist() == [0, 1]
     assert bonds.neighbor.tolist() == [1, 0]
+
+
+def test_electrons_leave_sodium_and_come_to_chlorine_before_anything_is_learned():
+    module = ExcessCharge((11, 17), 3, (4,))
+    shares = module(torch.randn(3, 3), torch.tensor([0, 1, 1])).softmax(0)
+    assert shares[0, 0] > 0.999  # of a positive charge
+    assert shares[1:, 1].sum() > 0.95  # of a negative one
+    assert shares[1, 1] == shares[2, 1]
+
+
+def test_the_environment_says_which_of_two_atoms_it_is():
+    module = ExcessCharge((17,), 3, (4,))
+    torch.nn.init.ones_(module.positive.linear.weight)
+    found = module(torch.tensor([[0.0, 0, 0], [1.0, 1, 1]]), torch.tensor([0, 0]))
+    assert found[0, 0] != found[1, 0]
+    assert found[0, 1] == found[1, 1]

@@ -29,7 +29,7 @@ def of_ethanol(**changes):
     model = untrained_model(zoo.ethanol(), **changes)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
-            if name.startswith(("repulsion", "bond_softness")):
+            if name.startswith(("repulsion", "wiring.softness")):
                 parameter.add_(0.1 * torch.rand(parameter.shape, generator=torch.Generator().manual_seed(1)))
     return model
 
