@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 from rich.console import Console
 
 from cace_qeq import CACEQEq, ModelConfig, predict, predict_response
@@ -21,7 +22,7 @@ from record import script, write_result
 
 FIGURE = Path(__file__).parent.parent / "docs" / "figures" / "charge_flow.png"
 FLOWS = {"free": "plain equilibration", "bonds": "along bonds"}
-PAIRS = {"NaCl": 2.36, "LiF": 1.56}  # Å, bond lengths of the gas phase
+PAIRS = {"NaCl": 2.36, "LiF": 1.56, "NaCl-": 2.36}  # Å, bond lengths of the gas phase, and of the neutral pair
 DISTANCES = np.geomspace(0.8, 20.0, 60)  # in bond lengths
 CHAINS = (2, 4, 8, 16, 32, 64, 128, 256)
 CARBON, HYDROGEN = 1.28, 1.06  # Å, from a carbon to its neighbours
@@ -47,9 +48,10 @@ def dissociation(name: str, flow: str) -> dict[str, list[float]]:
     """Charge of the cation against the distance."""
     found = []
     for distance in PAIRS[name] * DISTANCES:
-        atoms = Atoms(name, [[0, 0, 0], [0, 0, distance]])
+        atoms = Atoms(name.removesuffix("-"), [[0, 0, 0], [0, 0, distance]])
         model = untrained(atoms, flow)
-        found.append(float(predict(model, to_batch(atoms, model.geometry, 0.0)).charges[0]))
+        batch = to_batch(atoms, model.geometry, -float(name.endswith("-")))
+        found.append(float(predict(model, batch).charges[0]))
     return {"distance_angstrom": (PAIRS[name] * DISTANCES).tolist(), "charge_e": found}
 
 
@@ -74,11 +76,13 @@ def chain(n_carbon: int) -> Atoms:
 def draw(result: dict[str, Any]) -> None:
     figure = Figure(figsize=(9.0, 3.6), layout="constrained")
     left, right = figure.subplots(1, 2)
-    for (name, flows), colour in zip(result["dissociation"].items(), ("C0", "C1"), strict=True):
+    for (name, flows), colour in zip(result["dissociation"].items(), ("C0", "C1", "C2"), strict=True):
         for flow, style in zip(FLOWS, ("--", "-"), strict=True):
             series, label = flows[flow], f"{name}, {FLOWS[flow]}"
             left.plot(series["distance_angstrom"], series["charge_e"], style, color=colour, label=label)
-    left.set(xlabel="distance (Å)", ylabel="charge of the cation (e)", xscale="log")
+    left.set(xlabel="distance (Å)", ylabel="charge of Na or Li (e)", xscale="log")
+    left.set_xticks([2, 5, 10, 20, 50], labels=["2", "5", "10", "20", "50"])
+    left.xaxis.set_minor_formatter(NullFormatter())
     for flow, style in zip(FLOWS, ("s--", "o-"), strict=True):
         series = result["chains"][flow]
         label = f"{FLOWS[flow]}, n^{series['exponent']:.2f}"

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from ase import Atoms
 
 from cace_qeq import predict
 from cace_qeq.structures import to_batch
@@ -61,3 +62,11 @@ def test_inference_mode_is_refused_by_name():
         predict(model, made_inside)
     with torch.no_grad():
         assert predict(model, batch).forces.isfinite().all()
+
+
+@pytest.mark.parametrize(("total", "expected"), [(0.0, [0.0, 0.0]), (1.0, [1.0, 0.0]), (-1.0, [0.0, -1.0])], ids=str)
+def test_far_atoms_end_with_whole_charges_where_charge_flows_along_bonds(total, expected):
+    model = untrained_model(crystal(), charge_flow="bonds")
+    far = Atoms("NaCl", [[0, 0, 0], [0, 0, 50.0]])
+    charges = predict(model, to_batch(far, model.geometry, total)).charges
+    assert charges.tolist() == pytest.approx(expected, abs=1e-3)

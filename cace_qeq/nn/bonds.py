@@ -13,6 +13,7 @@ from cace_qeq.nn.precision import KeepsDoubleBuffers
 
 INITIAL_SOFTNESS = 0.5  # e²/eV, at no distance; atoms of 10 eV/e² exchange most of what they would in a metal
 INITIAL_REACH = 1.2  # in units of the covalent radii's sum
+SHARPNESS = 4.0  # 1/eV, of preferences: an atom that is easier to ionize by 1 eV has 55 times as much of the charge
 
 
 class BondSoftness(KeepsDoubleBuffers):
@@ -45,14 +46,14 @@ class BondSoftness(KeepsDoubleBuffers):
 class ExcessCharge(nn.Module):
     """Which atoms of an ion lack the electron, or have one more, before charge flows along bonds.
 
-    As logarithms of their shares. Elements start at -IP and EA in eV, so that fragments at a distance end as the free
-    atoms would; the environment's part starts at zero.
+    As logarithms of their shares. Elements start with -IP and EA, so that atoms at a distance end as free ones do; the
+    environment's part starts at zero.
     """
 
     def __init__(self, species: Sequence[int], n_features: int, hidden: Sequence[int]):
         super().__init__()
         initial = [[-IONIZATION_ENERGIES[number], ELECTRON_AFFINITIES[number]] for number in species]
-        self.offset = nn.Parameter(torch.tensor(initial))
+        self.offset = nn.Parameter(SHARPNESS * torch.tensor(initial))
         self.positive = Readout(n_features, hidden)
         self.negative = Readout(n_features, hidden)
 
