@@ -31,6 +31,8 @@ VARIANTS: dict[str, Change] = {
     "fixed hardness": model(learn_hardness=False, environment_hardness=False),
     "element hardness": model(environment_hardness=False),
     "environment hardness": model(environment_hardness=True),
+    "free charge flow": model(charge_flow="free"),
+    "charge along bonds": model(charge_flow="bonds"),
     "point background": model(background="point"),
     "gaussian background": model(background="gaussian"),
     "cutoff 3": model(cutoff=3.0),
