@@ -21,16 +21,16 @@ from cace_qeq.structures.convert import (
     refuse_absent,
     to_batch,
     total_charge_of,
-    weights_of,
     write_frames,
     write_predictions,
     written_conditions,
 )
-from cace_qeq.structures.labels import Labels
+from cace_qeq.structures.labels import PROPERTIES, Labels
 from cace_qeq.structures.neighbors import padded_table
 
 __all__ = [
     "CONDITION_KEYS",
+    "PROPERTIES",
     "TOTAL_CHARGE_KEYS",
     "AtomicBatch",
     "Atoms",
@@ -57,7 +57,6 @@ __all__ = [
     "to_batch",
     "charge_by_conditions",
     "total_charge_of",
-    "weights_of",
     "write_frames",
     "write_predictions",
     "written_conditions",

@@ -7,6 +7,8 @@ from torch import Tensor
 
 from cace_qeq.records import moved
 
+PROPERTIES = ("energy", "forces", "stress", "charges", "dipole")
+
 
 @dataclass(frozen=True)
 class Labels:
@@ -17,6 +19,7 @@ class Labels:
     stress   (structure, 3, 3)  eV/Å³, +dE/dstrain/V
     charges  (atom,)            e
     dipole   (structure, 3)     e Å, about the centre of mass
+    weights  (structure, 5)     of each of PROPERTIES beside those of other structures, in training
     """
 
     energy: Tensor
@@ -24,6 +27,7 @@ class Labels:
     stress: Tensor
     charges: Tensor
     dipole: Tensor
+    weights: Tensor
 
     def to(self, device: torch.device | str) -> "Labels":
         return moved(self, device)

@@ -39,6 +39,7 @@ class DataConfig(Settings):
     valid                 the same, or the fraction of the training frames to set aside
     split_seed            decides which frames that fraction takes
     default_total_charge  e, for frames that state none; None: an error if only some frames state it
+    config_type_weights   of training and validation frames by their config_type, "Default" without one; 1 if not named
     """
 
     train: Paths = Field(min_length=1)
@@ -47,6 +48,7 @@ class DataConfig(Settings):
     split_seed: int = 0
     keys: Keys = Field(default_factory=Keys)
     default_total_charge: Annotated[float, Field(allow_inf_nan=False)] | None = None
+    config_type_weights: dict[str, Weight] = Field(default_factory=dict)
 
     @field_validator("valid", mode="before")
     @classmethod

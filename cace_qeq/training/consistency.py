@@ -86,8 +86,8 @@ class ConsistencyLoss:
 
     def penalty(self, expected: Tensor, found: Tensor, batch: AtomicBatch) -> Tensor:
         """The sum over structures that have both.  (structure,) eV each -> ()"""
-        n_atoms = torch.bincount(batch.structure, minlength=batch.n_structures)
-        per_atom = labelled(expected / n_atoms, found / n_atoms, 1 / found.new_tensor(self.force_scale))
+        n_atoms, one = torch.bincount(batch.structure, minlength=batch.n_structures), found.new_ones(())
+        per_atom = labelled(expected / n_atoms, found / n_atoms, one / self.force_scale, one)
         return self.loss.penalties(per_atom).sum()
 
 

@@ -1,7 +1,7 @@
 """From files of labelled frames to batches: reading, splitting, preparing once, filling by atoms."""
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -10,6 +10,7 @@ import torch
 from cace_qeq.committee import Committee
 from cace_qeq.model import CACEQEq
 from cace_qeq.structures import (
+    PROPERTIES,
     AtomicBatch,
     Atoms,
     GeometrySettings,
@@ -71,6 +72,10 @@ def read_split(config: DataConfig, learned: Iterable[int] = ()) -> Split:
         train, valid = split_off(train, config.valid, config.split_seed)
     else:
         valid = read_labelled(config.valid, keys)
+    refuse_unknown_types(train + valid, config.config_type_weights)
+    train, valid = (
+        tuple(reweighted(frame, config.config_type_weights) for frame in frames) for frames in (train, valid)
+    )
     refuse_unknown_elements(valid + test, {*species_of(train), *learned}, "training frames have")
     return Split(train, valid, test)
 
@@ -80,6 +85,30 @@ def read_labelled(paths: Sequence[Path], keys: LabelKeys) -> tuple[Frame, ...]:
     return tuple(
         Frame(atoms, defined_labels(atoms, labels_of(atoms, keys))) for path in paths for atoms in read_frames(path)
     )
+
+
+def type_of(atoms: Atoms) -> str:
+    """Its config_type; MACE's name for frames without one."""
+    return str(atoms.info.get("config_type", "Default"))
+
+
+def refuse_unknown_types(frames: Sequence[Frame], weights: Mapping[str, float]) -> None:
+    """Raise ValueError for a weight of a config_type that no frame has."""
+    types = {type_of(frame.atoms) for frame in frames}
+    if unknown := sorted(set(weights) - types):
+        raise ValueError(
+            f"data.config_type_weights: no training or validation frame has the config_type {unknown[0]!r}; "
+            f"there are {', '.join(sorted(types))}."
+        )
+
+
+def reweighted(frame: Frame, weights: Mapping[str, float]) -> Frame:
+    """With the weight of its config_type; without labels where that is zero."""
+    weight, labels = weights.get(type_of(frame.atoms), 1.0), frame.labels
+    if not weight:
+        missing = {name: torch.full_like(getattr(labels, name), torch.nan) for name in PROPERTIES}
+        return replace(frame, labels=replace(labels, **missing))
+    return replace(frame, labels=replace(labels, weights=weight * labels.weights))
 
 
 def defined_labels(atoms: Atoms, labels: Labels) -> Labels:

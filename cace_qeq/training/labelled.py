@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import torch
 
 from cace_qeq.config import ModelConfig
-from cace_qeq.structures import LabelKeys, charge_by_conditions, label_sources, place, weights_of
+from cace_qeq.structures import PROPERTIES, LabelKeys, charge_by_conditions, label_sources, place
 from cace_qeq.training.baseline import composition
 from cace_qeq.training.config import Consistency, DataConfig, Stage, TrainingConfig
 from cace_qeq.training.data import Example, Frame, Split
-from cace_qeq.training.loss import PROPERTIES, count_labels
+from cace_qeq.training.loss import count_labels
 
 COUNTS = {
     "stress": " (it counts in structures with pbc T T T)",
@@ -106,14 +106,6 @@ def unused(rows: Sequence[LabelRow], model: ModelConfig) -> tuple[str, ...]:
     if not names:
         return ()
     return (f"{' and '.join(names)}: labelled, but without weight; to train on them too, add them to the weights.",)
-
-
-def weighted(frames: Sequence[Frame]) -> tuple[str, ...]:
-    """A note on weights of single frames."""
-    names = sorted({name for frame in frames for name in weights_of(frame.atoms)})
-    if not names:
-        return ()
-    return (f"{', '.join(names)}: all labels of a kind weigh the same here; only a weight of zero takes labels away.",)
 
 
 def undetermined(train: Sequence[Example], config: TrainingConfig, species: Sequence[int]) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ the training set, the terms are mean squares (or Huber penalties) of
     stress   error of a component · volume per atom / (s · 1 Å)
     charges  error / 1 e                                     dipole   error of a component / 1 e Å
 
-each averaged over the values that are labelled in the batch.
+each averaged over the values that are labelled in the batch, times the weight of their structure.
 """
 
 from dataclasses import dataclass
@@ -16,10 +16,8 @@ import torch
 from torch import Tensor
 
 from cace_qeq.prediction import Prediction
-from cace_qeq.structures import AtomicBatch, Labels
+from cace_qeq.structures import PROPERTIES, AtomicBatch, Labels
 from cace_qeq.training.config import Consistency, TrainingConfig, Weights
-
-PROPERTIES = ("energy", "forces", "stress", "charges", "dipole")
 
 
 @dataclass(frozen=True)
@@ -29,11 +27,13 @@ class Comparison:
     reference  (value,)  energy eV/atom, forces eV/Å, stress eV/Å³, charges e, dipole e Å
     predicted  (value,)
     to_loss    (value,)  factor from that unit to the unit of the loss
+    weight     (value,)  of the structure
     """
 
     reference: Tensor
     predicted: Tensor
     to_loss: Tensor
+    weight: Tensor
 
     @property
     def error(self) -> Tensor:
@@ -48,18 +48,21 @@ def compare(prediction: Prediction, labels: Labels, batch: AtomicBatch, force_sc
     n_atoms = torch.bincount(batch.structure, minlength=batch.n_structures).to(labels.energy)
     volume_per_atom = (batch.volumes / n_atoms)[:, None, None]
     one = torch.ones_like(n_atoms[:1])
+    energy, forces, stress, charges, dipole = labels.weights.unbind(1)
+    per_atom = batch.structure
     return (
-        labelled(labels.energy / n_atoms, prediction.energy / n_atoms, one / force_scale),
-        labelled(labels.forces, prediction.forces, one / force_scale),
-        labelled(labels.stress, prediction.stress, volume_per_atom / force_scale),
-        labelled(labels.charges, prediction.charges, one),
-        labelled(labels.dipole, prediction.dipole, one),
+        labelled(labels.energy / n_atoms, prediction.energy / n_atoms, one / force_scale, energy),
+        labelled(labels.forces, prediction.forces, one / force_scale, forces[per_atom, None]),
+        labelled(labels.stress, prediction.stress, volume_per_atom / force_scale, stress[:, None, None]),
+        labelled(labels.charges, prediction.charges, one, charges[per_atom]),
+        labelled(labels.dipole, prediction.dipole, one, dipole[:, None]),
     )
 
 
-def labelled(label: Tensor, prediction: Tensor, to_loss: Tensor) -> Comparison:
+def labelled(label: Tensor, prediction: Tensor, to_loss: Tensor, weight: Tensor) -> Comparison:
     exists = label.isfinite()
-    return Comparison(label[exists], prediction[exists], to_loss.expand_as(label)[exists])
+    of_value = (factor.expand_as(label)[exists] for factor in (to_loss, weight))
+    return Comparison(label[exists], prediction[exists], *of_value)
 
 
 @dataclass(frozen=True)
@@ -80,10 +83,10 @@ class Loss:
         return cls(weights, config.huber_delta if config.loss == "huber" else float("inf"), config.consistency)
 
     def penalties(self, comparison: Comparison) -> Tensor:
-        """(value,)  x² up to |x| = δ, 2 δ |x| − δ² beyond."""
+        """(value,)  x² up to |x| = δ, 2 δ |x| − δ² beyond, times the weight."""
         size = (comparison.error * comparison.to_loss).abs()
         inside = size.clamp(max=self.delta)
-        return inside * (2 * size - inside)
+        return comparison.weight * inside * (2 * size - inside)
 
     def total(self, comparisons: tuple[Comparison, ...], counts: Tensor) -> Tensor:
         """Σ weight · Σ penalty / count; terms without weight or labels stay out of the graph.

@@ -12,9 +12,10 @@ from torch import Tensor
 from cace_qeq.config import ModelConfig
 from cace_qeq.model import CACEQEq
 from cace_qeq.prediction import predict
+from cace_qeq.structures import PROPERTIES
 from cace_qeq.training.config import Weights
 from cace_qeq.training.data import Example
-from cace_qeq.training.loss import PROPERTIES, Comparison, Loss, compare
+from cace_qeq.training.loss import Comparison, Loss, compare
 
 REPORTED = {
     "energy": ("mev_per_atom", 1000.0),

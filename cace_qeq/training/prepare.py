@@ -25,7 +25,6 @@ from cace_qeq.training.labelled import (
     label_rows,
     undetermined,
     unused,
-    weighted,
 )
 from cace_qeq.training.provenance import inherited_provenance, provenance_of
 from cace_qeq.training.recorded import refuse_more_than_a_network
@@ -93,7 +92,7 @@ def prepare(config: TrainConfig, watch: Watch = unseen) -> Prepared:
     train, valid, test = sets
     rows = label_rows(split, (train, valid), keys, config.training.all_stages)
     check_weights(rows, config.training.all_stages, model.config)
-    notes = (*notes, *weighted(split.train), *unused(rows, model.config))
+    notes = (*notes, *unused(rows, model.config))
     check_expansions(rows, config.training.consistency)
     if origin is None:
         notes = (*notes, *undetermined(train, config.training, model.config.species))

@@ -6,8 +6,9 @@ import torch
 from torch import Tensor
 
 from cace_qeq.committee import Committee, predict_committee
+from cace_qeq.structures import PROPERTIES
 from cace_qeq.training.data import Example
-from cace_qeq.training.loss import PROPERTIES, Comparison, compare
+from cace_qeq.training.loss import Comparison, compare
 from cace_qeq.training.metrics import REPORTED, Evaluation, Metrics, evaluation_of, refuse_infinite, unwatched
 
 FEWEST = 3  # values, below which ranks say nothing

@@ -16,6 +16,7 @@ from cace_qeq.training.data import (
     read_split,
     split_off,
 )
+from cace_qeq.training.loss import count_labels
 from small_runs import trimers
 
 
@@ -64,6 +65,28 @@ def test_the_seed_decides_the_split(tmp_path):
     assert {id(f) for f in train} | {id(f) for f in valid} == {id(f) for f in frames}
     assert split_off(frames, 0.25, seed=0) == (train, valid)
     assert split_off(frames, 0.25, seed=1) != (train, valid)
+
+
+def typed_split(tmp_path, weights):
+    frames = read(trimers(tmp_path) / "train.extxyz", ":")
+    for frame, kind in zip(frames, ["bulk", "bulk", "surface"], strict=False):
+        frame.info["config_type"] = kind
+    frames[0].info["config_energy_weight"] = 3.0
+    write(tmp_path / "train.extxyz", frames)
+    files = {"train": tmp_path / "train.extxyz", "valid": tmp_path / "valid.extxyz"}
+    return read_split(DataConfig(**files, config_type_weights=weights))
+
+
+def test_frames_weigh_as_their_config_type_says(tmp_path):
+    train = typed_split(tmp_path, {"bulk": 10.0, "surface": 0.0, "Default": 0.5}).train
+    assert train[0].labels.weights[0].tolist() == [30.0, 10.0, 10.0, 10.0, 10.0]
+    assert [float(frame.labels.weights[0, 1]) for frame in train[:4]] == [10.0, 10.0, 1.0, 0.5]
+    assert [int(count_labels(frame.labels).sum() > 0) for frame in train[:4]] == [1, 1, 0, 1]
+
+
+def test_a_config_type_that_no_frame_has_is_named(tmp_path):
+    with pytest.raises(ValueError, match="has the config_type 'slab'; there are Default, bulk, surface"):
+        typed_split(tmp_path, {"slab": 2.0})
 
 
 def test_a_fraction_that_leaves_nothing_is_refused(tmp_path):

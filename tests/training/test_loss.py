@@ -1,11 +1,12 @@
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 import torch
 
-from cace_qeq.structures import Labels
+from cace_qeq.structures import PROPERTIES, Labels
 from cace_qeq.training.config import Weights, parse_config
-from cace_qeq.training.loss import PROPERTIES, Comparison, Loss, compare, count_labels
+from cace_qeq.training.loss import Comparison, Loss, compare, count_labels
 
 NAN = torch.nan
 SCALE = 2.0  # eV/Å
@@ -24,6 +25,7 @@ def labels():
         stress=torch.stack([torch.full((3, 3), NAN), torch.zeros(3, 3)]).double(),
         charges=doubles(0.5, -0.5, NAN),
         dipole=torch.full((2, 3), NAN).double(),
+        weights=torch.ones(2, 5).double(),
     )
 
 
@@ -61,6 +63,15 @@ def test_missing_labels_contribute_nothing(labels, prediction, batch):
     assert float(loss.total(compare(prediction, labels, batch, SCALE), counts)) == pytest.approx(expected)
 
 
+def test_weights_of_structures_multiply_what_errors_cost(labels, prediction, batch):
+    weights = torch.arange(10, dtype=torch.float64).view(2, 5)  # 0 to 4 of the molecule, 5 to 9 of the crystal
+    comparisons = compare(prediction, replace(labels, weights=weights), batch, SCALE)
+    assert [part.weight.unique().tolist() for part in comparisons] == [[0.0], [6.0], [7.0], [3.0], []]
+    expected = 6 * 0.2**2 / 3 + 7 * 0.1**2 + 3 * 0.1**2 / 2
+    loss = Loss(Weights(energy=1, forces=1, stress=1, charges=1))
+    assert float(loss.total(comparisons, count_labels(labels))) == pytest.approx(expected)
+
+
 def test_shares_of_a_batch_add_up(labels, prediction, batch):
     loss, counts = Loss(Weights(forces=1, charges=1)), 2 * count_labels(labels)
     comparisons = compare(prediction, labels, batch, SCALE)
@@ -76,7 +87,7 @@ def test_without_labels_the_loss_is_zero_and_differentiable(labels, prediction, 
 
 def test_huber_is_square_inside_and_linear_outside():
     error = doubles(0.0, 0.05, 0.1, 0.3).requires_grad_()
-    comparison = Comparison(torch.zeros(4).double(), error, torch.ones(4).double())
+    comparison = Comparison(torch.zeros(4).double(), error, *torch.ones(2, 4).double())
     penalties = Loss(Weights(forces=1), delta=0.1).penalties(comparison)
     torch.testing.assert_close(penalties, doubles(0.0, 0.0025, 0.01, 0.05))
     (slope,) = torch.autograd.grad(penalties.sum(), error)
@@ -96,4 +107,4 @@ def test_the_configuration_chooses_the_penalty():
 
 
 def test_properties_are_the_labels():
-    assert set(PROPERTIES) == set(Labels.__dataclass_fields__) == set(Weights.model_fields)
+    assert set(PROPERTIES) == set(Labels.__dataclass_fields__) - {"weights"} == set(Weights.model_fields)

@@ -1,8 +1,9 @@
 import pytest
 import torch
 
+from cace_qeq.structures import PROPERTIES
 from cace_qeq.training.config import Weights
-from cace_qeq.training.loss import PROPERTIES, Comparison, Loss
+from cace_qeq.training.loss import Comparison, Loss
 from cace_qeq.training.metrics import Tally, parities
 
 LOSS = Loss(Weights(energy=2, forces=1))
@@ -11,7 +12,8 @@ LOSS = Loss(Weights(energy=2, forces=1))
 def comparisons(**errors):
     """Comparisons with the given errors; properties that are not named have no labels."""
     rows = [torch.tensor(errors.get(name, []), dtype=torch.float64) for name in PROPERTIES]
-    return tuple(Comparison(torch.zeros_like(row), row, torch.full_like(row, 0.5)) for row in rows)
+    ones = torch.ones_like
+    return tuple(Comparison(torch.zeros_like(row), row, 0.5 * ones(row), ones(row)) for row in rows)
 
 
 def test_errors_by_name_and_unit():

@@ -120,14 +120,12 @@ def test_labels_that_are_not_trained_on_are_noted(tmp_path):
     assert not prepare(without).summary.notes
 
 
-def test_weights_of_single_frames_are_noted(tmp_path):
+def test_frames_without_weight_are_not_counted(tmp_path):
     trimers(tmp_path)
     frames = read(tmp_path / "train.extxyz", ":")
     frames[0].info |= {"config_weight": 2.0, "config_energy_weight": 0.0}
     write(tmp_path / "train.extxyz", frames)
     prepared = prepare(configured(tmp_path))
-    (note,) = [note for note in prepared.summary.notes if "config_weight" in note]
-    assert note.startswith("config_weight: ")
     assert prepared.summary.rows[0].train == len(frames) - 1
 
 

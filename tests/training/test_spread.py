@@ -1,7 +1,8 @@
 import pytest
 import torch
 
-from cace_qeq.training.loss import PROPERTIES, Comparison
+from cace_qeq.structures import PROPERTIES
+from cace_qeq.training.loss import Comparison
 from cace_qeq.training.spread import rank_correlation, spread_metrics
 
 GENERATOR = torch.Generator().manual_seed(0)
@@ -9,8 +10,8 @@ GENERATOR = torch.Generator().manual_seed(0)
 
 def comparisons(predicted):
     """Of charges alone, labelled with zero."""
-    empty = Comparison(*(torch.zeros(0, dtype=torch.float64),) * 3)
-    filled = Comparison(torch.zeros_like(predicted), predicted, torch.ones_like(predicted))
+    empty = Comparison(*(torch.zeros(0, dtype=torch.float64),) * 4)
+    filled = Comparison(torch.zeros_like(predicted), predicted, torch.ones_like(predicted), torch.ones_like(predicted))
     return tuple(filled if name == "charges" else empty for name in PROPERTIES)
 
 

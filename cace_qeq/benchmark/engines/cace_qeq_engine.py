@@ -11,7 +11,7 @@ from cace_qeq.compilation import compile_networks
 from cace_qeq.config import ModelConfig
 from cace_qeq.model import CACEQEq
 from cace_qeq.prediction import differentiable_predict, predict
-from cace_qeq.structures import AtomicBatch, Labels, collate, to_batch
+from cace_qeq.structures import PROPERTIES, AtomicBatch, Labels, collate, to_batch
 from cace_qeq.training.config import Weights
 from cace_qeq.training.data import Example, filled_batches
 from cace_qeq.training.element_charges import fit_element_charges
@@ -121,7 +121,7 @@ def config(name: str, species: tuple[int, ...], cutoff: float) -> ModelConfig:
 def labels_for(label: Target) -> Labels:
     """What `begin` needs of a frame."""
     missing = torch.full((1, 3, 3), torch.nan, dtype=torch.float64)
-    return Labels(label.energy, label.forces, missing, label.charges, missing[:, 0])
+    return Labels(label.energy, label.forces, missing, label.charges, missing[:, 0], torch.ones(1, len(PROPERTIES)))
 
 
 def zero_labels(batch: AtomicBatch) -> Labels:
@@ -133,6 +133,7 @@ def zero_labels(batch: AtomicBatch) -> Labels:
         stress=missing,
         charges=torch.full_like(batch.masses, torch.nan),
         dipole=missing[:, 0],
+        weights=missing.new_ones(batch.n_structures, len(PROPERTIES)),
     )
 
 

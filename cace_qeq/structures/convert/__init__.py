@@ -14,7 +14,6 @@ from cace_qeq.structures.convert.lookup import (
     labels_of,
     refuse_absent,
     total_charge_of,
-    weights_of,
 )
 from cace_qeq.structures.convert.tensors import to_batch
 from cace_qeq.structures.convert.written import write_frames, write_predictions
@@ -37,7 +36,6 @@ __all__ = [
     "to_batch",
     "charge_by_conditions",
     "total_charge_of",
-    "weights_of",
     "write_frames",
     "write_predictions",
     "written_conditions",

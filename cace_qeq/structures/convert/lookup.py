@@ -1,7 +1,6 @@
 """Labels and total charges of a frame: where they are found, and what they must look like."""
 
 import math
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
@@ -14,14 +13,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cace_qeq.structures.convert.frames import place
-from cace_qeq.structures.labels import Labels
+from cace_qeq.structures.labels import PROPERTIES, Labels
 
 Floats = NDArray[np.float64]
 
 PER_ATOM = ("forces", "charges")
 TOTAL_CHARGE_KEYS = ("total_charge", "charge")
 ALIASES = {"stress": ("stress", "virial", "virials"), "total_charge": TOTAL_CHARGE_KEYS}
-WEIGHT = re.compile(r"config_(\w+_)?weight")
 IGNORED = "none"  # instead of a key
 CHARGE_TOLERANCE = 0.02  # e; populations are often written with three digits
 
@@ -64,6 +62,7 @@ def labels_of(atoms: Atoms, keys: LabelKeys) -> Labels:
         stress=stress_label(atoms, keys),
         charges=label(atoms, keys, "charges", (n_atoms,)),
         dipole=label(atoms, keys, "dipole", (1, 3)),
+        weights=torch.tensor([[weight_of(atoms, keys, name) for name in PROPERTIES]], dtype=torch.float64),
     )
 
 
@@ -131,25 +130,34 @@ def check_charge_sum(atoms: Atoms, labels: Labels, total_charge: float) -> None:
 def findings(atoms: Atoms, keys: LabelKeys, name: str) -> Iterator[Found]:
     """Everything that is written about a property, the first choice first.
 
-    Where MACE's weights of a frame are zero, what stands there is no label.
+    Where the weight of a frame is zero, what stands there is no label.
     """
     for key, values in candidates(atoms, keys, name):
-        if key in values and not has_no_weight(atoms, name, key):
+        if key in values and written_weight(atoms, name, key):
             yield Found(key, values[key])
 
 
-def has_no_weight(atoms: Atoms, name: str, key: str) -> bool:
-    """Whether a label is a placeholder: config_weight, or e.g. config_forces_weight, is zero."""
+def weight_of(atoms: Atoms, keys: LabelKeys, name: str) -> float:
+    """Of one property in a frame beside other frames; 1 without a label."""
+    found = next(findings(atoms, keys, name), None)
+    return 1.0 if found is None else written_weight(atoms, name, found.key)
+
+
+def written_weight(atoms: Atoms, name: str, key: str) -> float:
+    """The product of config_weight and, e.g., config_forces_weight, as MACE's files have them; 1 where there is none.
+
+    Raises ValueError for one that is not a number, or negative.
+    """
     if name == "total_charge":
-        return False
-    weights = ("config_weight", f"config_{name}_weight", f"config_{key.removeprefix('REF_')}_weight")
-    return any(np.array_equal(atoms.info.get(weight), 0) for weight in weights)
-
-
-def weights_of(atoms: Atoms) -> set[str]:
-    """Names of MACE's weights in a frame that are neither one nor zero."""
-    written = {key: value for key, value in atoms.info.items() if WEIGHT.fullmatch(key)}
-    return {key for key, value in written.items() if not any(np.array_equal(value, known) for known in (0, 1))}
+        return 1.0
+    weight = 1.0
+    for written in {"config_weight", f"config_{name}_weight", f"config_{key.removeprefix('REF_')}_weight"}:
+        if written in atoms.info:
+            value = float(numbers(atoms, Found(written, atoms.info[written]), (1,))[0])
+            if value < 0:
+                raise ValueError(f"{place(atoms)}: {written} is {value:g}, expected zero or more.")
+            weight *= value
+    return weight
 
 
 def candidates(atoms: Atoms, keys: LabelKeys, name: str) -> Iterator[tuple[str, Mapping[str, Any]]]:

@@ -11,6 +11,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 
 import zoo
 from cace_qeq.structures import (
+    PROPERTIES,
     LabelKeys,
     Labels,
     check_charge_sum,
@@ -18,14 +19,12 @@ from cace_qeq.structures import (
     labels_of,
     refuse_absent,
     total_charge_of,
-    weights_of,
 )
 
 USUAL = LabelKeys()
 VOIGT = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]  # xx yy zz yz xz xy
 MATRIX = [[1.0, 6.0, 5.0], [6.0, 2.0, 4.0], [5.0, 4.0, 3.0]]
 HOLE = np.where(np.arange(9) == 4, np.nan, 1.0)
-PROPERTIES = ("energy", "forces", "stress", "charges", "dipole")
 
 
 @pytest.mark.parametrize(
@@ -43,7 +42,25 @@ def test_labels_without_weight_are_none(weights, kept):
     atoms.arrays |= {"REF_forces": np.zeros((9, 3)), "REF_charges": np.zeros(9)}
     sources = label_sources(atoms, USUAL)
     assert {name for name, key in sources.items() if key} == kept | {"total_charge"}
-    assert weights_of(atoms) == ({"config_weight"} if 0.5 in weights.values() else set())
+
+
+def test_weights_of_frames_are_those_of_mace():
+    atoms = zoo.ethanol()
+    atoms.info |= {"REF_energy": 1.0, "config_weight": 2.0, "config_forces_weight": 0.25, "config_energy_weight": 3}
+    atoms.arrays |= {"REF_forces": np.zeros((9, 3)), "REF_charges": np.zeros(9)}
+    weights = dict(zip(PROPERTIES, labels_of(atoms, USUAL).weights[0].tolist(), strict=True))
+    assert weights == {"energy": 6.0, "forces": 0.5, "stress": 1.0, "charges": 2.0, "dipole": 1.0}
+    atoms = zoo.crystal()
+    atoms.info |= {"virial": np.eye(3), "config_virial_weight": 4.0, "config_stress_weight": 0.5}
+    assert labels_of(atoms, USUAL).weights[0].tolist() == [1.0, 1.0, 2.0, 1.0, 1.0]
+
+
+@pytest.mark.parametrize("weight", [-1.0, "heavy", np.inf, [1.0, 2.0]], ids=str)
+def test_weights_that_are_none_are_refused(weight):
+    atoms = zoo.ethanol()
+    atoms.info |= {"REF_energy": 1.0, "config_weight": weight}
+    with pytest.raises(ValueError, match="config_weight is"):
+        labels_of(atoms, USUAL)
 
 
 def example(name: str, atoms: Atoms, factor: float) -> np.ndarray | float:
