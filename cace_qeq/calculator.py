@@ -40,6 +40,10 @@ UNSEEN = (
     "the model has seen a total charge of {:+g} e alone, which does not tell what an electron more or less costs: at "
     "another, energies hold an arbitrary multiple of the difference, and beside electrodes with potentials charges do."
 )
+UNLEARNED = (
+    "the model has seen total charges of {} e alone: at {:+g} e, the excess begins on the atoms that free atoms' "
+    "ionization energies and electron affinities say, and flows along bonds from there."
+)
 
 Potential = TypeVar("Potential", bound=CACEQEq | Committee)
 
@@ -138,6 +142,9 @@ class CACEQEqCalculator(Calculator):
         matters = self.model.config.energy == "equilibrated" or math.isnan(charge)  # of "coulomb" beside electrodes
         if matters and len(set(seen)) == 1 and charge != seen[0]:
             warnings.warn(UNSEEN.format(seen[0]), stacklevel=2)
+        along_bonds = self.model.config.charge_flow == "bonds" and abs(charge) > 0  # not NaN
+        if along_bonds and seen and not any(known * charge > 0 for known in seen):
+            warnings.warn(UNLEARNED.format(", ".join(f"{known:+g}" for known in seen), charge), stacklevel=2)
         return charge
 
     def check_state(self, atoms: Atoms, tol: float = 1e-15) -> list[str]:

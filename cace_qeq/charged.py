@@ -16,6 +16,7 @@ from cace_qeq.electrostatics import (
     Task,
     Walls,
     Wiring,
+    along_lattice,
     circuit_of,
     constraints_of,
     equilibrate_shells,
@@ -79,6 +80,13 @@ class Charged:
         return parts if self.circuit is None else parts + self.circuit.energies(self.slope)
 
     @property
+    def moments(self) -> Tensor:
+        """(structure, 3)  e Å, of charge that has flowed along bonds from neutral atoms; NaN without that"""
+        if self.circuit is None:
+            return torch.full_like(self.geometry.cells[:, 0], torch.nan)
+        return self.circuit.moments(self.geometry, self.slope)
+
+    @property
     def slope(self) -> Tensor:
         """(atom,)  eV/e, of all energy but that on bonds in the charges"""
         charges, of_atoms, walls = self.equilibrium.charges, self.wishes.parameters, self.wishes.walls
@@ -107,8 +115,10 @@ def equilibrium_of(batch: AtomicBatch, wishes: Wishes, background: Background, s
     imposed = imposed_potential(geometry, parameters.width, batch.imposed, background)
     felt = replace(parameters, electronegativity=parameters.electronegativity + imposed)
     constraints = constraints_of(geometry, batch.imposed, batch.total_charge)
-    wiring, potential = wishes.wiring, batch.imposed.potential
-    circuit = None if wiring is None else circuit_of(geometry, wiring, constraints, potential)
+    circuit = None
+    if wishes.wiring is not None:
+        field = along_lattice(geometry, batch.imposed.field)
+        circuit = circuit_of(geometry, wishes.wiring, constraints, batch.imposed.potential, field)
 
     def solve(quadratic: ChargeParameters) -> Equilibrium:
         return find_charges(Task(geometry, quadratic, constraints, batch.start, circuit), background, solver)

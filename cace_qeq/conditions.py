@@ -38,7 +38,7 @@ class Conditions:
     fragments           groups of atoms that keep a charge among themselves, [([0, 1, 2], 0.0), ...]; e
     electrodes          groups of atoms at a potential, exchanging charge with its source, [([3, 4], 0.5), ...];
                         eV/e for a charge of one e, so that the energy is E - Σ μ Q of the groups
-    field               (3,)           V/Å, uniform, along open directions
+    field               (3,)           V/Å, uniform, along open directions; along any where charge flows along bonds
     external_positions  (external, 3)  Å, Gaussian charges around, which stay as they are; in slabs and crystals with
                         all their periodic images
     external_charges    (external,)    e

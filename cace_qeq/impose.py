@@ -32,7 +32,8 @@ class Boundary:
     cell          (3, 3)     Å
     pbc           (3,)       bool
     total_charge             e, NaN where electrodes decide
-    bonded                   charge flows along bonds, so that atoms beside electrodes may have it from these
+    bonded                   charge flows along bonds: atoms beside electrodes may have it from these, and a field may
+                             point along periodic directions
     """
 
     positions: Tensor
@@ -46,8 +47,8 @@ def impose(conditions: Conditions, boundary: Boundary) -> Imposed:
     """Conditions of one structure as tensors.
 
     Raises ValueError for groups that overlap, charges that contradict each other, potentials without a reference,
-    fields along periodic directions or on charged slabs, external charges on atoms or their images, and numbers that
-    are not finite or of another shape.
+    fields along periodic directions where charge flows freely, or on charged periodic structures, external charges on
+    atoms or their images, and numbers that are not finite or of another shape.
     """
     n_atoms = len(boundary.positions)
     if conditions.empty:
@@ -167,15 +168,17 @@ def checked_field(field: Any, boundary: Boundary) -> Tensor:
     if values.shape != (3,):
         raise ValueError(f"field has shape {tuple(values.shape)}, expected three numbers, V/Å")
     vectors, strength = boundary.cell[boundary.pbc].detach(), values.detach().norm()
-    if ((vectors @ values.detach()).abs() > ACROSS * strength * vectors.norm(dim=1)).any():
+    upright = (vectors @ values.detach()).abs() <= ACROSS * strength * vectors.norm(dim=1)
+    if not (boundary.bonded or upright.all()):
         raise ValueError(
             f"field {values.tolist()} V/Å has a component along a periodic direction (pbc {boundary.pbc.tolist()}), "
-            "where its potential would not be periodic; keep the part along open directions"
+            "where its potential would not be periodic; keep the part along open directions, or train a model with "
+            "charge_flow: bonds, which needs none"
         )
-    if strength > 0 and boundary.pbc.any() and abs(boundary.total_charge) > SAME_CHARGE:
+    if strength > 0 and boundary.pbc.any() and not abs(boundary.total_charge) <= SAME_CHARGE:
         raise ValueError(
-            f"a field on a slab of total charge {boundary.total_charge:g} e: its energy has no origin; expected a "
-            "neutral slab, or no field"
+            f"a field on a periodic structure of total charge {boundary.total_charge:g} e: its energy has no origin; "
+            "expected a neutral one, or no field"
         )
     return values
 

@@ -46,6 +46,7 @@ class Energies:
     atom_electrostatic  (atom,)       eV    its parts, that add up to it
     charges             (atom,)       e     NaN without charges
     electronegativity   (atom,)       eV/e  NaN without charges
+    moments             (structure, 3)  e Å   of charge that flowed along bonds from neutral atoms, NaN without that
     structure           (atom,)             which structure each atom belongs to
     """
 
@@ -54,6 +55,7 @@ class Energies:
     atom_electrostatic: Tensor
     charges: Tensor
     electronegativity: Tensor
+    moments: Tensor
     structure: Tensor
 
     @property
@@ -139,6 +141,7 @@ class CACEQEq(KeepsDoubleBuffers):
             charged.stationary_parts if self.config.energy == "equilibrated" else charged.coulomb_parts,
             charges,
             charged.wishes.parameters.electronegativity,
+            charged.moments,
             batch.structure,
         )
 
@@ -224,7 +227,9 @@ def described(geometry: GeometrySettings) -> str:
 def without_charges(batch: AtomicBatch, short_range: Tensor) -> Energies:
     """short_range (atom,)  eV"""
     zero, missing = torch.zeros_like(short_range), torch.full_like(short_range, torch.nan)
-    return Energies(short_range, torch.zeros_like(batch.total_charge), zero, missing, missing, batch.structure)
+    nowhere = torch.full_like(batch.cells[:, 0], torch.nan)
+    none = torch.zeros_like(batch.total_charge)
+    return Energies(short_range, none, zero, missing, missing, nowhere, batch.structure)
 
 
 def representation(config: ModelConfig) -> CartesianACE | EquivariantACE:

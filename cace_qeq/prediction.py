@@ -32,7 +32,8 @@ class Prediction:
     surface_stress        (structure, 3, 3)  eV/Å²   +dE/dstrain/A in the plane of a slab, NaN for all else
     charges               (atom,)            e       NaN for a model without charges
     electronegativities   (atom,)            eV/e    likewise
-    dipole                (structure, 3)     e Å     about the centre of mass; NaN likewise, or if periodic
+    dipole                (structure, 3)     e Å     about the centre of mass; of a periodic cell of what flowed along
+                                                     bonds from neutral atoms; NaN likewise, or if it flows freely
     short_range_energy    (structure,)       eV      reference energies included
     electrostatic_energy  (structure,)       eV
     external_forces       (external, 3)      eV/Å    on the external charges, by the atoms
@@ -213,14 +214,14 @@ def symmetric(matrices: Tensor) -> Tensor:
 
 
 def dipole(batch: AtomicBatch, energies: Energies) -> Tensor:
-    """Σ q (r − centre of mass) of molecules.  (structure, 3)"""
+    """Σ q (r − centre of mass) of molecules, that of flows along bonds of all else.  (structure, 3)"""
     if batch.geometry.largest_width == 0 or energies.charges.isnan().all():  # not asked while recording
         return torch.full_like(batch.cells[:, 0], torch.nan)
     total_mass = energies.per_structure(batch.masses)
     centre = sum_vectors(batch, batch.masses.unsqueeze(-1) * batch.positions) / total_mass.unsqueeze(-1)
     arms = batch.positions - centre[batch.structure]
     moments = sum_vectors(batch, energies.charges.unsqueeze(-1) * arms)
-    return torch.where(batch.pbc.any(dim=1, keepdim=True), torch.nan, moments)
+    return torch.where(batch.pbc.any(dim=1, keepdim=True), energies.moments, moments)
 
 
 def sum_vectors(batch: AtomicBatch, vectors: Tensor) -> Tensor:

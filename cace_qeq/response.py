@@ -5,7 +5,7 @@ from dataclasses import dataclass, fields, replace
 import torch
 from torch import Tensor
 
-from cace_qeq.electrostatics.response import Driven, born_charges, dipoles, fukui_and_hardness, polarizability
+from cace_qeq.electrostatics.response import Driven, born_charges, fukui_and_hardness, polarizability
 from cace_qeq.model import CACEQEq
 from cace_qeq.structures.batch import AtomicBatch
 
@@ -23,7 +23,8 @@ class Response:
     born_charges    (atom, 3, 3)       e        Z*[a, x, y] = dμ_y/dr_ax, charge flow included
 
     Dipole, polarizability and Born charges are those along open directions: zero in the plane of a slab, NaN for
-    a crystal.
+    a crystal. Where charge flows along bonds they are those of the cell, without a macroscopic field along periodic
+    directions, for neutral structures without electrodes and charged fragments.
     """
 
     dipole: Tensor
@@ -46,7 +47,8 @@ def predict_response(model: CACEQEq, batch: AtomicBatch) -> Response:
         raise ValueError('the model has no charges (energy="none"), so nothing responds; expected one with charges')
     positions = batch.positions.detach().clone().requires_grad_()
     total_charge = batch.total_charge.detach().clone().requires_grad_()
-    moved = replace(batch, positions=positions, total_charge=total_charge)
+    field = batch.imposed.field.detach().clone().requires_grad_()
+    moved = replace(batch, positions=positions, total_charge=total_charge, imposed=replace(batch.imposed, field=field))
     species = model.species(batch.numbers)
     network = getattr(model.representation, "representation", model.representation)  # code has one backward, not three
     charged = model.charged(moved, network(model.environments(moved), species), species)
@@ -54,12 +56,14 @@ def predict_response(model: CACEQEq, batch: AtomicBatch) -> Response:
         charged.geometry,
         charged.constraints,
         charged.equilibrium,
+        charged.moments,
         charged.wishes.parameters.electronegativity,
         total_charge,
+        field,
     )
     fukui, hardness = fukui_and_hardness(driven)
     found = Response(
-        dipole=dipoles(charged.geometry, charged.equilibrium.charges),
+        dipole=driven.dipoles,
         polarizability=polarizability(driven),
         fukui=fukui,
         hardness=hardness,

@@ -74,7 +74,7 @@ def results_of(prediction: Prediction, atoms: Atoms) -> dict[str, Any]:
         values["stress"] = full_3x3_to_voigt_6_stress(array(prediction.stress[0]))
     if atoms.pbc.sum() == 2:
         values.update(slab_results(prediction, atoms))
-    if not atoms.pbc.any():
+    if prediction.dipole.isfinite().all():
         values["dipole"] = array(prediction.dipole[0])
     return values
 

@@ -163,10 +163,10 @@ def at_total_charge(
 
 
 def bonds_of(n_atoms, softness=0.1, seed=0):
-    """Between all pairs, of unequal softness, each bond once."""
+    """Between all pairs, of unequal softness, each bond once; where they point does not matter without a field."""
     pairs = torch.triu_indices(n_atoms, n_atoms, 1)
     factors = torch.rand(pairs.shape[1], generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-    return Bonds(pairs[0], pairs[1], softness * factors)
+    return Bonds(pairs[0], pairs[1], softness * factors, torch.zeros(pairs.shape[1], 3, dtype=torch.float64))
 
 
 def evenly(bonds: Bonds, n_atoms: int) -> Wiring:

@@ -80,3 +80,17 @@ def at_two_charges(model: CACEQEq) -> tuple[list[float], np.ndarray]:
             energies.append(atoms.get_potential_energy())
             forces.append(atoms.get_forces())
     return energies, np.array(forces)
+
+
+@pytest.mark.parametrize(("seen", "charge"), [([0.0, 1.0], -1), ([-1.0, 0.0], 1), ([0.0], 2)])
+def test_an_excess_charge_whose_place_was_never_learned_is_warned_of(seen, charge):
+    model = untrained_model(cluster(), energy="coulomb", charge_flow="bonds")
+    model.provenance["total_charges"] = seen
+    atoms = cluster()
+    atoms.calc, atoms.info["charge"] = CACEQEqCalculator(model), charge
+    with pytest.warns(UserWarning, match=rf"at \{charge:+g} e, the excess begins on the atoms"):
+        atoms.get_potential_energy()
+    atoms.info["charge"] = next((known for known in seen if known), 0.0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        atoms.get_potential_energy()

@@ -80,7 +80,11 @@ def test_point_charges_need_no_widths():
         ({"electrodes": [(range(4), 1.0)]}, boundary((True, True, True), math.nan), "give electrodes at different"),
         ({"field": [0.0, 0.1, 0.2]}, SLAB, "component along a periodic direction"),
         ({"field": [0.0, 0.0, 0.2]}, PERIODIC, "component along a periodic direction"),
-        ({"field": [0.0, 0.0, 0.2]}, boundary((True, True, False), 1.0), "field on a slab of total charge 1 e"),
+        (
+            {"field": [0.0, 0.0, 0.2]},
+            boundary((True, True, False), 1.0),
+            "field on a periodic structure of total charge 1 e",
+        ),
         ({"field": [0.1, 0.2]}, OPEN, "field has shape"),
         ({"field": "up"}, OPEN, "field is 'up', expected finite numbers"),
         ({"field": 0.5}, OPEN, "field is 0.5, expected finite numbers"),

@@ -80,6 +80,7 @@ def test_polarizability_against_finite_fields(name, variant):
 
 def test_fukui_functions_against_finite_charges(variant):
     model, batch = prepared("ethanol", variant)
+    batch = replace(batch, total_charge=batch.total_charge - 0.5)  # along bonds, missing electrons differ from others
     found = predict_response(model, batch)
 
     def charges(amount):

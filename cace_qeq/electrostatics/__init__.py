@@ -7,7 +7,7 @@ from cace_qeq.electrostatics.constraints import Constraints, constraints_of, tot
 from cace_qeq.electrostatics.geometry import ChargeGeometry
 from cace_qeq.electrostatics.kernels import Background
 from cace_qeq.electrostatics.matrix import coulomb_matrix
-from cace_qeq.electrostatics.potentials import imposed_potential
+from cace_qeq.electrostatics.potentials import along_lattice, imposed_potential
 from cace_qeq.electrostatics.qeq import ChargeParameters, Equilibrium, equilibrate
 from cace_qeq.electrostatics.shells import Walls, equilibrate_shells
 from cace_qeq.electrostatics.single import ChargeSolution, solve_charges
@@ -28,6 +28,7 @@ __all__ = [
     "Task",
     "Walls",
     "Wiring",
+    "along_lattice",
     "circuit_of",
     "constraints_of",
     "coulomb_matrix",

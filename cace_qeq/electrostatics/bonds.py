@@ -16,19 +16,23 @@ from cace_qeq.electrostatics.kernels import Background
 from cace_qeq.electrostatics.matrix import coulomb_matrix
 from cace_qeq.electrostatics.qeq import ChargeParameters, Equilibrium
 
+NO_CHARGE = 1e-12  # e, of an atom; rounding of constraints is no excess
+
 
 @dataclass(frozen=True)
 class Bonds:
     """Between which atoms charge flows, and how easily: in both directions with half of the softness, or once with all.
 
-    center    (bond,)  int64
-    neighbor  (bond,)  int64
-    softness  (bond,)  e²/eV, s / 2 in each direction, s = 1 / κ: a bond that carries the charge p costs κ p² / 2
+    center    (bond,)    int64
+    neighbor  (bond,)    int64
+    softness  (bond,)    e²/eV, s / 2 in each direction, s = 1 / κ: a bond that carries the charge p costs κ p² / 2
+    vector    (bond, 3)  Å, from the center to the neighbour, or to that of its images which is meant
     """
 
     center: Tensor
     neighbor: Tensor
     softness: Tensor
+    vector: Tensor
 
     def of(self, place: Tensor) -> "Bonds":
         """Of some atoms that have none with others.
@@ -36,20 +40,21 @@ class Bonds:
         place  (atom,)  int64, what they are called now, -1 for the others
         """
         kept = (place[self.center] >= 0).nonzero().flatten()
-        return Bonds(place[self.center[kept]], place[self.neighbor[kept]], self.softness[kept])
+        ends = place[self.center[kept]], place[self.neighbor[kept]]
+        return Bonds(*ends, self.softness[kept], self.vector[kept])
 
-    def energies(self, cost: Tensor) -> Tensor:
-        """(atom,)  eV, what the flow costs, κ p² / 2 with p = -s (v_b - v_a), half at either end
+    def drops(self, cost: Tensor) -> Tensor:
+        """(bond,)  eV/e, v_b - v_a, which drives charge from the neighbour to the center
 
-        cost  (atom,)  eV/e, v, the slope of all other energy in the charges
+        cost  (atom,)  eV/e, v
         """
-        halves = self.softness * (cost[self.neighbor] - cost[self.center]).square() / 4
-        return torch.zeros_like(cost).index_add(0, self.center, halves).index_add(0, self.neighbor, halves)
+        return cost.index_select(0, self.neighbor) - cost.index_select(0, self.center)
 
-    def inflow(self, cost: Tensor) -> Tensor:
-        """(atom,)  e, what bonds bring, -L v"""
-        flow = self.softness * (cost[self.neighbor] - cost[self.center])
-        return torch.zeros_like(cost).index_add(0, self.center, flow).index_add(0, self.neighbor, -flow)
+    def add_to_ends(self, at_center: Tensor, at_neighbor: Tensor, n_atoms: int) -> Tensor:
+        """(bond,), (bond,) -> (atom,)  sums"""
+        return (
+            at_center.new_zeros(n_atoms).index_add(0, self.center, at_center).index_add(0, self.neighbor, at_neighbor)
+        )
 
 
 @dataclass(frozen=True)
@@ -67,53 +72,85 @@ class Wiring:
 
 @dataclass(frozen=True)
 class Circuit:
-    """A wiring as fragments and electrodes leave it: what holds the charges of a batch together.
+    """A wiring as fragments, electrodes and fields leave it: what holds the charges of a batch together.
 
     bonds        none between fragments, so that every one keeps what it starts with, and none between atoms of
                  electrodes, which have their charge from sources
     constraints  on the charges
     source       (atom,)  bool, in an electrode
-    level        (atom,)  eV/e, μ of its electrode, zero in none
+    drive        (bond,)  eV/e, what drives charge to the center beside the slopes v of either end: potentials of
+                 electrodes, and fields along periodic directions
+    fragment     (atom,)  int64, number of its fragment among those of the structure, 0 in none
     preference   (atom, 2)  of excess charge
     """
 
     bonds: Bonds
     constraints: Constraints
     source: Tensor
-    level: Tensor
+    drive: Tensor
+    fragment: Tensor
     preference: Tensor
 
     def of(self, structures: Tensor, atoms: Tensor, largest: int) -> "Circuit":
         """Of some structures, in ascending order, with these atoms and that many of them in one at most."""
         numbers = torch.arange(len(atoms), device=atoms.device)
         place = atoms.new_full((len(self.source),), -1).index_copy(0, atoms, numbers)
+        drive = self.drive[place[self.bonds.center] >= 0]
+        of_atoms = self.fragment[atoms], self.preference[atoms]
         constraints = self.constraints.of(structures, largest)
-        bonds, preference = self.bonds.of(place), self.preference[atoms]
-        return Circuit(bonds, constraints, self.source[atoms], self.level[atoms], preference)
+        return Circuit(self.bonds.of(place), constraints, self.source[atoms], drive, *of_atoms)
+
+    def flow(self, slope: Tensor) -> Tensor:
+        """(bond,)  e, p = s (v_b - v_a + drive), to the center
+
+        slope  (atom,)  eV/e, v, of all other energy in the charges, -μ of the electrodes included
+        """
+        return self.bonds.softness * (self.bonds.drops(slope) + self.drive)
 
     def energies(self, slope: Tensor) -> Tensor:
-        """(atom,)  eV, what the flow costs
-
-        slope  (atom,)  eV/e, of all other energy in the charges, -μ of the electrodes included
-        """
-        return self.bonds.energies(slope + self.level)
+        """(atom,)  eV, what the flow costs, p² / 2s, half at either end"""
+        driving = self.bonds.drops(slope) + self.drive
+        return self.halved(self.bonds.softness * driving.square() / 2)
 
     def paid(self, slope: Tensor) -> Tensor:
-        """(atom,)  eV, -μ times the charge that an electrode's atom has from its source and passes on along bonds"""
-        return self.level * self.bonds.inflow(slope + self.level)
+        """(atom,)  eV, what charge pays for being driven, half at either end"""
+        return self.halved(-self.drive * self.flow(slope))
+
+    def halved(self, values: Tensor) -> Tensor:
+        """(bond,) -> (atom,)"""
+        return self.bonds.add_to_ends(values / 2, values / 2, len(self.source))
+
+    def inflow(self, flow: Tensor) -> Tensor:
+        """(bond,) e -> (atom,) e, what bonds bring"""
+        return self.bonds.add_to_ends(flow, -flow, len(self.source))
+
+    def moments(self, geometry: ChargeGeometry, slope: Tensor) -> Tensor:
+        """(structure, 3)  e Å, of what has flowed; NaN for structures in which not all charge is from bonds"""
+        carried = -self.flow(slope).unsqueeze(1) * self.bonds.vector
+        sums = carried.new_zeros(geometry.n_structures, 3)
+        sums = sums.index_add(0, geometry.structure[self.bonds.center], carried)
+        begun = geometry.padded(self.source, False).any(1) | (self.constraints.values != 0).any(1)
+        return torch.where(begun.unsqueeze(1), torch.nan, sums)
 
 
-def circuit_of(geometry: ChargeGeometry, wiring: Wiring, constraints: Constraints, potential: Tensor) -> Circuit:
-    """A wiring under constraints and electrodes.
+def circuit_of(
+    geometry: ChargeGeometry, wiring: Wiring, constraints: Constraints, potential: Tensor, field: Tensor
+) -> Circuit:
+    """A wiring under constraints, electrodes and fields.
 
-    potential  (atom,)  eV/e, of the electrode that the atom belongs to, NaN in none
+    potential  (atom,)         eV/e, of the electrode that the atom belongs to, NaN in none
+    field      (structure, 3)  V/Å, along periodic directions
     """
     bonds = wiring.bonds
-    member = geometry.unpadded(constraints.rows[:, 1:].transpose(1, 2))
+    members = constraints.rows[:, 1:]
+    place = torch.arange(1, 1 + members.shape[1], device=members.device).to(members.dtype)
+    fragment = geometry.unpadded((place.view(-1, 1) * members).sum(1)).long()
     source, ends = ~potential.isnan(), (bonds.center, bonds.neighbor)
-    kept = (member[ends[0]] == member[ends[1]]).all(-1) & ~(source[ends[0]] & source[ends[1]])
+    kept = (fragment[ends[0]] == fragment[ends[1]]) & ~(source[ends[0]] & source[ends[1]])
+    along_field = (field[geometry.structure[bonds.center]] * bonds.vector).sum(-1)
+    drive = bonds.drops(torch.where(source, potential, 0.0)) - along_field
     cut = replace(bonds, softness=bonds.softness * kept)
-    return Circuit(cut, constraints, source, torch.where(source, potential, 0.0), wiring.preference)
+    return Circuit(cut, constraints, source, drive, fragment, wiring.preference)
 
 
 @dataclass(frozen=True)
@@ -121,7 +158,7 @@ class BondEquations:
     """q + L v = q⁰, or v = -λ for atoms of electrodes; Σ q = Q where that is given, else λ = 0.   (boundaries, B15)
 
     laplacian  (structure, N, N)  e²/eV, L
-    start      (structure, N)     e, q⁰ less what the electrodes' potentials drive along bonds, L μ
+    start      (structure, N)     e, q⁰ and what electrodes' potentials and fields drive along bonds
     source     (structure, N)     bool
     counted    (structure, N)     one for all atoms where electrodes share a given total charge, else zeros
     total      (structure,)       e, that charge, else zero
@@ -160,6 +197,7 @@ class BondEquations:
 
 
 def bond_equations(geometry: ChargeGeometry, circuit: Circuit) -> BondEquations:
+    """Those that all conditions together make."""
     source = geometry.padded(circuit.source, False)
     fed = source.any(1)
     start = geometry.padded(beginning(geometry, circuit), 0.0)
@@ -170,24 +208,25 @@ def bond_equations(geometry: ChargeGeometry, circuit: Circuit) -> BondEquations:
 
 
 def beginning(geometry: ChargeGeometry, circuit: Circuit) -> Tensor:
-    """(atom,)  e, q⁰ less what the electrodes' potentials drive along bonds, L μ; zero in electrodes
+    """(atom,)  e, q⁰ and what electrodes' potentials and fields drive along bonds; zero in electrodes"""
+    excess = even_excess(geometry, circuit) * shares(geometry, circuit)
+    driven = circuit.inflow(circuit.bonds.softness * circuit.drive)
+    return (excess + driven) * ~circuit.source
 
-    Atoms of a fragment share its charge, all other atoms what is left of the total, or nothing where electrodes give
-    it.   (boundaries, B11b)
-    """
+
+def even_excess(geometry: ChargeGeometry, circuit: Circuit) -> Tensor:
+    """(atom,)  e, of the charge of its fragment, or of what is left of the total; nothing where electrodes give that"""
     constraints, fed = circuit.constraints, geometry.padded(circuit.source, False).any(1, keepdim=True)
-    members = constraints.rows[:, 1:]
-    even = geometry.unpadded(constraints.smallest(constraints.values) * (~fed | members.any(1)))
-    place = torch.arange(1, 1 + members.shape[1], device=members.device).to(members.dtype)
-    fragment = geometry.unpadded((place.view(-1, 1) * members).sum(1)).long()  # 0 for atoms in none
-    group = geometry.structure * (1 + members.shape[1]) + fragment
-    preference = torch.where(even > 0, circuit.preference[:, 0], circuit.preference[:, 1])
-    return (even * times_mean(preference, group) + circuit.bonds.inflow(circuit.level)) * ~circuit.source
+    given = ~fed | constraints.rows[:, 1:].any(1)
+    return geometry.unpadded(constraints.smallest(constraints.values) * given)
 
 
-def times_mean(preference: Tensor, group: Tensor) -> Tensor:
-    """(atom,)  exp(preference) over its mean in the group"""
-    n_groups = int(group.max()) + 1
+def shares(geometry: ChargeGeometry, circuit: Circuit) -> Tensor:
+    """(atom,)  how much of its excess charge an atom has, in units of an even share.   (boundaries, B11b)"""
+    positive = even_excess(geometry, circuit).detach() > NO_CHARGE
+    preference = torch.where(positive, circuit.preference[:, 0], circuit.preference[:, 1])
+    group = geometry.structure * circuit.constraints.rows.shape[1] + circuit.fragment
+    n_groups = geometry.n_structures * circuit.constraints.rows.shape[1]
     largest = (
         preference.detach().new_full((n_groups,), -torch.inf).scatter_reduce(0, group, preference.detach(), "amax")
     )
@@ -228,7 +267,7 @@ def equilibrate_bonds(
     )
     slope = electronegativity + vector_times(table, matrix)
     flow = Flow(geometry.unpadded(table), geometry.unpadded(slope), shared, energy)
-    return equilibrium_of(flow, geometry, parameters, circuit)
+    return completed(flow, geometry, parameters, circuit)
 
 
 @dataclass(frozen=True)
@@ -247,14 +286,14 @@ class Flow:
     energy: Tensor
 
 
-def equilibrium_of(flow: Flow, geometry: ChargeGeometry, parameters: ChargeParameters, circuit: Circuit) -> Equilibrium:
+def completed(flow: Flow, geometry: ChargeGeometry, parameters: ChargeParameters, circuit: Circuit) -> Equilibrium:
     """Energy as B15 has it, multipliers of all constraints, and the potential of the charges."""
-    energy = flow.energy - geometry.summed(circuit.bonds.energies(circuit.level))
+    energy = flow.energy - geometry.summed(circuit.halved(circuit.bonds.softness * circuit.drive.square() / 2))
     potential = flow.slope - parameters.electronegativity - parameters.hardness * flow.charges
-    shared = flow.multiplier[geometry.structure]
-    multipliers = circuit.constraints.multipliers(
-        geometry.padded(torch.where(loose(geometry, circuit), shared, -flow.slope), 0.0)
-    )
+    by_charge = -flow.slope * shares(geometry, circuit)  # of each atom in the charge that it shares
+    fed = loose(geometry, circuit) | circuit.source
+    by_charge = torch.where(fed, flow.multiplier[geometry.structure], by_charge)
+    multipliers = circuit.constraints.multipliers(geometry.padded(by_charge, 0.0))
     coulomb_energy = geometry.summed(flow.charges * potential) / 2
     return Equilibrium(flow.charges, multipliers, energy, potential, coulomb_energy)
 

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from cace_qeq.electrostatics.bonds import Bonds, Circuit, Flow, beginning, equilibrium_of
+from cace_qeq.electrostatics.bonds import Bonds, Circuit, Flow, beginning, completed
 from cace_qeq.electrostatics.conjugate_gradients import Constraint, Convergence, System, conjugate_gradients
 from cace_qeq.electrostatics.coulomb_forms import charge_form
 from cace_qeq.electrostatics.forms import Sum
@@ -44,7 +44,7 @@ def equilibrate_bonds_by_forms(
         problem, charges, slope, multiplier, *known, circuit.bonds.softness, *form.parameters
     )
     flow = Flow(charges, slope, multiplier.view(1), energy.view(1))
-    return equilibrium_of(flow, geometry, parameters, circuit)
+    return completed(flow, geometry, parameters, circuit)
 
 
 @dataclass(frozen=True)
@@ -89,8 +89,8 @@ class BondProblem:
             along[:n_bonds] += flows[:n_bonds] / softness
             return along
 
-        on_bonds = 1 / softness + self.stiffness[ways.center] + self.stiffness[ways.neighbor]
-        eases = 1 / torch.cat([on_bonds, self.stiffness[ways.sources]])
+        # from s alone flows begin as v drives them: loops, along which none of them costs anything, never enter
+        eases = torch.cat([softness, 1 / self.stiffness[ways.sources]])
         rows = eases.new_zeros(int(self.held), ways.n_ways)
         rows[:, n_bonds:] = 1.0
         return System(product, lambda residual: eases * residual, Constraint.of(rows))
@@ -163,11 +163,6 @@ def solve_bonds(
     return found
 
 
-def across(bonds: Bonds, slope: Tensor) -> Tensor:
-    """(bond,)  v_b - v_a"""
-    return slope.index_select(0, bonds.neighbor) - slope.index_select(0, bonds.center)
-
-
 class _BondSolution(torch.autograd.Function):
     """[[K, -1], [-1, -L]] [q; v] = -[χ; q⁰] is symmetric: the adjoint solves the same equations."""
 
@@ -210,7 +205,7 @@ class _BondSolution(torch.autograd.Function):
         adjoint = adjoint - same
         shift = shift + same if problem.held else torch.zeros_like(shift)
         by_beginning = torch.where(source, 0.0, -adjoint - shift)
-        by_softness = across(problem.bonds, adjoint) * across(problem.bonds, slope)
+        by_softness = problem.bonds.drops(adjoint) * problem.bonds.drops(slope)
         by_parameters = (-part for part in problem.form.gradients(moved, charges))
         return None, None, -moved, by_beginning, shift, by_softness, *by_parameters
 
@@ -237,14 +232,15 @@ class _StationaryEnergy(torch.autograd.Function):
     ) -> Tensor:
         ctx.problem = problem
         ctx.save_for_backward(charges, slope, multiplier)
-        return torch.dot(charges, electronegativity + slope) / 2 + problem.bonds.energies(slope).sum()
+        on_bonds = torch.dot(softness, problem.bonds.drops(slope).square()) / 2
+        return torch.dot(charges, electronegativity + slope) / 2 + on_bonds
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         (gradient,), problem = gradients, ctx.problem
         charges, slope, multiplier = ctx.saved_tensors
         by_beginning = torch.where(problem.source, 0.0, gradient * (slope + multiplier))
-        by_softness = -gradient / 2 * across(problem.bonds, slope).square()
+        by_softness = -gradient / 2 * problem.bonds.drops(slope).square()
         by_parameters = (gradient / 2 * part for part in problem.form.gradients(charges, charges))
         known = (gradient * charges, by_beginning, -gradient * multiplier)
         return None, None, None, None, *known, by_softness, *by_parameters

@@ -18,10 +18,13 @@ def imposed_potential(
 ) -> Tensor:
     """What a charge on each atom costs beside its electronegativity: -r.F - μ, and external charges' potential.
 
+    A field along periodic directions has no potential there; it drives charge along bonds (`bonds.circuit_of`).
+
     width    (atom,)  Å, σ
     returns  (atom,)  eV/e
     """
-    along_field = (geometry.positions * imposed.field[geometry.structure]).sum(-1)
+    field = imposed.field - along_lattice(geometry, imposed.field)
+    along_field = (geometry.positions * field[geometry.structure]).sum(-1)
     electrode = torch.where(imposed.potential.isnan(), 0.0, imposed.potential)
     potential = -along_field - electrode
     external = imposed.external
@@ -32,6 +35,13 @@ def imposed_potential(
         atoms, found = potential_in_a_lattice(geometry, width, external, structure, background)
         potential = potential.index_add(0, atoms, found)
     return potential
+
+
+def along_lattice(geometry: ChargeGeometry, vectors: Tensor) -> Tensor:
+    """(structure, 3)  the part along periodic directions; nothing of it in open structures"""
+    normal = geometry.normal.detach()  # zero in crystals
+    across = (vectors * normal).sum(1, keepdim=True) * normal
+    return (vectors - across) * geometry.periodic.unsqueeze(1)
 
 
 def potential_in_the_open(geometry: ChargeGeometry, width: Tensor, external: ExternalCharges) -> Tensor:

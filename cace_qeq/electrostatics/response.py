@@ -20,48 +20,68 @@ class Driven:
     geometry           structures; its positions drive the charges too
     constraints        on the charges
     equilibrium        charges and multipliers
-    electronegativity  (atom,)       eV/e
-    total_charge       (structure,)  e, NaN where it is not fixed
+    moments            (structure, 3)  e Å, of charge that flowed along bonds from neutral atoms; NaN without that
+    electronegativity  (atom,)         eV/e
+    total_charge       (structure,)    e, NaN where it is not fixed
+    field              (structure, 3)  V/Å
     """
 
     geometry: ChargeGeometry
     constraints: Constraints
     equilibrium: Equilibrium
+    moments: Tensor
     electronegativity: Tensor
     total_charge: Tensor
+    field: Tensor
+
+    @property
+    def dipoles(self) -> Tensor:
+        """(structure, 3)  e Å, those of cells by what has flowed, others Σ q r along open directions; NaN without"""
+        return self.known_dipoles * self.missing.unsqueeze(1)
+
+    @property
+    def known_dipoles(self) -> Tensor:
+        """The same with zeros in place of NaN."""
+        projector = open_directions(self.geometry).nan_to_num()
+        return torch.where(self.flowed, self.moments, moments(self.geometry, self.equilibrium.charges, projector))
+
+    @property
+    def flowed(self) -> Tensor:
+        """(structure, 1)  bool, cells whose charge has flowed along bonds"""
+        return (self.geometry.periodic & self.moments.isfinite().all(1)).unsqueeze(1)
+
+    @property
+    def missing(self) -> Tensor:
+        """(structure,)  NaN for structures without dipole, otherwise one"""
+        nowhere = open_directions(self.geometry).isnan().any((1, 2)) & ~self.flowed.squeeze(1)
+        return torch.where(nowhere, torch.nan, 1.0)
+
+    def slopes(self, variable: Tensor) -> list[Tensor]:
+        """Of each component of the dipoles in a variable."""
+        return [
+            torch.autograd.grad(column.sum(), variable, retain_graph=True, materialize_grads=True)[0]
+            for column in self.known_dipoles.unbind(1)
+        ]
 
 
 def open_directions(geometry: ChargeGeometry) -> Tensor:
-    """(structure, 3, 3)  projector on directions in which a structure has a dipole, NaN without any."""
+    """(structure, 3, 3)  projector on directions in which Σ q r is a dipole, NaN without any."""
     across = geometry.normal.detach().unsqueeze(2) * geometry.normal.detach().unsqueeze(1)
     everything = torch.eye(3, dtype=across.dtype, device=across.device).expand_as(across)
     slab, periodic = geometry.slab.view(-1, 1, 1), geometry.periodic.view(-1, 1, 1)
     return torch.where(slab, across, torch.where(periodic, torch.nan, everything))
 
 
-def dipoles(geometry: ChargeGeometry, charges: Tensor) -> Tensor:
-    """(structure, 3)  e Å, Σ q r along open directions; of a charged structure about the origin"""
-    return moments(geometry, charges, open_directions(geometry))
-
-
 def moments(geometry: ChargeGeometry, charges: Tensor, projector: Tensor) -> Tensor:
-    """(structure, 3)  e Å, Σ q r"""
+    """(structure, 3)  e Å, Σ q r; of a charged structure about the origin"""
     sums = charges.new_zeros(geometry.n_structures, 3)
     sums = sums.index_add(0, geometry.structure, charges.unsqueeze(1) * geometry.positions)
     return (projector @ sums.unsqueeze(2)).squeeze(2)
 
 
 def polarizability(driven: Driven) -> Tensor:
-    """(structure, 3, 3)  e²Å²/eV, α = Rᵀ S R with dq = -S dχ; NaN for crystals, across the plane alone for slabs"""
-    geometry = driven.geometry
-    arms = (geometry.positions.detach().unsqueeze(1) @ open_directions(geometry)[geometry.structure]).squeeze(1)
-    known = arms.nan_to_num()
-    moved = [
-        torch.autograd.grad((driven.equilibrium.charges * column).sum(), driven.electronegativity, retain_graph=True)[0]
-        for column in known.unbind(1)
-    ]
-    products = arms.unsqueeze(2) * torch.stack(moved, dim=1).unsqueeze(1)
-    return -products.new_zeros(geometry.n_structures, 3, 3).index_add(0, geometry.structure, products)
+    """(structure, 3, 3)  e²Å²/eV, dμ/dF; NaN without dipole, of slabs with free charge across the plane alone"""
+    return torch.stack(driven.slopes(driven.field), dim=1) * driven.missing.view(-1, 1, 1)
 
 
 def fukui_and_hardness(driven: Driven) -> tuple[Tensor, Tensor]:
@@ -79,12 +99,9 @@ def fukui_and_hardness(driven: Driven) -> tuple[Tensor, Tensor]:
 
 
 def born_charges(driven: Driven, positions: Tensor) -> Tensor:
-    """(atom, 3, 3)  e, Z*[a, x, y] = dμ_y/dr_ax with the flow of charge; NaN along periodic directions
+    """(atom, 3, 3)  e, Z*[a, x, y] = dμ_y/dr_ax with the flow of charge; NaN without dipole
 
     positions  (atom, 3)  Å, from which everything above follows
     """
-    projector = open_directions(driven.geometry)
-    known = moments(driven.geometry, driven.equilibrium.charges, projector.nan_to_num())
-    columns = [torch.autograd.grad(column.sum(), positions, retain_graph=True)[0] for column in known.unbind(1)]
-    missing = torch.where(projector.isnan().any(dim=1), torch.nan, 1.0)[driven.geometry.structure]
-    return torch.stack(columns, dim=2) * missing.unsqueeze(1)
+    missing = driven.missing[driven.geometry.structure]
+    return torch.stack(driven.slopes(positions), dim=2) * missing.view(-1, 1, 1)

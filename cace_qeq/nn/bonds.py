@@ -13,7 +13,7 @@ from cace_qeq.nn.precision import KeepsDoubleBuffers
 
 INITIAL_SOFTNESS = 0.5  # e²/eV, at no distance; atoms of 10 eV/e² exchange most of what they would in a metal
 INITIAL_REACH = 1.2  # in units of the covalent radii's sum
-SHARPNESS = 4.0  # 1/eV, of preferences: an atom that is easier to ionize by 1 eV has 55 times as much of the charge
+SHARPNESS = 2.0  # 1/eV, of preferences: an atom that is easier to ionize by 1 eV has 7 times as much of the charge
 
 
 class BondSoftness(KeepsDoubleBuffers):
@@ -40,7 +40,8 @@ class BondSoftness(KeepsDoubleBuffers):
         strength = INITIAL_SOFTNESS * symmetric(self.strength).exp()[pair]
         length = self.lengths[pair] * symmetric(self.reach).exp()[pair]
         softness = strength * (-((distance / length) ** 2)).exp() * polynomial_envelope(distance, self.cutoff)
-        return Bonds(receivers.flatten(), senders.flatten(), softness.double().flatten() / 2)
+        vectors = displacements.double().flatten(0, 1)
+        return Bonds(receivers.flatten(), senders.flatten(), softness.double().flatten() / 2, vectors)
 
 
 class ExcessCharge(nn.Module):

@@ -19,6 +19,7 @@ from cace_qeq.electrostatics import (
 from cace_qeq.impose import Boundary, impose
 from charged_structures import bonds_of, crystal, equilibrium_of, evenly, geometry_of, joined, molecule, slab, strained
 
+NO_FIELD = torch.zeros(1, 3, dtype=torch.float64)
 ZOO = {"ion": molecule(5, 1.0), "slab": slab(5), "crystal": crystal(6), "charged crystal": crystal(5, -1.0)}
 
 
@@ -37,7 +38,7 @@ def alone(geometry, total_charge, bonds, preference=None):
     """Bonds under the total charge and nothing else."""
     nothing = torch.full((len(geometry.positions),), torch.nan, dtype=torch.float64)
     wiring = evenly(bonds, len(nothing)) if preference is None else Wiring(bonds, preference)
-    return circuit_of(geometry, wiring, total_charge_alone(geometry, total_charge), nothing)
+    return circuit_of(geometry, wiring, total_charge_alone(geometry, total_charge), nothing, NO_FIELD)
 
 
 def test_charges_are_those_of_the_charges_on_bonds(structure):
@@ -60,7 +61,8 @@ def test_charges_are_those_of_the_charges_on_bonds(structure):
     assert torch.allclose(found.charges, charges, rtol=0, atol=1e-11)
     assert found.energy.item() == pytest.approx(energy.item(), abs=1e-10)
     cost = structure.electronegativity + matrix @ charges
-    assert bonds.energies(cost).sum().item() == pytest.approx((flows @ stiffness @ flows).item() / 2, abs=1e-11)
+    circuit = alone(geometry_of(structure), torch.tensor([structure.total_charge]).double(), bonds)
+    assert circuit.energies(cost).sum().item() == pytest.approx((flows @ stiffness @ flows).item() / 2, abs=1e-11)
     assert torch.allclose(found.potential, (matrix - torch.diag(structure.hardness)) @ charges, rtol=0, atol=1e-11)
 
 
@@ -90,13 +92,27 @@ def test_excess_charge_begins_on_the_atoms_that_prefer_it(total, kind):
     assert torch.allclose(charges, total * preference[:, kind].softmax(0), rtol=0, atol=1e-14)
 
 
+@pytest.mark.parametrize(("n_atoms", "charges"), [(7, [0.1, 0.2]), (6, [0.1, 0.2]), (6, [1.0])])
+def test_what_fragments_leave_of_their_sum_is_nothing_and_not_rounding(n_atoms, charges):
+    """The slope in a charge that is zero is that of additional electrons."""
+    structure, total = molecule(n_atoms), torch.tensor([sum(charges)], dtype=torch.float64, requires_grad=True)
+    geometry, preference = geometry_of(structure), torch.rand(n_atoms, 2, dtype=torch.float64)
+    boundary = Boundary(structure.positions, structure.cell, structure.pbc, sum(charges))
+    imposed = impose(Conditions(fragments=[([i], q) for i, q in enumerate(charges)]), boundary)
+    wiring = Wiring(bonds_of(n_atoms, softness=0.0), preference)
+    circuit = circuit_of(geometry, wiring, constraints_of(geometry, imposed, total), imposed.potential, NO_FIELD)
+    found = equilibrate_bonds(geometry, structure.parameters, circuit).charges
+    (slope,) = torch.autograd.grad(found[-1], total)
+    assert slope.item() == pytest.approx(preference[len(charges) :, 1].softmax(0)[-1].item())
+
+
 def test_every_fragment_has_preferences_of_its_own():
     structure, preference = molecule(5), torch.rand(5, 2, dtype=torch.float64)
     geometry, total = geometry_of(structure), torch.tensor([0.5], dtype=torch.float64)
     boundary = Boundary(structure.positions, structure.cell, structure.pbc, 0.5)
     imposed = impose(Conditions(fragments=[([0, 3], -0.5)]), boundary)
     wiring = Wiring(bonds_of(5, softness=0.0), preference)
-    circuit = circuit_of(geometry, wiring, constraints_of(geometry, imposed, total), imposed.potential)
+    circuit = circuit_of(geometry, wiring, constraints_of(geometry, imposed, total), imposed.potential, NO_FIELD)
     charges = equilibrate_bonds(geometry, structure.parameters, circuit).charges
     assert torch.allclose(charges[[0, 3]], -0.5 * preference[[0, 3], 1].softmax(0), rtol=0, atol=1e-14)
     assert torch.allclose(charges[[1, 2, 4]], preference[[1, 2, 4], 0].softmax(0), rtol=0, atol=1e-14)
@@ -155,7 +171,8 @@ def test_polarizability_of_a_chain_grows_with_its_length_and_not_with_its_cube()
             width=0.7 * ones,
         )
         first = torch.arange(n_atoms - 1)
-        charges = found_by(chain, Bonds(first, first + 1, torch.full((n_atoms - 1,), 0.05, dtype=torch.float64)))
+        softness, vectors = torch.full((n_atoms - 1,), 0.05, dtype=torch.float64), positions[1:] - positions[:-1]
+        charges = found_by(chain, Bonds(first, first + 1, softness, vectors))
         (slopes,) = torch.autograd.grad((charges * positions[:, 0]).sum(), chain.electronegativity)
         return -float(slopes @ positions[:, 0])
 
@@ -183,7 +200,7 @@ def test_fragments_cut_the_bonds_between_them():
     both = Bonds(*(torch.cat(pair) for pair in zip(vars(inside).values(), vars(outside).values(), strict=True)))
     later = 4 * (torch.arange(9) >= 6)
     both = replace(both, center=both.center + later, neighbor=both.neighbor + later)
-    circuit = circuit_of(geometry, evenly(both, 7), constraints, imposed.potential)
+    circuit = circuit_of(geometry, evenly(both, 7), constraints, imposed.potential, imposed.field)
     assert (circuit.bonds.softness > 0).tolist() == [False, False, True, True, False, False, True, True, True]
     parameters = ChargeParameters(
         *(torch.cat([getattr(s, name) for s in structures]) for name in ("electronegativity", "hardness", "width"))

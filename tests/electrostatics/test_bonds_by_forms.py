@@ -9,6 +9,7 @@ import torch
 from cace_qeq.conditions import Conditions
 from cace_qeq.electrostatics import (
     ChargeParameters,
+    ConvergenceError,
     Solver,
     Task,
     Wiring,
@@ -50,7 +51,7 @@ def task_of(case, method, softness=0.1):
     imposed = impose(Conditions(**conditions), boundary)
     constraints = constraints_of(geometry, imposed, torch.tensor([total_charge], dtype=torch.float64))
     preference = torch.linspace(-1, 1, 2 * len(structure.width), dtype=torch.float64).view(-1, 2)
-    circuit = circuit_of(geometry, Wiring(bonds, preference), constraints, imposed.potential)
+    circuit = circuit_of(geometry, Wiring(bonds, preference), constraints, imposed.potential, imposed.field)
     felt = structure.electronegativity + imposed_potential(geometry, structure.width, imposed)
     parameters = replace(structure.parameters, electronegativity=felt)
     return Task(geometry, parameters, constraints, torch.zeros_like(structure.width), circuit)
@@ -74,11 +75,11 @@ def derivatives(case, method):
     positions = task.geometry.positions.clone().requires_grad_()
     strain = torch.zeros(3, 3, dtype=torch.float64, requires_grad=True)
     parameters = [value.clone().requires_grad_() for value in vars(task.parameters).values()]
-    softness, level, preference, values = (
+    softness, drive, preference, values = (
         value.clone().requires_grad_()
         for value in (
             task.circuit.bonds.softness,
-            task.circuit.level,
+            task.circuit.drive,
             task.circuit.preference,
             task.constraints.values,
         )
@@ -86,7 +87,7 @@ def derivatives(case, method):
     geometry = strained(replace(task.geometry, positions=positions), strain)
     constraints = replace(task.constraints, values=values * task.constraints.active)
     circuit = replace(
-        task.circuit, bonds=replace(task.circuit.bonds, softness=softness), level=level, preference=preference
+        task.circuit, bonds=replace(task.circuit.bonds, softness=softness), drive=drive, preference=preference
     )
     circuit = replace(circuit, constraints=constraints)
     moved = Task(geometry, ChargeParameters(*parameters), constraints, task.start, circuit)
@@ -95,7 +96,7 @@ def derivatives(case, method):
     weights = torch.linspace(-1, 1, forces.numel(), dtype=torch.float64).view_as(forces)
     loss = (forces * weights).sum() + found.charges.square().sum() + 0.3 * found.coulomb_energy.sum()
     loss = loss + 0.2 * found.multipliers.square().sum() + 0.1 * (found.potential * found.charges.detach()).sum()
-    inputs = [positions, strain, *parameters, softness, level, preference, values]
+    inputs = [positions, strain, *parameters, softness, drive, preference, values]
     return [found.energy, forces, virial, *torch.autograd.grad(loss, inputs, allow_unused=True, materialize_grads=True)]
 
 
@@ -105,3 +106,30 @@ def test_derivatives_are_those_of_dense_equations(case, method):
     """First and second; each derivative multiplies an error of the mesh, 1e-11 here, by up to 50/Å."""
     for one, other in zip(derivatives(case, method), derivatives(case, "dense"), strict=True):
         assert torch.allclose(one, other, rtol=1e-8, atol=2e-7)
+
+
+@pytest.mark.parametrize("method", ["dense", "mesh"])
+@EACH
+def test_multipliers_are_slopes_in_the_charges_that_atoms_share(case, method):
+    task = task_of(case, method)
+    values = task.constraints.values.clone().requires_grad_()
+    constraints = replace(task.constraints, values=values * task.constraints.active)
+    task = replace(task, constraints=constraints, circuit=replace(task.circuit, constraints=constraints))
+    found = find_charges(task, "point", Solver(method, tolerance=1e-11))
+    (slopes,) = torch.autograd.grad(found.energy.sum(), values)
+    active = task.constraints.active
+    assert torch.allclose(slopes[active], -found.multipliers[active], rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("softness", [1.0, 100.0])
+@EACH
+def test_soft_bonds_take_no_more_than_the_iterations_allowed(case, softness):
+    """Loops of bonds, along which flow costs next to nothing, must not slow the others down."""
+    found = find_charges(task_of(case, "mesh", softness), "point", Solver("mesh", tolerance=1e-9, iterations=60))
+    expected = find_charges(task_of(case, "dense", softness), "point", Solver("dense"))
+    assert torch.allclose(found.charges, expected.charges, rtol=0, atol=1e-7)
+
+
+def test_too_few_iterations_are_an_error():
+    with pytest.raises(ConvergenceError, match="within 2 iterations"):
+        find_charges(task_of("crystal", "mesh"), "point", Solver("mesh", iterations=2))
