@@ -14,7 +14,9 @@ from cace_qeq.structures import read_frames
 
 HEADER = "wavenumber_per_cm,intensity_km_per_mol_per_wavenumber"
 
-Trajectory = Annotated[Path, typer.Argument(metavar="TRAJECTORY", help="Of one molecule, as `cace-qeq md` writes it.")]
+Trajectory = Annotated[
+    Path, typer.Argument(metavar="TRAJECTORY", help="Of a molecule or a cell, as `cace-qeq md` writes it.")
+]
 OutOption = Annotated[Path, typer.Option(help="The spectrum, CSV; its figure lies beside it as .png.")]
 SkipOption = Annotated[int, typer.Option(help="Frames to leave out at the beginning.", min=0)]
 ResolutionOption = Annotated[float, typer.Option(help="1/cm; segments of the trajectory are averaged. 0: none.", min=0)]
@@ -28,7 +30,7 @@ def spectrum(
     resolution: ResolutionOption = 0.0,
     largest: LargestOption = 4500.0,
 ) -> None:
-    """Infrared spectrum of a molecule from the dipoles of its molecular dynamics."""
+    """Infrared spectrum from the dipoles of molecular dynamics; cells have them where charge flows along bonds."""
     if out.suffix == ".png":
         raise ValueError(f"--out is {out}, the name of the figure; give that of the table, such as spectrum.csv.")
     if out.resolve() in (trajectory.resolve(), log_of(trajectory).resolve()):

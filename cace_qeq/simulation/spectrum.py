@@ -51,7 +51,7 @@ class Spectrum:
 
 
 def dipole_series(frames: Sequence[Atoms]) -> DipoleSeries:
-    """Of a trajectory of one molecule, as `cace-qeq md` writes it.
+    """Of a trajectory of one molecule or cell, as `cace-qeq md` writes it.
 
     Raises ValueError for too few frames, frames without dipole, momenta or time, and unequal intervals but for a
     shorter last one.
@@ -90,7 +90,8 @@ def dipole_of(atoms: Atoms) -> Floats:
     results = atoms.calc.results if atoms.calc is not None else {}
     if "dipole" not in results:
         raise ValueError(
-            f"{place(atoms)}: no dipole; expected a molecule (pbc F F F) and a trajectory of a model with charges"
+            f"{place(atoms)}: no dipole; expected a trajectory of a model with charges, of a molecule (pbc F F F) or with "
+            "charge_flow: bonds"
         )
     dipole = np.asarray(results["dipole"], dtype=np.float64)
     if not np.isfinite(dipole).all():

@@ -112,7 +112,7 @@ def reweighted(frame: Frame, weights: Mapping[str, float]) -> Frame:
 
 
 def defined_labels(atoms: Atoms, labels: Labels) -> Labels:
-    """Labels without the dipole of a periodic structure, which no model predicts."""
+    """Labels without the dipole of a periodic structure, which counts from an origin of its own in every code."""
     if not atoms.pbc.any():
         return labels
     return replace(labels, dipole=torch.full_like(labels.dipole, torch.nan))
