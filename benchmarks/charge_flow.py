@@ -22,7 +22,8 @@ from record import script, write_result
 
 FIGURE = Path(__file__).parent.parent / "docs" / "figures" / "charge_flow.png"
 FLOWS = {"free": "plain equilibration", "bonds": "along bonds"}
-PAIRS = {"NaCl": 2.36, "LiF": 1.56, "NaCl-": 2.36}  # Å, bond lengths of the gas phase, and of the neutral pair
+PAIRS = {"NaCl": 2.36, "LiF": 1.56}  # Å, bond lengths of the gas phase
+LENGTHS = {**PAIRS, "NaCl-": PAIRS["NaCl"]}
 DISTANCES = np.geomspace(0.8, 20.0, 60)  # in bond lengths
 CHAINS = (2, 4, 8, 16, 32, 64, 128, 256)
 CARBON, HYDROGEN = 1.28, 1.06  # Å, from a carbon to its neighbours
@@ -32,7 +33,7 @@ CUTOFF = 8.0  # Å
 def main() -> None:
     """Charges of ion pairs and polarizability of chains by untrained models, as one result and a figure."""
     result = {
-        "dissociation": {name: {flow: dissociation(name, flow) for flow in FLOWS} for name in PAIRS},
+        "dissociation": {name: {flow: dissociation(name, flow) for flow in FLOWS} for name in LENGTHS},
         "chains": {flow: chains(flow) for flow in FLOWS},
     }
     draw(result)
@@ -47,12 +48,12 @@ def untrained(atoms: Atoms, flow: str) -> CACEQEq:
 def dissociation(name: str, flow: str) -> dict[str, list[float]]:
     """Charge of the cation against the distance."""
     found = []
-    for distance in PAIRS[name] * DISTANCES:
+    for distance in LENGTHS[name] * DISTANCES:
         atoms = Atoms(name.removesuffix("-"), [[0, 0, 0], [0, 0, distance]])
         model = untrained(atoms, flow)
         batch = to_batch(atoms, model.geometry, -float(name.endswith("-")))
         found.append(float(predict(model, batch).charges[0]))
-    return {"distance_angstrom": (PAIRS[name] * DISTANCES).tolist(), "charge_e": found}
+    return {"distance_angstrom": (LENGTHS[name] * DISTANCES).tolist(), "charge_e": found}
 
 
 def chains(flow: str) -> dict[str, Any]:

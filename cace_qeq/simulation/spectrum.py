@@ -90,8 +90,8 @@ def dipole_of(atoms: Atoms) -> Floats:
     results = atoms.calc.results if atoms.calc is not None else {}
     if "dipole" not in results:
         raise ValueError(
-            f"{place(atoms)}: no dipole; expected a trajectory of a model with charges, of a molecule (pbc F F F) or with "
-            "charge_flow: bonds"
+            f"{place(atoms)}: no dipole; expected a trajectory of a model with charges, of a molecule (pbc F F F) or "
+            "with charge_flow: bonds"
         )
     dipole = np.asarray(results["dipole"], dtype=np.float64)
     if not np.isfinite(dipole).all():
