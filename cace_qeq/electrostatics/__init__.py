@@ -1,7 +1,8 @@
 """Gaussian charges: Coulomb matrices, Ewald sums and charge equilibration. Pure functions of tensors."""
 
 from cace_qeq.conditions import Conditions
-from cace_qeq.electrostatics.bonds import Bonds, Circuit, Wiring, circuit_of, equilibrate_bonds
+from cace_qeq.electrostatics.bonds import equilibrate_bonds
+from cace_qeq.electrostatics.circuit import Bonds, Circuit, Wiring, circuit_of
 from cace_qeq.electrostatics.conjugate_gradients import ConvergenceError
 from cace_qeq.electrostatics.constraints import Constraints, constraints_of, total_charge_alone
 from cace_qeq.electrostatics.geometry import ChargeGeometry

@@ -6,7 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from cace_qeq.electrostatics.bonds import Bonds, Circuit, Flow, beginning, completed
+from cace_qeq.electrostatics.bonds import Flow, completed
+from cace_qeq.electrostatics.circuit import Bonds, Circuit, beginning
 from cace_qeq.electrostatics.conjugate_gradients import Constraint, Convergence, System, conjugate_gradients
 from cace_qeq.electrostatics.coulomb_forms import charge_form
 from cace_qeq.electrostatics.forms import Sum

@@ -6,9 +6,10 @@ from typing import get_args
 import torch
 from torch import Tensor
 
-from cace_qeq.electrostatics.bonds import Circuit, equilibrate_bonds
+from cace_qeq.electrostatics.bonds import equilibrate_bonds
 from cace_qeq.electrostatics.bonds_by_forms import equilibrate_bonds_by_forms
 from cace_qeq.electrostatics.by_forms import equilibrate_by_forms
+from cace_qeq.electrostatics.circuit import Circuit
 from cace_qeq.electrostatics.conjugate_gradients import Convergence
 from cace_qeq.electrostatics.constraints import Constraints
 from cace_qeq.electrostatics.geometry import ChargeGeometry
@@ -26,7 +27,7 @@ PER_ATOM = ("charges", "potential")  # of an Equilibrium; the rest is per struct
 class Solver:
     """How charges are found: a matter of use, which no result should depend on beyond the tolerances.
 
-    method         "dense": Cholesky factorisation of the matrix;
+    method         "dense": factorisation of the matrix;
                    "structure_factors": conjugate gradients, reciprocal vectors one by one;
                    "mesh": conjugate gradients, reciprocal space by FFT;
                    "auto": the quickest for the size of the structure.
