@@ -20,6 +20,7 @@ AXES = {
     "stress": ("stress", "eV/Å³", 1000.0, "meV/Å³"),
     "charges": ("charge", "e", 1000.0, "me"),
     "dipole": ("dipole", "e Å", 1.0, "e Å"),
+    "born_charges": ("Born charge", "e", 1000.0, "me"),
 }
 """Name, unit of the axes, factor to the unit of the errors, that unit."""
 
@@ -31,7 +32,7 @@ PANEL = 3.6  # inches
 def plot_parity(values: Mapping[str, tuple[ArrayLike, ArrayLike]], path: str | Path, title: str = "") -> None:
     """Predicted over reference values, one panel per property, coloured by how many values fall on a spot.
 
-    values  "energy", "forces", "stress", "charges", "dipole" to (reference, predicted), in eV, Å, e
+    values  "energy", "forces", "stress", "charges", "dipole", "born_charges" to (reference, predicted), in eV, Å, e
 
     raises  ValueError for no property, or two arrays that differ in length
     """

@@ -40,6 +40,26 @@ def predict_response(model: CACEQEq, batch: AtomicBatch) -> Response:
 
     Raises RuntimeError in torch.inference_mode, ValueError for a committee and a model without charges.
     """
+    driven, positions = driven_charges(model, batch)
+    fukui, hardness = fukui_and_hardness(driven)
+    found = Response(
+        dipole=driven.dipoles,
+        polarizability=polarizability(driven),
+        fukui=fukui,
+        hardness=hardness,
+        born_charges=born_charges(driven, positions),
+    )
+    return Response(**{f.name: getattr(found, f.name).detach() for f in fields(found)})
+
+
+@torch.enable_grad()
+def differentiable_born_charges(model: CACEQEq, batch: AtomicBatch) -> Tensor:
+    """(atom, 3, 3)  e, Born charges alone with the graph kept, for losses; raises as `predict_response` does."""
+    return born_charges(*driven_charges(model, batch), keep_graph=True)
+
+
+def driven_charges(model: CACEQEq, batch: AtomicBatch) -> tuple[Driven, Tensor]:
+    """Charges with the graph from what drives them, and the positions."""
     if not isinstance(model, CACEQEq):
         raise ValueError(f"expected a model, got a {type(model).__name__}; ask its members one by one (`.members`)")
     batch.refuse_inference_mode()
@@ -61,12 +81,4 @@ def predict_response(model: CACEQEq, batch: AtomicBatch) -> Response:
         total_charge,
         field,
     )
-    fukui, hardness = fukui_and_hardness(driven)
-    found = Response(
-        dipole=driven.dipoles,
-        polarizability=polarizability(driven),
-        fukui=fukui,
-        hardness=hardness,
-        born_charges=born_charges(driven, positions),
-    )
-    return Response(**{f.name: getattr(found, f.name).detach() for f in fields(found)})
+    return driven, positions

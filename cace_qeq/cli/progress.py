@@ -24,6 +24,7 @@ SHOWN = (
     ("stress_rmse_mev_per_angstrom3", "S {:.3g} meV/Å³"),
     ("charges_rmse_me", "q {:.3g} me"),
     ("dipole_rmse_e_angstrom", "μ {:.3g} e Å"),
+    ("born_charges_rmse_me", "Z* {:.4g} me"),
 )
 
 

@@ -7,7 +7,14 @@ from rich.table import Table
 
 from cace_qeq.training import Summary
 
-UNITS = {"energy": "meV/atom", "forces": "meV/Å", "stress": "meV/Å³", "charges": "me", "dipole": "e Å"}
+UNITS = {
+    "energy": "meV/atom",
+    "forces": "meV/Å",
+    "stress": "meV/Å³",
+    "charges": "me",
+    "dipole": "e Å",
+    "born_charges": "me",
+}
 
 
 def metrics_table(title: str, metrics: Mapping[str, float | int | None]) -> Table:

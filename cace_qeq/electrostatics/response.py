@@ -56,10 +56,12 @@ class Driven:
         nowhere = open_directions(self.geometry).isnan().any((1, 2)) & ~self.flowed.squeeze(1)
         return torch.where(nowhere, torch.nan, 1.0)
 
-    def slopes(self, variable: Tensor) -> list[Tensor]:
+    def slopes(self, variable: Tensor, keep_graph: bool = False) -> list[Tensor]:
         """Of each component of the dipoles in a variable."""
         return [
-            torch.autograd.grad(column.sum(), variable, retain_graph=True, materialize_grads=True)[0]
+            torch.autograd.grad(
+                column.sum(), variable, retain_graph=True, create_graph=keep_graph, materialize_grads=True
+            )[0]
             for column in self.known_dipoles.unbind(1)
         ]
 
@@ -98,10 +100,11 @@ def fukui_and_hardness(driven: Driven) -> tuple[Tensor, Tensor]:
     return torch.where(fixed[driven.geometry.structure], fukui, torch.nan), torch.where(fixed, hardness, torch.nan)
 
 
-def born_charges(driven: Driven, positions: Tensor) -> Tensor:
+def born_charges(driven: Driven, positions: Tensor, keep_graph: bool = False) -> Tensor:
     """(atom, 3, 3)  e, Z*[a, x, y] = dμ_y/dr_ax with the flow of charge; NaN without dipole
 
-    positions  (atom, 3)  Å, from which everything above follows
+    positions   (atom, 3)  Å, from which everything above follows
+    keep_graph  for derivatives of it
     """
     missing = driven.missing[driven.geometry.structure]
-    return torch.stack(driven.slopes(positions), dim=2) * missing.view(-1, 1, 1)
+    return torch.stack(driven.slopes(positions, keep_graph), dim=2) * missing.view(-1, 1, 1)

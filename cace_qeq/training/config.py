@@ -29,6 +29,7 @@ class Keys(Settings):
     stress: str | None = None
     charges: str | None = None
     dipole: str | None = None
+    born_charges: str | None = None
     total_charge: str | None = None
 
 
@@ -69,6 +70,7 @@ class Weights(Settings):
     stress: Weight = 0.0
     charges: Weight = 0.0
     dipole: Weight = 0.0
+    born_charges: Weight = 0.0
 
     @model_validator(mode="after")
     def _some_weight(self) -> "Weights":

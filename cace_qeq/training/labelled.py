@@ -12,6 +12,7 @@ from cace_qeq.training.baseline import composition
 from cace_qeq.training.config import Consistency, DataConfig, Stage, TrainingConfig
 from cace_qeq.training.data import Example, Frame, Split
 from cace_qeq.training.loss import count_labels
+from cace_qeq.training.metrics import OF_CHARGES
 
 COUNTS = {
     "stress": " (it counts in structures with pbc T T T)",
@@ -86,7 +87,7 @@ def check_weights(rows: Sequence[LabelRow], stages: Sequence[Stage], model: Mode
                 f"weights.{row.property} is {max(row.weights)}, but no training frame has a label for it"
                 f"{COUNTS.get(row.property, '')}; set the weight to 0 or name its key in data.keys.{row.property}."
             )
-        if model.energy == "none" and row.property in ("charges", "dipole"):
+        if model.energy == "none" and row.property in OF_CHARGES:
             raise ValueError(
                 f"weights.{row.property} is {max(row.weights)}, but a model with energy: none has no "
                 "charges; set the weight to 0 or choose energy: equilibrated."
@@ -97,6 +98,17 @@ def check_weights(rows: Sequence[LabelRow], stages: Sequence[Stage], model: Mode
                 f"stage {stage.name!r}: no validation frame has a label of any weighted property; "
                 "the best model could not be chosen. Add labels to data.valid."
             )
+
+
+def check_born_charges(train: Sequence[Example], stages: Sequence[Stage], model: ModelConfig) -> None:
+    """Raise ValueError for a weight on those of cells whose charge flows freely, which have none."""
+    if model.charge_flow == "bonds" or not any(stage.weights.born_charges for stage in stages):
+        return
+    if any(example.batch.pbc.any() and example.labels.born_charges.isfinite().any() for example in train):
+        raise ValueError(
+            "weights.born_charges: a periodic structure has Born charges where charge flows along bonds; train with "
+            "charge_flow: bonds, or set the weight to 0."
+        )
 
 
 def unused(rows: Sequence[LabelRow], model: ModelConfig) -> tuple[str, ...]:

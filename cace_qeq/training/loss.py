@@ -6,11 +6,12 @@ the training set, the terms are mean squares (or Huber penalties) of
     energy   error per atom / (s · 1 Å)                      forces   error of a component / s
     stress   error of a component · volume per atom / (s · 1 Å)
     charges  error / 1 e                                     dipole   error of a component / 1 e Å
+    born_charges  error of a component / 1 e
 
 each averaged over the values that are labelled in the batch, times the weight of their structure.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -24,7 +25,7 @@ from cace_qeq.training.config import Consistency, TrainingConfig, Weights
 class Comparison:
     """One property where it is labelled.
 
-    reference  (value,)  energy eV/atom, forces eV/Å, stress eV/Å³, charges e, dipole e Å
+    reference  (value,)  energy eV/atom, forces eV/Å, stress eV/Å³, charges e, dipole e Å, born_charges e
     predicted  (value,)
     to_loss    (value,)  factor from that unit to the unit of the loss
     weight     (value,)  of the structure
@@ -40,22 +41,33 @@ class Comparison:
         return self.predicted - self.reference
 
 
-def compare(prediction: Prediction, labels: Labels, batch: AtomicBatch, force_scale: float) -> tuple[Comparison, ...]:
+def compare(
+    prediction: Prediction,
+    labels: Labels,
+    batch: AtomicBatch,
+    force_scale: float,
+    born_charges: Tensor | None = None,
+) -> tuple[Comparison, ...]:
     """A comparison for each of PROPERTIES, empty where nothing is labelled.
 
-    force_scale  eV/Å  s, root mean square force of the training set
+    force_scale   eV/Å  s, root mean square force of the training set
+    born_charges  (atom, 3, 3)  e, of the model; None where they are not compared
     """
     n_atoms = torch.bincount(batch.structure, minlength=batch.n_structures).to(labels.energy)
     volume_per_atom = (batch.volumes / n_atoms)[:, None, None]
     one = torch.ones_like(n_atoms[:1])
-    energy, forces, stress, charges, dipole = labels.weights.unbind(1)
+    energy, forces, stress, charges, dipole, born = labels.weights.unbind(1)
     per_atom = batch.structure
+    if born_charges is None:
+        born_charges = labels.born_charges
+        labels = replace(labels, born_charges=torch.full_like(born_charges, torch.nan))
     return (
         labelled(labels.energy / n_atoms, prediction.energy / n_atoms, one / force_scale, energy),
         labelled(labels.forces, prediction.forces, one / force_scale, forces[per_atom, None]),
         labelled(labels.stress, prediction.stress, volume_per_atom / force_scale, stress[:, None, None]),
         labelled(labels.charges, prediction.charges, one, charges[per_atom]),
         labelled(labels.dipole, prediction.dipole, one, dipole[:, None]),
+        labelled(labels.born_charges, born_charges, one, born[per_atom, None, None]),
     )
 
 

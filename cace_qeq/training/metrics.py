@@ -12,7 +12,8 @@ from torch import Tensor
 from cace_qeq.config import ModelConfig
 from cace_qeq.model import CACEQEq
 from cace_qeq.prediction import predict
-from cace_qeq.structures import PROPERTIES
+from cace_qeq.response import differentiable_born_charges
+from cace_qeq.structures import PROPERTIES, AtomicBatch, Labels
 from cace_qeq.training.config import Weights
 from cace_qeq.training.data import Example
 from cace_qeq.training.loss import Comparison, Loss, compare
@@ -23,10 +24,11 @@ REPORTED = {
     "stress": ("mev_per_angstrom3", 1000.0),
     "charges": ("me", 1000.0),
     "dipole": ("e_angstrom", 1.0),
+    "born_charges": ("me", 1000.0),
 }
 """Suffix of each property's reported names, and the factor to it from eV, Å and e."""
 
-OF_CHARGES = ("charges", "dipole")
+OF_CHARGES = ("charges", "dipole", "born_charges")
 """Properties that models without charges do not predict."""
 
 Metrics = dict[str, float | int | None]
@@ -96,11 +98,21 @@ def evaluate(model: CACEQEq, batches: Iterable[Example], on_batch: Callable[[int
     device, collected, sizes = model.reference_energies.device, [], []
     for example in batches:
         batch, labels = example.batch.to(device), example.labels.to(device)
-        collected.append(compare(predict(model, batch), labels, batch, force_scale=1.0))
+        born = born_charges_for(labels, model, batch)
+        collected.append(compare(predict(model, batch), labels, batch, 1.0, born))
         refuse_infinite(collected[-1], model.config)
         sizes.append((batch.n_structures, batch.n_atoms))
         on_batch(batch.n_structures)
     return evaluation_of(collected, sizes)
+
+
+def born_charges_for(labels: Labels, model: CACEQEq, batch: AtomicBatch) -> Tensor | None:
+    """(atom, 3, 3)  e, where they are labelled and the model has any; None where there is nothing to compare"""
+    known = labels.born_charges.isfinite()
+    if model.charge_heads is None or not known.any():
+        return None
+    found = differentiable_born_charges(model, batch).detach()
+    return found if found[known].isfinite().all() else None
 
 
 def refuse_infinite(comparisons: tuple[Comparison, ...], config: ModelConfig) -> None:

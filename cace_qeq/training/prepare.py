@@ -19,6 +19,7 @@ from cace_qeq.training.data import Example, examples_of, filled_batches, joined,
 from cace_qeq.training.element_charges import fit_element_charges
 from cace_qeq.training.labelled import (
     LabelRow,
+    check_born_charges,
     check_expansions,
     check_weights,
     default_charge_of,
@@ -92,6 +93,7 @@ def prepare(config: TrainConfig, watch: Watch = unseen) -> Prepared:
     train, valid, test = sets
     rows = label_rows(split, (train, valid), keys, config.training.all_stages)
     check_weights(rows, config.training.all_stages, model.config)
+    check_born_charges(train, config.training.all_stages, model.config)
     notes = (*notes, *unused(rows, model.config))
     check_expansions(rows, config.training.consistency)
     if origin is None:

@@ -9,6 +9,7 @@ from torch import Tensor
 from cace_qeq.model import CACEQEq
 from cace_qeq.prediction import Prediction, differentiable_energies, differentiable_predict
 from cace_qeq.records import moved
+from cace_qeq.response import differentiable_born_charges
 from cace_qeq.structures import AtomicBatch, collate_labels
 from cace_qeq.training.consistency import ConsistencyLoss, random_steps
 from cace_qeq.training.data import Example, joined
@@ -56,7 +57,10 @@ class SharedGradient:
         counts = count_labels(collate_labels([example.labels for example in examples]))
         part = moved(joined(share), device)
         prediction = self.prediction(part.batch, loss)
-        comparisons = compare(prediction, part.labels, part.batch, self.force_scale)
+        born = None
+        if loss.weights.born_charges and part.labels.born_charges.isfinite().any():
+            born = differentiable_born_charges(self.model, part.batch)
+        comparisons = compare(prediction, part.labels, part.batch, self.force_scale, born)
         total = loss.total(comparisons, counts)
         if loss.consistency is None:
             return total

@@ -17,7 +17,7 @@ from cace_qeq.training.folder import RunFolder
 from cace_qeq.training.interrupt import StopRequest
 from cace_qeq.training.logs import TensorBoardLog, write_csv
 from cace_qeq.training.loss import Loss, compare
-from cace_qeq.training.metrics import Tally
+from cace_qeq.training.metrics import Tally, born_charges_for
 from cace_qeq.training.optimizer import optimizer_of
 from cace_qeq.training.prepare import Prepared
 from cace_qeq.training.recorded import RecordedPotential
@@ -165,7 +165,8 @@ class Trainer:
         for example in self.data.valid[self.fabric.global_rank :: self.fabric.world_size]:
             batch, labels = example.batch.to(device), example.labels.to(device)
             prediction = predict(self.average.model, batch)
-            tally.add(compare(prediction, labels, batch, self.data.scale), self.loss)
+            born = born_charges_for(labels, self.average.model, batch)
+            tally.add(compare(prediction, labels, batch, self.data.scale, born), self.loss)
         tally.sums = summed(self.fabric, tally.sums.to(device)).cpu()
         return {"valid_loss": tally.loss(self.loss), **tally.metrics()}
 

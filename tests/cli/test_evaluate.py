@@ -24,6 +24,7 @@ PROPERTIES = {
     "stress": "mev_per_angstrom3",
     "charges": "me",
     "dipole": "e_angstrom",
+    "born_charges": "me",
 }
 
 

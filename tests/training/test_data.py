@@ -79,7 +79,7 @@ def typed_split(tmp_path, weights):
 
 def test_frames_weigh_as_their_config_type_says(tmp_path):
     train = typed_split(tmp_path, {"bulk": 10.0, "surface": 0.0, "Default": 0.5}).train
-    assert train[0].labels.weights[0].tolist() == [30.0, 10.0, 10.0, 10.0, 10.0]
+    assert train[0].labels.weights[0].tolist() == [30.0, 10.0, 10.0, 10.0, 10.0, 10.0]
     assert [float(frame.labels.weights[0, 1]) for frame in train[:4]] == [10.0, 10.0, 1.0, 0.5]
     assert [int(count_labels(frame.labels).sum() > 0) for frame in train[:4]] == [1, 1, 0, 1]
 

@@ -25,7 +25,8 @@ def labels():
         stress=torch.stack([torch.full((3, 3), NAN), torch.zeros(3, 3)]).double(),
         charges=doubles(0.5, -0.5, NAN),
         dipole=torch.full((2, 3), NAN).double(),
-        weights=torch.ones(2, 5).double(),
+        born_charges=torch.full((3, 3, 3), NAN).double(),
+        weights=torch.ones(2, 6).double(),
     )
 
 
@@ -46,28 +47,28 @@ def batch():
 
 
 def test_each_term_is_in_the_unit_of_the_loss(labels, prediction, batch):
-    energy, forces, stress, charges, dipole = compare(prediction, labels, batch, SCALE)
+    energy, forces, stress, charges, dipole, born = compare(prediction, labels, batch, SCALE)
     scaled = [(part.error * part.to_loss).tolist() for part in (energy, forces, stress, charges)]
     assert scaled[0] == pytest.approx([0.1 / SCALE])
     assert scaled[1] == pytest.approx([0.4 / SCALE, 0, 0])
     assert scaled[2] == pytest.approx([0.01 * 20.0 / SCALE] * 9)
     assert scaled[3] == pytest.approx([0.1, 0.0])
-    assert len(dipole.error) == 0
+    assert len(dipole.error) == len(born.error) == 0
 
 
 def test_missing_labels_contribute_nothing(labels, prediction, batch):
     loss = Loss(Weights(energy=1, forces=2, stress=3, charges=4, dipole=5))
     counts = count_labels(labels)
-    assert counts.tolist() == [1, 3, 9, 2, 0]
+    assert counts.tolist() == [1, 3, 9, 2, 0, 0]
     expected = 0.05**2 + 2 * 0.2**2 / 3 + 3 * 0.1**2 + 4 * 0.1**2 / 2
     assert float(loss.total(compare(prediction, labels, batch, SCALE), counts)) == pytest.approx(expected)
 
 
 def test_weights_of_structures_multiply_what_errors_cost(labels, prediction, batch):
-    weights = torch.arange(10, dtype=torch.float64).view(2, 5)  # 0 to 4 of the molecule, 5 to 9 of the crystal
+    weights = torch.arange(12, dtype=torch.float64).view(2, 6)  # 0 to 5 of the molecule, 6 to 11 of the crystal
     comparisons = compare(prediction, replace(labels, weights=weights), batch, SCALE)
-    assert [part.weight.unique().tolist() for part in comparisons] == [[0.0], [6.0], [7.0], [3.0], []]
-    expected = 6 * 0.2**2 / 3 + 7 * 0.1**2 + 3 * 0.1**2 / 2
+    assert [part.weight.unique().tolist() for part in comparisons] == [[0.0], [7.0], [8.0], [3.0], [], []]
+    expected = 7 * 0.2**2 / 3 + 8 * 0.1**2 + 3 * 0.1**2 / 2
     loss = Loss(Weights(energy=1, forces=1, stress=1, charges=1))
     assert float(loss.total(comparisons, count_labels(labels))) == pytest.approx(expected)
 

@@ -121,7 +121,15 @@ def config(name: str, species: tuple[int, ...], cutoff: float) -> ModelConfig:
 def labels_for(label: Target) -> Labels:
     """What `begin` needs of a frame."""
     missing = torch.full((1, 3, 3), torch.nan, dtype=torch.float64)
-    return Labels(label.energy, label.forces, missing, label.charges, missing[:, 0], torch.ones(1, len(PROPERTIES)))
+    return Labels(
+        energy=label.energy,
+        forces=label.forces,
+        stress=missing,
+        charges=label.charges,
+        dipole=missing[:, 0],
+        born_charges=missing.expand(len(label.forces), 3, 3),
+        weights=missing.new_ones(1, len(PROPERTIES)),
+    )
 
 
 def zero_labels(batch: AtomicBatch) -> Labels:
@@ -133,6 +141,7 @@ def zero_labels(batch: AtomicBatch) -> Labels:
         stress=missing,
         charges=torch.full_like(batch.masses, torch.nan),
         dipole=missing[:, 0],
+        born_charges=missing[:1].expand(batch.n_atoms, 3, 3),
         weights=missing.new_ones(batch.n_structures, len(PROPERTIES)),
     )
 

@@ -17,9 +17,14 @@ from cace_qeq.structures.labels import PROPERTIES, Labels
 
 Floats = NDArray[np.float64]
 
-PER_ATOM = ("forces", "charges")
+PER_ATOM = ("forces", "charges", "born_charges")
 TOTAL_CHARGE_KEYS = ("total_charge", "charge")
-ALIASES = {"stress": ("stress", "virial", "virials"), "total_charge": TOTAL_CHARGE_KEYS}
+ALIASES = {
+    "stress": ("stress", "virial", "virials"),
+    "born_charges": ("born_charges", "born_effective_charges", "bec"),
+    "total_charge": TOTAL_CHARGE_KEYS,
+}
+IN_RESULTS = {"born_charges": "born_effective_charges"}  # of ASE's calculators, where names differ
 IGNORED = "none"  # instead of a key
 CHARGE_TOLERANCE = 0.02  # e; populations are often written with three digits
 
@@ -39,6 +44,7 @@ class LabelKeys:
     stress: str | None = None
     charges: str | None = None
     dipole: str | None = None
+    born_charges: str | None = None
     total_charge: str | None = None
 
 
@@ -62,6 +68,7 @@ def labels_of(atoms: Atoms, keys: LabelKeys) -> Labels:
         stress=stress_label(atoms, keys),
         charges=label(atoms, keys, "charges", (n_atoms,)),
         dipole=label(atoms, keys, "dipole", (1, 3)),
+        born_charges=label(atoms, keys, "born_charges", (n_atoms, 3, 3)),
         weights=torch.tensor([[weight_of(atoms, keys, name) for name in PROPERTIES]], dtype=torch.float64),
     )
 
@@ -173,7 +180,7 @@ def candidates(atoms: Atoms, keys: LabelKeys, name: str) -> Iterator[tuple[str, 
         return
     if name != "total_charge":
         yield from ((f"REF_{key}", written) for key in usual)
-        yield name, results
+        yield IN_RESULTS.get(name, name), results
     yield from ((key, written) for key in usual)
 
 
@@ -219,9 +226,9 @@ def numbers(atoms: Atoms, found: Found, shape: tuple[int, ...]) -> Floats:
 
 
 def fits(found: tuple[int, ...], expected: tuple[int, ...]) -> bool:
-    """Whether shapes agree, leaving axes of length one aside; nine numbers are a matrix."""
-    long = tuple(length for length in found if length != 1)
-    return long == tuple(length for length in expected if length != 1) or (long, expected) == ((9,), (3, 3))
+    """Whether shapes agree, leaving axes of length one aside; nine numbers at the end are a matrix."""
+    long, wanted = (tuple(length for length in shape if length != 1) for shape in (found, expected))
+    return long == wanted or (expected[-2:] == (3, 3) and long == (*wanted[:-2], 9))
 
 
 def summary(value: Any) -> str:

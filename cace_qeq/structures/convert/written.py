@@ -21,7 +21,7 @@ UNWANTED = ("free_energy", "external_forces")  # the energy once more, and no pr
 
 
 def write_frames(path: Path, frames: Sequence[Atoms], keys: LabelKeys) -> None:
-    """REF_energy, REF_forces, REF_stress, REF_charges, REF_dipole and total_charge, where there is one, in eV, Å, e.
+    """REF_energy, REF_forces, ... of all properties, and total_charge, where there is one, in eV, Å, e.
 
     raises  ValueError for labels that `labels_of` refuses
     """
@@ -63,7 +63,10 @@ def relabelled(atoms: Atoms, keys: LabelKeys) -> Atoms:
     }
     bare.info = {key: value for key, value in bare.info.items() if not np.isnan(value).any()}
     bare.info |= {key: atoms.info[key] for key in CONDITION_KEYS if key in atoms.info}
-    for key, values in (("REF_forces", labels.forces), ("REF_charges", labels.charges)):
-        if values.isfinite().all():
-            bare.arrays[key] = values.numpy()
+    per_atom = {
+        "REF_forces": labels.forces,
+        "REF_charges": labels.charges,
+        "REF_born_charges": labels.born_charges.flatten(1),
+    }
+    bare.arrays |= {key: values.numpy() for key, values in per_atom.items() if values.isfinite().all()}
     return bare

@@ -49,10 +49,10 @@ def test_weights_of_frames_are_those_of_mace():
     atoms.info |= {"REF_energy": 1.0, "config_weight": 2.0, "config_forces_weight": 0.25, "config_energy_weight": 3}
     atoms.arrays |= {"REF_forces": np.zeros((9, 3)), "REF_charges": np.zeros(9)}
     weights = dict(zip(PROPERTIES, labels_of(atoms, USUAL).weights[0].tolist(), strict=True))
-    assert weights == {"energy": 6.0, "forces": 0.5, "stress": 1.0, "charges": 2.0, "dipole": 1.0}
+    assert weights == {"energy": 6.0, "forces": 0.5, "stress": 1.0, "charges": 2.0, "dipole": 1.0, "born_charges": 1.0}
     atoms = zoo.crystal()
     atoms.info |= {"virial": np.eye(3), "config_virial_weight": 4.0, "config_stress_weight": 0.5}
-    assert labels_of(atoms, USUAL).weights[0].tolist() == [1.0, 1.0, 2.0, 1.0, 1.0]
+    assert labels_of(atoms, USUAL).weights[0].tolist() == [1.0, 1.0, 2.0, 1.0, 1.0, 1.0]
 
 
 @pytest.mark.parametrize("weight", [-1.0, "heavy", np.inf, [1.0, 2.0]], ids=str)
@@ -71,12 +71,13 @@ def example(name: str, atoms: Atoms, factor: float) -> np.ndarray | float:
         "stress": np.ones((3, 3)),
         "charges": np.ones(len(atoms)),
         "dipole": np.ones(3),
+        "born_charges": np.ones((len(atoms), 9)),
     }
     return factor * values[name]
 
 
 def write(atoms: Atoms, name: str, key: str, factor: float) -> None:
-    store = atoms.arrays if name in ("forces", "charges") else atoms.info
+    store = atoms.arrays if name in ("forces", "charges", "born_charges") else atoms.info
     store[key] = example(name, atoms, factor)
 
 
@@ -100,7 +101,14 @@ def through_a_file(atoms: Atoms) -> Atoms:
 def test_every_label_is_missing_from_a_bare_structure():
     atoms = zoo.crystal()
     labels = labels_of(atoms, USUAL)
-    shapes = {"energy": (1,), "forces": (6, 3), "stress": (1, 3, 3), "charges": (6,), "dipole": (1, 3)}
+    shapes = {
+        "energy": (1,),
+        "forces": (6, 3),
+        "stress": (1, 3, 3),
+        "charges": (6,),
+        "dipole": (1, 3),
+        "born_charges": (6, 3, 3),
+    }
     for name, shape in shapes.items():
         values = getattr(labels, name)
         assert (values.shape, values.dtype) == (shape, torch.float64)
@@ -115,8 +123,9 @@ def test_the_order_of_places(name):
     keys = LabelKeys(**{name: "own"})
     write(atoms, name, name, 1)
     assert found(atoms, USUAL, name) == (1, name)
-    calculated(atoms, **{name: example(name, atoms, 2)})
-    assert found(atoms, USUAL, name) == (2, name)
+    of_ase = {"born_charges": "born_effective_charges"}.get(name, name)
+    calculated(atoms, **{of_ase: example(name, atoms, 2)})
+    assert found(atoms, USUAL, name) == (2, of_ase)
     write(atoms, name, f"REF_{name}", 3)
     assert found(atoms, USUAL, name) == (3, f"REF_{name}")
     write(atoms, name, "own", 4)
@@ -141,6 +150,15 @@ def test_plain_names_are_found_after_ase_has_moved_them(name, keys):
     atoms = through_a_file(atoms)
     chosen = LabelKeys(**{name: name}) if keys == "configured" else USUAL
     assert found(atoms, chosen, name) == (2, name)
+
+
+@pytest.mark.parametrize("key", ["REF_bec", "REF_born_charges", "bec"])
+def test_nine_columns_of_born_charges_are_matrices(key):
+    """Row by row: the direction of the displacement first."""
+    atoms = zoo.crystal()
+    atoms.arrays[key] = np.arange(54.0).reshape(6, 9)
+    labels = labels_of(through_a_file(atoms), USUAL)
+    assert labels.born_charges[5, 0].tolist() == [45.0, 46.0, 47.0]
 
 
 @pytest.mark.parametrize("key", ["REF_stress", "stress"])
