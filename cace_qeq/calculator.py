@@ -67,10 +67,11 @@ class CACEQEqCalculator(Calculator):
     `results` holds, beside ASE's properties, "short_range_energy" and "electrostatic_energy" (eV, their sum is
     "energy") and "electronegativities" (eV/e). "stress" needs three
     periodic directions, or two and a cell with volume: then it is "surface_stress" (eV/Å², (3, 3), slabs only)
-    per height of that cell. "dipole" (about the centre of mass) needs none; models without charges have no charges
-    and pay no attention to conditions. "external_forces" (eV/Å) act on the external charges. Of a committee, there are
-    also the standard deviations over its members, "energy_spread" (eV), "forces_spread" (eV/Å, each component),
-    "stress_spread", "charges_spread" and "dipole_spread", in the shape and unit of what they belong to.
+    per height of that cell. "dipole" (about the centre of mass) needs none, but of cells charge that flows along
+    bonds; models without charges have no charges and pay no attention to conditions. "external_forces" (eV/Å) act on
+    the external charges. Of a committee, there are also the standard deviations over its members, "energy_spread" (eV),
+    "forces_spread" (eV/Å, each component), "stress_spread", "charges_spread" and "dipole_spread", in the shape and unit
+    of what they belong to.
 
     Raises ValueError for an element that the model does not know, a total charge that is missing, not a number or given
     twice differently, conditions that contradict, positions that are not finite or coincide, and a device that is not
@@ -142,6 +143,7 @@ class CACEQEqCalculator(Calculator):
         matters = self.model.config.energy == "equilibrated" or math.isnan(charge)  # of "coulomb" beside electrodes
         if matters and len(set(seen)) == 1 and charge != seen[0]:
             warnings.warn(UNSEEN.format(seen[0]), stacklevel=2)
+            return charge
         along_bonds = self.model.config.charge_flow == "bonds" and abs(charge) > 0  # not NaN
         if along_bonds and seen and not any(known * charge > 0 for known in seen):
             warnings.warn(UNLEARNED.format(", ".join(f"{known:+g}" for known in seen), charge), stacklevel=2)

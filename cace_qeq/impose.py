@@ -47,8 +47,8 @@ def impose(conditions: Conditions, boundary: Boundary) -> Imposed:
     """Conditions of one structure as tensors.
 
     Raises ValueError for groups that overlap, charges that contradict each other, potentials without a reference,
-    fields along periodic directions where charge flows freely, or on charged periodic structures, external charges on
-    atoms or their images, and numbers that are not finite or of another shape.
+    fields along periodic directions where charge flows freely or beside electrodes and charged fragments, or on charged
+    periodic structures, external charges on atoms or their images, and numbers that are not finite or of another shape.
     """
     n_atoms = len(boundary.positions)
     if conditions.empty:
@@ -67,7 +67,7 @@ def impose(conditions: Conditions, boundary: Boundary) -> Imposed:
         fragment_charge=fragment_charge,
         fragment_structure=torch.zeros(len(fragment_charge), dtype=torch.int64),
         potential=torch.cat([potentials, off])[electrode],  # the last one for -1
-        field=checked_field(conditions.field, boundary).unsqueeze(0),
+        field=checked_field(conditions, boundary).unsqueeze(0),
         external=checked_external(conditions, boundary),
     )
 
@@ -163,8 +163,8 @@ def refuse_missing_reference(fragment: Tensor, electrode: Tensor, potentials: Te
         )
 
 
-def checked_field(field: Any, boundary: Boundary) -> Tensor:
-    values = numbers(field, "field", 1)
+def checked_field(conditions: Conditions, boundary: Boundary) -> Tensor:
+    values = numbers(conditions.field, "field", 1)
     if values.shape != (3,):
         raise ValueError(f"field has shape {tuple(values.shape)}, expected three numbers, V/Å")
     vectors, strength = boundary.cell[boundary.pbc].detach(), values.detach().norm()
@@ -174,6 +174,12 @@ def checked_field(field: Any, boundary: Boundary) -> Tensor:
             f"field {values.tolist()} V/Å has a component along a periodic direction (pbc {boundary.pbc.tolist()}), "
             "where its potential would not be periodic; keep the part along open directions, or train a model with "
             "charge_flow: bonds, which needs none"
+        )
+    charged = any(abs(float(charge)) > SAME_CHARGE for _, charge in conditions.fragments)
+    if not upright.all() and (charged or conditions.electrodes):
+        raise ValueError(
+            f"field {values.tolist()} V/Å along a periodic direction acts on charge that flowed along bonds, not on "
+            "that of charged fragments or electrodes; leave these out, or keep the part along open directions"
         )
     if strength > 0 and boundary.pbc.any() and not abs(boundary.total_charge) <= SAME_CHARGE:
         raise ValueError(

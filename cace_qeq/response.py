@@ -5,7 +5,13 @@ from dataclasses import dataclass, fields, replace
 import torch
 from torch import Tensor
 
-from cace_qeq.electrostatics.response import Driven, born_charges, fukui_and_hardness, polarizability
+from cace_qeq.electrostatics.response import (
+    Driven,
+    born_charges,
+    fukui_and_hardness,
+    polarizability,
+    whole_born_charges,
+)
 from cace_qeq.model import CACEQEq
 from cace_qeq.structures.batch import AtomicBatch
 
@@ -16,7 +22,7 @@ class Response:
 
     Charges alone respond; what is not in them (induced dipoles of atoms) is not here. Times 14.3996, e²Å²/eV are Å³.
 
-    dipole          (structure, 3)     e Å      Σ q r; of a charged structure about the origin
+    dipole          (structure, 3)     e Å      Σ q r, of a charged structure about the origin; of cells what flowed
     polarizability  (structure, 3, 3)  e²Å²/eV  dμ/dF
     fukui           (atom,)                     dq/dQ, adding up to one; NaN where the total charge is not a constraint
     hardness        (structure,)       eV/e²    d²E_qeq/dQ²; NaN likewise
@@ -53,9 +59,18 @@ def predict_response(model: CACEQEq, batch: AtomicBatch) -> Response:
 
 
 @torch.enable_grad()
+def predict_born_charges(model: CACEQEq, batch: AtomicBatch) -> Tensor:
+    """(atom, 3, 3)  e, Born charges alone, NaN where a component of the dipole is missing.
+
+    Raises as `predict_response` does.
+    """
+    return whole_born_charges(*driven_charges(model, batch), keep_graph=False).detach()
+
+
+@torch.enable_grad()
 def differentiable_born_charges(model: CACEQEq, batch: AtomicBatch) -> Tensor:
-    """(atom, 3, 3)  e, Born charges alone with the graph kept, for losses; raises as `predict_response` does."""
-    return born_charges(*driven_charges(model, batch), keep_graph=True)
+    """The same with the graph kept, for losses."""
+    return whole_born_charges(*driven_charges(model, batch), keep_graph=True)
 
 
 def driven_charges(model: CACEQEq, batch: AtomicBatch) -> tuple[Driven, Tensor]:

@@ -9,6 +9,7 @@ from cace_qeq.electrostatics.constraints import Constraints
 from cace_qeq.electrostatics.geometry import ChargeGeometry
 
 NO_CHARGE = 1e-12  # e, of an atom; rounding of constraints is no excess
+SAME_CHARGE = 1e-6  # e, of a cell or a fragment that counts as neutral
 
 
 @dataclass(frozen=True)
@@ -121,7 +122,7 @@ class Circuit:
         carried = -self.flow(slope).unsqueeze(1) * self.bonds.vector
         sums = carried.new_zeros(geometry.n_structures, 3)
         sums = sums.index_add(0, geometry.structure[self.bonds.center], carried)
-        begun = geometry.padded(self.source, False).any(1) | (self.constraints.values != 0).any(1)
+        begun = geometry.padded(self.source, False).any(1) | (self.constraints.values.abs() > SAME_CHARGE).any(1)
         return torch.where(begun.unsqueeze(1), torch.nan, sums)
 
 

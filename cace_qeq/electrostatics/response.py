@@ -37,11 +37,11 @@ class Driven:
     @property
     def dipoles(self) -> Tensor:
         """(structure, 3)  e Å, those of cells by what has flowed, others Σ q r along open directions; NaN without"""
-        return self.known_dipoles * self.missing.unsqueeze(1)
+        return where_known(self.known, self.sums)
 
     @property
-    def known_dipoles(self) -> Tensor:
-        """The same with zeros in place of NaN."""
+    def sums(self) -> Tensor:
+        """(structure, 3)  e Å, the same with zeros in place of NaN"""
         projector = open_directions(self.geometry).nan_to_num()
         return torch.where(self.flowed, self.moments, moments(self.geometry, self.equilibrium.charges, projector))
 
@@ -51,10 +51,14 @@ class Driven:
         return (self.geometry.periodic & self.moments.isfinite().all(1)).unsqueeze(1)
 
     @property
-    def missing(self) -> Tensor:
-        """(structure,)  NaN for structures without dipole, otherwise one"""
-        nowhere = open_directions(self.geometry).isnan().any((1, 2)) & ~self.flowed.squeeze(1)
-        return torch.where(nowhere, torch.nan, 1.0)
+    def known(self) -> Tensor:
+        """(structure,)  bool, whether there is a dipole; of slabs with free charge across their plane"""
+        return ~open_directions(self.geometry).isnan().any(2).any(1) | self.flowed.squeeze(1)
+
+    @property
+    def whole(self) -> Tensor:
+        """(structure,)  bool, whether it has all three components"""
+        return ~self.geometry.periodic | self.flowed.squeeze(1)
 
     def slopes(self, variable: Tensor, keep_graph: bool = False) -> list[Tensor]:
         """Of each component of the dipoles in a variable."""
@@ -62,8 +66,16 @@ class Driven:
             torch.autograd.grad(
                 column.sum(), variable, retain_graph=True, create_graph=keep_graph, materialize_grads=True
             )[0]
-            for column in self.known_dipoles.unbind(1)
+            for column in self.sums.unbind(1)
         ]
+
+
+def where_known(known: Tensor, values: Tensor) -> Tensor:
+    """NaN elsewhere; gradients of what is known stay finite.
+
+    known  (row,)  bool
+    """
+    return torch.where(known.view(-1, *[1] * (values.dim() - 1)), values, torch.nan)
 
 
 def open_directions(geometry: ChargeGeometry) -> Tensor:
@@ -83,7 +95,9 @@ def moments(geometry: ChargeGeometry, charges: Tensor, projector: Tensor) -> Ten
 
 def polarizability(driven: Driven) -> Tensor:
     """(structure, 3, 3)  e²Å²/eV, dμ/dF; NaN without dipole, of slabs with free charge across the plane alone"""
-    return torch.stack(driven.slopes(driven.field), dim=1) * driven.missing.view(-1, 1, 1)
+    found = torch.stack(driven.slopes(driven.field), dim=1)
+    across = torch.where(driven.flowed.unsqueeze(2), found, found @ open_directions(driven.geometry).nan_to_num())
+    return where_known(driven.known, across)
 
 
 def fukui_and_hardness(driven: Driven) -> tuple[Tensor, Tensor]:
@@ -100,11 +114,15 @@ def fukui_and_hardness(driven: Driven) -> tuple[Tensor, Tensor]:
     return torch.where(fixed[driven.geometry.structure], fukui, torch.nan), torch.where(fixed, hardness, torch.nan)
 
 
-def born_charges(driven: Driven, positions: Tensor, keep_graph: bool = False) -> Tensor:
+def born_charges(driven: Driven, positions: Tensor) -> Tensor:
     """(atom, 3, 3)  e, Z*[a, x, y] = dμ_y/dr_ax with the flow of charge; NaN without dipole
 
-    positions   (atom, 3)  Å, from which everything above follows
-    keep_graph  for derivatives of it
+    positions  (atom, 3)  Å, from which everything above follows
     """
-    missing = driven.missing[driven.geometry.structure]
-    return torch.stack(driven.slopes(positions, keep_graph), dim=2) * missing.view(-1, 1, 1)
+    return where_known(driven.known[driven.geometry.structure], torch.stack(driven.slopes(positions), dim=2))
+
+
+def whole_born_charges(driven: Driven, positions: Tensor, keep_graph: bool) -> Tensor:
+    """The same with the graph kept for derivatives, if wanted; NaN where a component of the dipole is missing."""
+    slopes = torch.stack(driven.slopes(positions, keep_graph), dim=2)
+    return where_known(driven.whole[driven.geometry.structure], slopes)

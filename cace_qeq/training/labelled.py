@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import torch
 
 from cace_qeq.config import ModelConfig
-from cace_qeq.structures import PROPERTIES, LabelKeys, charge_by_conditions, label_sources, place
+from cace_qeq.electrostatics.circuit import SAME_CHARGE
+from cace_qeq.structures import PROPERTIES, AtomicBatch, LabelKeys, charge_by_conditions, label_sources, place
 from cace_qeq.training.baseline import composition
 from cace_qeq.training.config import Consistency, DataConfig, Stage, TrainingConfig
 from cace_qeq.training.data import Example, Frame, Split
@@ -100,15 +101,31 @@ def check_weights(rows: Sequence[LabelRow], stages: Sequence[Stage], model: Mode
             )
 
 
-def check_born_charges(train: Sequence[Example], stages: Sequence[Stage], model: ModelConfig) -> None:
-    """Raise ValueError for a weight on those of cells whose charge flows freely, which have none."""
-    if model.charge_flow == "bonds" or not any(stage.weights.born_charges for stage in stages):
+def check_born_charges(
+    frames: Sequence[Frame], examples: Sequence[Example], stages: Sequence[Stage], model: ModelConfig
+) -> None:
+    """Raise ValueError for a weight on those of cells that have none."""
+    if not any(stage.weights.born_charges for stage in stages):
         return
-    if any(example.batch.pbc.any() and example.labels.born_charges.isfinite().any() for example in train):
-        raise ValueError(
-            "weights.born_charges: a periodic structure has Born charges where charge flows along bonds; train with "
-            "charge_flow: bonds, or set the weight to 0."
-        )
+    for frame, example in zip(frames, examples, strict=True):
+        labelled_cell = example.batch.pbc.any() and example.labels.born_charges.isfinite().any()
+        if labelled_cell and model.charge_flow == "free":
+            raise ValueError(
+                "weights.born_charges: a periodic structure has Born charges where charge flows along bonds; train "
+                "with charge_flow: bonds, or set the weight to 0."
+            )
+        if labelled_cell and not all_from_bonds(example.batch):
+            raise ValueError(
+                f"{place(frame.atoms)}: it has Born charges as labels, but a cell that is charged, or has charged "
+                "fragments or electrodes, has none here; leave them out (data.keys: {born_charges: none}), or set "
+                "their weight to 0."
+            )
+
+
+def all_from_bonds(batch: AtomicBatch) -> bool:
+    """Whether no charge of it begins anywhere but on bonds."""
+    imposed, given = batch.imposed, torch.cat([batch.total_charge, batch.imposed.fragment_charge])
+    return bool(imposed.potential.isnan().all() and (given.abs() <= SAME_CHARGE).all())
 
 
 def unused(rows: Sequence[LabelRow], model: ModelConfig) -> tuple[str, ...]:

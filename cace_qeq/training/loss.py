@@ -11,7 +11,7 @@ the training set, the terms are mean squares (or Huber penalties) of
 each averaged over the values that are labelled in the batch, times the weight of their structure.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -51,23 +51,22 @@ def compare(
     """A comparison for each of PROPERTIES, empty where nothing is labelled.
 
     force_scale   eV/Å  s, root mean square force of the training set
-    born_charges  (atom, 3, 3)  e, of the model; None where they are not compared
+    born_charges  (atom, 3, 3)  e, of the model, NaN for structures without; None where they are not compared
     """
     n_atoms = torch.bincount(batch.structure, minlength=batch.n_structures).to(labels.energy)
     volume_per_atom = (batch.volumes / n_atoms)[:, None, None]
     one = torch.ones_like(n_atoms[:1])
     energy, forces, stress, charges, dipole, born = labels.weights.unbind(1)
     per_atom = batch.structure
-    if born_charges is None:
-        born_charges = labels.born_charges
-        labels = replace(labels, born_charges=torch.full_like(born_charges, torch.nan))
+    found = torch.full_like(labels.born_charges, torch.nan) if born_charges is None else born_charges
+    comparable = torch.where(found.isnan(), torch.nan, labels.born_charges)
     return (
         labelled(labels.energy / n_atoms, prediction.energy / n_atoms, one / force_scale, energy),
         labelled(labels.forces, prediction.forces, one / force_scale, forces[per_atom, None]),
         labelled(labels.stress, prediction.stress, volume_per_atom / force_scale, stress[:, None, None]),
         labelled(labels.charges, prediction.charges, one, charges[per_atom]),
         labelled(labels.dipole, prediction.dipole, one, dipole[:, None]),
-        labelled(labels.born_charges, born_charges, one, born[per_atom, None, None]),
+        labelled(comparable, found, one, born[per_atom, None, None]),
     )
 
 

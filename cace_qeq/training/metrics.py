@@ -12,7 +12,7 @@ from torch import Tensor
 from cace_qeq.config import ModelConfig
 from cace_qeq.model import CACEQEq
 from cace_qeq.prediction import predict
-from cace_qeq.response import differentiable_born_charges
+from cace_qeq.response import predict_born_charges
 from cace_qeq.structures import PROPERTIES, AtomicBatch, Labels
 from cace_qeq.training.config import Weights
 from cace_qeq.training.data import Example
@@ -107,12 +107,10 @@ def evaluate(model: CACEQEq, batches: Iterable[Example], on_batch: Callable[[int
 
 
 def born_charges_for(labels: Labels, model: CACEQEq, batch: AtomicBatch) -> Tensor | None:
-    """(atom, 3, 3)  e, where they are labelled and the model has any; None where there is nothing to compare"""
-    known = labels.born_charges.isfinite()
-    if model.charge_heads is None or not known.any():
+    """(atom, 3, 3)  e; None where nothing is labelled, or the model has no charges"""
+    if model.charge_heads is None or not labels.born_charges.isfinite().any():
         return None
-    found = differentiable_born_charges(model, batch).detach()
-    return found if found[known].isfinite().all() else None
+    return predict_born_charges(model, batch)
 
 
 def refuse_infinite(comparisons: tuple[Comparison, ...], config: ModelConfig) -> None:

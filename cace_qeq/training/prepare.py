@@ -93,7 +93,7 @@ def prepare(config: TrainConfig, watch: Watch = unseen) -> Prepared:
     train, valid, test = sets
     rows = label_rows(split, (train, valid), keys, config.training.all_stages)
     check_weights(rows, config.training.all_stages, model.config)
-    check_born_charges(train, config.training.all_stages, model.config)
+    check_born_charges(split.train + split.valid, train + valid, config.training.all_stages, model.config)
     notes = (*notes, *unused(rows, model.config))
     check_expansions(rows, config.training.consistency)
     if origin is None:

@@ -9,7 +9,15 @@ from cace_qeq.committee import Committee, predict_committee
 from cace_qeq.structures import PROPERTIES
 from cace_qeq.training.data import Example
 from cace_qeq.training.loss import Comparison, compare
-from cace_qeq.training.metrics import REPORTED, Evaluation, Metrics, evaluation_of, refuse_infinite, unwatched
+from cace_qeq.training.metrics import (
+    REPORTED,
+    Evaluation,
+    Metrics,
+    born_charges_for,
+    evaluation_of,
+    refuse_infinite,
+    unwatched,
+)
 
 FEWEST = 3  # values, below which ranks say nothing
 
@@ -27,9 +35,12 @@ def evaluate_committee(
     for example in batches:
         batch, labels = example.batch.to(committee.device), example.labels.to(committee.device)
         consensus = predict_committee(committee, batch)
-        means.append(compare(consensus.mean, labels, batch, force_scale=1.0))
+        born = [born_charges_for(labels, member, batch) for member in committee.members]
+        known = [of_member for of_member in born if of_member is not None]
+        mean, spread = (torch.stack(known).mean(0), torch.stack(known).std(0)) if known else (None, None)
+        means.append(compare(consensus.mean, labels, batch, 1.0, mean))
         refuse_infinite(means[-1], committee.config)
-        spreads.append(compare(consensus.spread, labels, batch, force_scale=1.0))
+        spreads.append(compare(consensus.spread, labels, batch, 1.0, spread))
         sizes.append((batch.n_structures, batch.n_atoms))
         on_batch(batch.n_structures)
     return evaluation_of(means, sizes), spread_metrics(means, spreads)

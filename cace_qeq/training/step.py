@@ -57,9 +57,7 @@ class SharedGradient:
         counts = count_labels(collate_labels([example.labels for example in examples]))
         part = moved(joined(share), device)
         prediction = self.prediction(part.batch, loss)
-        born = None
-        if loss.weights.born_charges and part.labels.born_charges.isfinite().any():
-            born = differentiable_born_charges(self.model, part.batch)
+        born = self.born_charges(share, part) if loss.weights.born_charges else None
         comparisons = compare(prediction, part.labels, part.batch, self.force_scale, born)
         total = loss.total(comparisons, counts)
         if loss.consistency is None:
@@ -67,6 +65,15 @@ class SharedGradient:
         steps = random_steps(examples, loss.consistency.displacement, seed)[mine]
         term = ConsistencyLoss(loss.consistency, loss, self.force_scale, int(counts[0]), len(examples))
         return total + term(self.model, part, prediction, torch.cat(steps, dim=1).to(device))
+
+    def born_charges(self, share: Sequence[Example], part: Example) -> Tensor | None:
+        """(atom, 3, 3)  e, of the structures of a share that are labelled with them, NaN for others"""
+        wanted = [example for example in share if example.labels.born_charges.isfinite().any()]
+        if not wanted:
+            return None
+        found = differentiable_born_charges(self.model, moved(joined(wanted), self.fabric.device).batch)
+        rows = part.labels.born_charges.isfinite().flatten(1).any(1).nonzero().flatten()
+        return torch.full_like(part.labels.born_charges, torch.nan).index_copy(0, rows, found)
 
     def prediction(self, batch: AtomicBatch, loss: Loss) -> Prediction:
         """What the loss needs."""

@@ -138,3 +138,27 @@ def test_cells_that_are_charged_have_no_dipole_and_no_field():
     atoms.calc = CACEQEqCalculator(model)
     with pytest.raises(ValueError, match="its energy has no origin"):
         atoms.get_potential_energy()
+
+
+@pytest.mark.parametrize(
+    "conditions",
+    [{"charge_fragment": [0, 0, 1, 1, -1, -1], "fragment_charges": [1.0, -1.0]}, {"electrode": [0, -1, -1, 1, -1, -1]}],
+    ids=["fragments", "electrodes"],
+)
+def test_charge_that_does_not_come_along_bonds_feels_no_periodic_field_and_is_refused(conditions):
+    atoms = zoo.crystal()
+    for name, value in conditions.items():
+        (atoms.info if name == "fragment_charges" else atoms.arrays)[name] = np.array(value)
+    if "electrode" in conditions:
+        atoms.info["electrode_potentials"] = [0.1, -0.1]
+    atoms.calc = CACEQEqCalculator(untrained_model(zoo.crystal(), charge_flow="bonds"))
+    atoms.get_potential_energy()
+    atoms.info["electric_field"] = [0.1, 0.0, 0.0]
+    with pytest.raises(ValueError, match="not on that of charged fragments or electrodes"):
+        atoms.get_potential_energy()
+
+
+def test_the_polarizability_of_a_charged_slab_is_symmetric():
+    model, batch = prepared("slab")
+    found = predict_response(model, replace(batch, total_charge=batch.total_charge + 1)).polarizability[0]
+    torch.testing.assert_close(found, found.T, rtol=0, atol=1e-10)

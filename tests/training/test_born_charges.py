@@ -3,12 +3,17 @@
 import pytest
 import torch
 from ase.io import write
+from lightning_fabric import Fabric
 
+from cace_qeq.committee import Committee
 from cace_qeq.response import differentiable_born_charges, predict_response
 from cace_qeq.structures import LabelKeys, to_batch
-from cace_qeq.training import batches_for, evaluate, fit, read_labelled
-from cace_qeq.training.config import parse_config
+from cace_qeq.training import batches_for, evaluate, evaluate_committee, fit, read_labelled
+from cace_qeq.training.config import Weights, parse_config
+from cace_qeq.training.data import examples_of
+from cace_qeq.training.loss import Loss
 from cace_qeq.training.prepare import prepare
+from cace_qeq.training.step import SharedGradient
 from small_models import SMALL, crystal, rattled, untrained_model
 
 BONDS = {"charge_flow": "bonds"}
@@ -78,3 +83,41 @@ def test_where_charge_flows_freely_cells_have_none(labelled):
     folder, _ = labelled
     with pytest.raises(ValueError, match="weights.born_charges: .* train with charge_flow: bonds"):
         prepare(config_in(folder, charge_flow="free"))
+
+
+def test_structures_without_labels_or_dipole_leave_the_gradient_finite(labelled):
+    """A labelled crystal, one without labels, and a charged one in a batch; also of the errors."""
+    folder, model = labelled
+    frames = read_labelled([folder / "valid.extxyz"], LabelKeys())
+    bare = [frames[1].atoms.copy() for _ in range(2)]
+    for atoms, charge in zip(bare, (0, 1), strict=True):
+        del atoms.arrays["REF_bec"]
+        atoms.info["total_charge"] = charge
+    write(folder / "mixed.extxyz", [frames[0].atoms, *bare])
+    mixed = read_labelled([folder / "mixed.extxyz"], LabelKeys())
+    found = evaluate(model, batches_for(model, mixed, LabelKeys(), 0.0)).metrics
+    assert found["born_charges_rmse_me"] < 1e-4
+    gradient = SharedGradient(Fabric(accelerator="cpu", devices=1), model, 1.0)
+    vector, value = gradient(examples_of(mixed, model.geometry, LabelKeys(), 0.0), Loss(Weights(born_charges=1)))
+    assert vector.isfinite().all()
+    assert 0 <= value < 1e-12
+
+
+def test_charged_cells_with_labels_are_named(labelled):
+    folder, _ = labelled
+    frames = [frame.atoms for frame in read_labelled([folder / "train.extxyz"], LabelKeys())]
+    frames[3].info["total_charge"] = 1
+    write(folder / "train.extxyz", frames)
+    with pytest.raises(ValueError, match="frame 3: it has Born charges as labels, but a cell that is charged"):
+        prepare(config_in(folder))
+
+
+def test_a_committee_has_the_errors_of_its_mean(labelled):
+    folder, model = labelled
+    other = untrained_model(crystal(), seed=6, **BONDS)
+    frames = read_labelled([folder / "valid.extxyz"], LabelKeys())
+    committee = Committee([model, other])
+    found, spread = evaluate_committee(committee, batches_for(committee, frames, LabelKeys(), 0.0))
+    alone = evaluate(other, batches_for(other, frames, LabelKeys(), 0.0)).metrics["born_charges_rmse_me"]
+    assert found.metrics["born_charges_rmse_me"] == pytest.approx(alone / 2, rel=1e-4)
+    assert spread["spread_born_charges_rms_me"] == pytest.approx(alone / 2**0.5, rel=1e-4)

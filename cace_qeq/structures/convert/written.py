@@ -15,6 +15,7 @@ from cace_qeq.files import write_atomically
 from cace_qeq.structures.convert.conditions import CONDITION_KEYS
 from cace_qeq.structures.convert.frames import SOURCE
 from cace_qeq.structures.convert.lookup import LabelKeys, labels_of, total_charge_of
+from cace_qeq.structures.labels import PROPERTIES
 
 PER_ATOM = ("electronegativities", "forces_spread", "charges_spread")
 UNWANTED = ("free_energy", "external_forces")  # the energy once more, and no property of the atoms
@@ -51,7 +52,7 @@ def with_results(atoms: Atoms, prediction: dict[str, Any]) -> Atoms:
 
 
 def relabelled(atoms: Atoms, keys: LabelKeys) -> Atoms:
-    """The structure with its labels, masses and the conditions on its charges, and nothing else."""
+    """The structure with its labels and their weights, masses and the conditions on its charges, and nothing else."""
     labels = labels_of(atoms, keys)
     bare = Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
     bare.arrays |= {key: atoms.arrays[key] for key in ("masses", *CONDITION_KEYS) if key in atoms.arrays}
@@ -62,7 +63,9 @@ def relabelled(atoms: Atoms, keys: LabelKeys) -> Atoms:
         "total_charge": total_charge_of(atoms, keys, float("nan")),
     }
     bare.info = {key: value for key, value in bare.info.items() if not np.isnan(value).any()}
-    bare.info |= {key: atoms.info[key] for key in CONDITION_KEYS if key in atoms.info}
+    bare.info |= {key: atoms.info[key] for key in (*CONDITION_KEYS, "config_type") if key in atoms.info}
+    weights = zip(PROPERTIES, labels.weights[0].tolist(), strict=True)
+    bare.info |= {f"config_{name}_weight": weight for name, weight in weights if weight != 1}
     per_atom = {
         "REF_forces": labels.forces,
         "REF_charges": labels.charges,

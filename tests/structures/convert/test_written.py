@@ -34,6 +34,17 @@ def test_labels_come_back(tmp_path, atoms):
     assert "extra" not in again.info
 
 
+def test_weights_and_types_come_back(tmp_path):
+    atoms = labelled(zoo.ethanol())
+    atoms.info |= {"config_weight": 0.5, "config_forces_weight": 4.0, "config_type": "surface"}
+    write_frames(tmp_path / "out.extxyz", [atoms], KEYS)
+    (again,) = read_frames(tmp_path / "out.extxyz")
+    expected, found = (labels_of(*pair).weights[0] for pair in ((atoms, KEYS), (again, LabelKeys())))
+    kept = [0, 1, 3, 4]  # the stress of a molecule is no label
+    assert found[kept].tolist() == expected[kept].tolist() == [0.5, 2.0, 0.5, 0.5]
+    assert again.info["config_type"] == "surface"
+
+
 def test_what_is_missing_stays_missing(tmp_path):
     atoms = molecule("H2O")
     atoms.calc = SinglePointCalculator(atoms, energy=-3.0)
