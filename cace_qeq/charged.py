@@ -112,13 +112,16 @@ def equilibrium_of(batch: AtomicBatch, wishes: Wishes, background: Background, s
     """
     geometry = charge_geometry(batch)
     parameters = wishes.parameters
-    imposed = imposed_potential(geometry, parameters.width, batch.imposed, background)
+    lattice_field = along_lattice(geometry, batch.imposed.field)
+    upright = batch.imposed
+    if wishes.wiring is not None:  # which the rest of a field drives charge along
+        upright = replace(upright, field=upright.field - lattice_field)
+    imposed = imposed_potential(geometry, parameters.width, upright, background)
     felt = replace(parameters, electronegativity=parameters.electronegativity + imposed)
     constraints = constraints_of(geometry, batch.imposed, batch.total_charge)
     circuit = None
     if wishes.wiring is not None:
-        field = along_lattice(geometry, batch.imposed.field)
-        circuit = circuit_of(geometry, wishes.wiring, constraints, batch.imposed.potential, field)
+        circuit = circuit_of(geometry, wishes.wiring, constraints, batch.imposed.potential, lattice_field)
 
     def solve(quadratic: ChargeParameters) -> Equilibrium:
         return find_charges(Task(geometry, quadratic, constraints, batch.start, circuit), background, solver)

@@ -62,12 +62,13 @@ def impose(conditions: Conditions, boundary: Boundary) -> Imposed:
     if len(potentials):
         refuse_missing_reference(fragment, electrode, potentials, boundary)
     off = potentials.new_tensor([torch.nan])
+    given = len(potentials) > 0 or bool((fragment_charge.detach().abs() > SAME_CHARGE).any())
     return Imposed(
         fragment=fragment,
         fragment_charge=fragment_charge,
         fragment_structure=torch.zeros(len(fragment_charge), dtype=torch.int64),
         potential=torch.cat([potentials, off])[electrode],  # the last one for -1
-        field=checked_field(conditions, boundary).unsqueeze(0),
+        field=checked_field(conditions.field, boundary, given).unsqueeze(0),
         external=checked_external(conditions, boundary),
     )
 
@@ -163,8 +164,12 @@ def refuse_missing_reference(fragment: Tensor, electrode: Tensor, potentials: Te
         )
 
 
-def checked_field(conditions: Conditions, boundary: Boundary) -> Tensor:
-    values = numbers(conditions.field, "field", 1)
+def checked_field(field: Any, boundary: Boundary, given: bool) -> Tensor:
+    """(3,)  V/Å
+
+    given  whether charge comes from electrodes or charged fragments
+    """
+    values = numbers(field, "field", 1)
     if values.shape != (3,):
         raise ValueError(f"field has shape {tuple(values.shape)}, expected three numbers, V/Å")
     vectors, strength = boundary.cell[boundary.pbc].detach(), values.detach().norm()
@@ -175,8 +180,7 @@ def checked_field(conditions: Conditions, boundary: Boundary) -> Tensor:
             "where its potential would not be periodic; keep the part along open directions, or train a model with "
             "charge_flow: bonds, which needs none"
         )
-    charged = any(abs(float(charge)) > SAME_CHARGE for _, charge in conditions.fragments)
-    if not upright.all() and (charged or conditions.electrodes):
+    if given and not upright.all():
         raise ValueError(
             f"field {values.tolist()} V/Å along a periodic direction acts on charge that flowed along bonds, not on "
             "that of charged fragments or electrodes; leave these out, or keep the part along open directions"

@@ -18,13 +18,10 @@ def imposed_potential(
 ) -> Tensor:
     """What a charge on each atom costs beside its electronegativity: -r.F - μ, and external charges' potential.
 
-    A field along periodic directions has no potential there; it drives charge along bonds (`bonds.circuit_of`).
-
     width    (atom,)  Å, σ
     returns  (atom,)  eV/e
     """
-    field = imposed.field - along_lattice(geometry, imposed.field)
-    along_field = (geometry.positions * field[geometry.structure]).sum(-1)
+    along_field = (geometry.positions * imposed.field[geometry.structure]).sum(-1)
     electrode = torch.where(imposed.potential.isnan(), 0.0, imposed.potential)
     potential = -along_field - electrode
     external = imposed.external
