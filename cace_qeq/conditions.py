@@ -11,6 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+SAME_CHARGE = 1e-6  # e; charges that differ by less agree, and less is none
+
 Group = tuple[Any, Any]  # indices of atoms, and the number that they share
 
 

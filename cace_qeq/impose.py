@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from cace_qeq.conditions import (
+    SAME_CHARGE,
     Conditions,
     ExternalCharges,
     Group,
@@ -20,7 +21,6 @@ from cace_qeq.conditions import (
 )
 
 CLOSEST = 1e-3  # Å; a charge nearer to an atom is a mistake in the input
-SAME_CHARGE = 1e-6  # e; sums that differ by less agree
 ACROSS = 1e-8  # cosine; a field this close to upright has no component in the plane
 
 

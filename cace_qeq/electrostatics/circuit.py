@@ -5,11 +5,11 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from cace_qeq.conditions import SAME_CHARGE
 from cace_qeq.electrostatics.constraints import Constraints
 from cace_qeq.electrostatics.geometry import ChargeGeometry
 
 NO_CHARGE = 1e-12  # e, of an atom; rounding of constraints is no excess
-SAME_CHARGE = 1e-6  # e, of a cell or a fragment that counts as neutral
 
 
 @dataclass(frozen=True)

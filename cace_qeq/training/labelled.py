@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import torch
 
+from cace_qeq.conditions import SAME_CHARGE
 from cace_qeq.config import ModelConfig
-from cace_qeq.electrostatics.circuit import SAME_CHARGE
 from cace_qeq.structures import PROPERTIES, AtomicBatch, LabelKeys, charge_by_conditions, label_sources, place
 from cace_qeq.training.baseline import composition
 from cace_qeq.training.config import Consistency, DataConfig, Stage, TrainingConfig
