@@ -262,17 +262,19 @@ def charges_alone() -> list[dict[str, float]]:
 
 
 def large(preset: str = "XS", n_edge: int = 32) -> dict[str, float]:
-    """Charges, forces and stress of 98 304 atoms in this process, per atom against 1 536."""
+    """Charges, forces and stress of 98 304 atoms in this process, per atom against 1 536; both once warmed up."""
     small_box = ratio(preset, 8)
     model = model_of(preset, "equilibrated")
     batch = to_batch(water_box(n_edge), model.frozen_geometry, 0.0)
     begin = time.process_time()
     prediction = predict(model, batch)
-    seconds = time.process_time() - begin
-    per_atom = 1e3 * seconds / batch.n_atoms
+    first = time.process_time() - begin  # with memory that is new
+    milliseconds = in_turns({"large": lambda: predict(model, batch)}, 3)["large"]
+    per_atom = milliseconds / batch.n_atoms
     return {
         "atoms": batch.n_atoms,
-        "seconds": seconds,
+        "seconds": milliseconds / 1e3,
+        "seconds_of_the_first_call": first,
         "ms_per_atom": per_atom,
         "ms_per_atom_at_1536": small_box["equilibrated"] / small_box["atoms"],
         "ratio": per_atom / (small_box["equilibrated"] / small_box["atoms"]),
