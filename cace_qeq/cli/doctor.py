@@ -80,8 +80,8 @@ def record(findings: Findings) -> dict[str, Any]:
         name: [
             {
                 "name": check.name,
-                "value": check.value if math.isfinite(check.value) else None,
-                "limit": check.limit,
+                "value": finite(check.value),
+                "limit": finite(check.limit),
                 "unit": check.unit,
                 "passed": check.passed,
             }
@@ -89,3 +89,7 @@ def record(findings: Findings) -> dict[str, Any]:
         ]
         for name, checks in findings.items()
     }
+
+
+def finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None

@@ -113,8 +113,11 @@ def label_keys(text: str) -> LabelKeys:
     words = [word.strip().partition("=") for word in text.split(",") if word.strip()]
     if incomplete := [name for name, _, key in words if not key]:
         raise ValueError(f"--keys: {incomplete[0]!r} names no key, expected property=key, e.g. energy=E0,forces=F0.")
+    names = [name for name, _, _ in words]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise ValueError(f"--keys: {twice[0]} stands twice; name one key for it.")
     try:
-        refuse_unknown_keys([name for name, _, _ in words], LabelKeys.__dataclass_fields__)
+        refuse_unknown_keys(names, LabelKeys.__dataclass_fields__)
     except ValueError as error:
         raise ValueError(f"--keys: {error}") from None
     return LabelKeys(**{name: key for name, _, key in words})

@@ -9,10 +9,18 @@ from rich.progress import Progress
 
 from cace_qeq.calculator import CACEQEqCalculator
 from cace_qeq.cli.evaluate import BatchAtoms, Charge, Device, Model
-from cace_qeq.cli.structure import SavedPrecisionOption, SolverOption, precision_of, solver_of, with_total_charge
+from cace_qeq.cli.structure import (
+    SavedPrecisionOption,
+    SolverOption,
+    precision_of,
+    refuse_idle_charge,
+    solver_of,
+    with_total_charge,
+)
 from cace_qeq.files import refuse_unwritable
 from cace_qeq.simulation.trajectory import named_as_xyz
 from cace_qeq.structures import TOTAL_CHARGE_KEYS, Atoms, read_frames, write_predictions
+from cace_qeq.structures.convert.lookup import charge_by_conditions
 from cace_qeq.training.data import EVALUATION_ATOMS, filled
 
 Data = Annotated[list[Path], typer.Argument(help="Files of structures, in any format that ASE reads.")]
@@ -42,6 +50,7 @@ def predict(
     refuse_unwritable(out)
     frames = [with_total_charge(atoms, charge) for path in data for atoms in read_frames(path)]
     calculator = CACEQEqCalculator(model, device, precision_of(dtype), solver=solver_of(solver))
+    refuse_idle_charge(charge, calculator, model)
     console = Console()
     with Progress(console=console, transient=True) as progress:
         task, results = progress.add_task("predicting", total=len(frames)), []
@@ -54,7 +63,8 @@ def predict(
 
 
 def with_default(atoms: Atoms, default: float | None) -> Atoms:
-    """With the default for its total charge, if there is one and the frame states none."""
-    if default is not None and not any(key in atoms.info for key in TOTAL_CHARGE_KEYS):
+    """With the default for its total charge, if there is one, the frame states none, and no conditions decide."""
+    silent = not any(key in atoms.info for key in TOTAL_CHARGE_KEYS)
+    if default is not None and silent and charge_by_conditions(atoms) is None:
         atoms.info["total_charge"] = default
     return atoms

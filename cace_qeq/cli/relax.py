@@ -18,7 +18,7 @@ from cace_qeq.cli.structure import (
     StructureArgument,
     solver_of,
 )
-from cace_qeq.simulation import Relaxation, RelaxationSettings, new_xyz
+from cace_qeq.simulation import Relaxation, RelaxationSettings, new_files
 from cace_qeq.simulation import relax as relaxed
 
 DEFAULTS = RelaxationSettings()
@@ -62,8 +62,7 @@ def relax(
         cell="relaxed" if cell else "fixed",
         pressure=pressure,
     )
-    for path in filter(None, (out, trajectory)):
-        new_xyz(path)  # before a model is read, and code generated for it
+    new_files(out, trajectory)  # before a model is read, and code generated for it
     atoms = Start(model, structure, frame, charge, device, dtype, compiled, solver_of(solver)).atoms()
     console = Console(markup=False)
     try:

@@ -66,14 +66,17 @@ class Start:
         atoms = structure_of(self.structure, self.frame, self.charge)
         precision = precision_of(self.precision)
         atoms.calc = CACEQEqCalculator(self.model, self.device, precision, solver=self.solver, compiled=self.compiled)
-        if self.charge and not atoms.calc.has_charges:
-            raise ValueError(
-                f"--charge {self.charge:g}: {self.model} has no charges, so that it changes nothing; omit it."
-            )
+        refuse_idle_charge(self.charge, atoms.calc, self.model)
         if self.compiled:
             with Console().status("generating code for the network"):
                 atoms.get_potential_energy()
         return atoms
+
+
+def refuse_idle_charge(charge: float | None, calculator: CACEQEqCalculator, model: Path) -> None:
+    """Raise ValueError for a total charge that a model has no use for."""
+    if charge and not calculator.has_charges:
+        raise ValueError(f"--charge {charge:g}: {model} has no charges, so that it changes nothing; omit it.")
 
 
 def precision_of(name: Precision | None) -> torch.dtype | None:

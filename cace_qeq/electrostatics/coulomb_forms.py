@@ -67,16 +67,21 @@ def uniform(geometry: ChargeGeometry, width: Tensor, background: Background) -> 
     variance = torch.zeros_like(width) if geometry.slab[0] else width.square()
     values = background_interaction(volume, geometry.split[0], 2 * variance, background) / 2
     if geometry.slab[0]:
-        height, cell_height = geometry.positions @ geometry.normal[0], (geometry.cells[0] @ geometry.normal[0]).norm()
-        values = values - 2 * math.pi * COULOMB / volume * (height.square() + cell_height**2 / 12)
+        cell_height = (geometry.cells[0] @ geometry.normal[0]).norm()
+        values = values - 2 * math.pi * COULOMB / volume * (heights(geometry).square() + cell_height**2 / 12)
     return Uniform(values.expand_as(width))
 
 
 def slab_dipole(geometry: ChargeGeometry) -> Gram:
     """4π k_e/V z_a z_b, the rest of a slab's images."""
     volume = torch.linalg.det(geometry.cells[0]).abs()
+    return Gram((4 * math.pi * COULOMB / volume).sqrt() * heights(geometry).unsqueeze(1))
+
+
+def heights(geometry: ChargeGeometry) -> Tensor:
+    """Å, of a slab's atoms about their mean: only differences count, and large numbers lose digits.  (atom,)"""
     height = geometry.positions @ geometry.normal[0]
-    return Gram((4 * math.pi * COULOMB / volume).sqrt() * height.unsqueeze(1))
+    return height - height.detach().mean()
 
 
 def structure_factors(geometry: ChargeGeometry) -> list[Form]:

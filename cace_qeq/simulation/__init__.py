@@ -2,7 +2,7 @@
 
 from cace_qeq.simulation.dynamics import Reporter, begun_run, log_of, new_run, resume_dynamics, run_dynamics
 from cace_qeq.simulation.record import DynamicsSummary, Sample, read_log
-from cace_qeq.simulation.relaxation import Relaxation, RelaxationReporter, new_xyz, relax
+from cace_qeq.simulation.relaxation import Relaxation, RelaxationReporter, new_files, relax
 from cace_qeq.simulation.settings import DynamicsSettings, RelaxationSettings
 from cace_qeq.simulation.spectrum import DipoleSeries, Spectrum, dipole_series, infrared_spectrum
 from cace_qeq.simulation.velocities import draw_velocities
@@ -23,7 +23,7 @@ __all__ = [
     "infrared_spectrum",
     "log_of",
     "new_run",
-    "new_xyz",
+    "new_files",
     "read_log",
     "relax",
     "resume_dynamics",

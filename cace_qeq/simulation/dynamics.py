@@ -223,6 +223,8 @@ def refuse_another_run(atoms: Atoms, frame: Atoms, settings: DynamicsSettings, t
             f"{trajectory} holds {frame.symbols}, not the given {atoms.symbols} with the same order of atoms "
             "and periodicity; resume with the structure that it began with."
         )
+    if not np.allclose(frame.get_masses(), atoms.get_masses(), rtol=1e-12, atol=0.0):
+        raise ValueError(f"{trajectory} was run with other masses; give the structure that it began with.")
     if not {"step", "time_fs", "free_motions"} <= frame.info.keys() or not frame.has("momenta"):
         raise ValueError(f"{trajectory} was not written by this program and lacks what a run resumes from.")
     then, now = stated_charge(frame), stated_charge(atoms)

@@ -40,7 +40,7 @@ def integrator(atoms: Atoms, settings: DynamicsSettings, noise: np.random.Genera
             f"npt needs a cell that is periodic in three directions, got pbc = {atoms.pbc.tolist()}; use nve or nvt."
         )
     refuse_charges_left_behind(atoms)
-    return LangevinBAOAB(
+    return Barostat(
         atoms,
         timestep,
         externalstress=-settings.pressure * units.bar,
@@ -49,6 +49,17 @@ def integrator(atoms: Atoms, settings: DynamicsSettings, noise: np.random.Genera
         P_mass=barostat_mass(len(atoms), settings),
         **bath,
     )
+
+
+class Barostat(LangevinBAOAB):
+    """ASE's, but for the drag that a flexible cell's motion exerts, p_ε + tr(p_ε)/N_f · 1: ASE 3.29 adds tr(p_ε)/N_f
+    to the elements beside the diagonal as well, and so couples directions as the axes happen to lie.
+    """
+
+    def _barostat_BAOAB_OU_gamma_mod(self) -> NDArray[np.float64]:  # noqa: N802
+        if self.hydrostatic:
+            return np.asarray(super()._barostat_BAOAB_OU_gamma_mod())
+        return np.asarray((self.p_eps + np.trace(self.p_eps) / self.Ndof * np.eye(3)) / self.barostat_mass)
 
 
 def refuse_constraints_beyond(kept: tuple[type, ...], atoms: Atoms, settings: DynamicsSettings) -> None:
@@ -72,9 +83,13 @@ def refuse_charges_left_behind(atoms: Atoms) -> None:
 
 
 def barostat_mass(n_atoms: int, settings: DynamicsSettings) -> float:
-    """3 (N + 1) kT τ², the inertia of the cell.   Martyna, Tobias & Klein, doi 10.1063/1.467468"""
+    """3 (N + 1) kT τ², the inertia of the volume; of a flexible cell (N + 1) kT τ² for each element.
+
+    Martyna, Tobias & Klein, doi 10.1063/1.467468
+    """
     time = settings.barostat_time * units.fs
-    return float(3 * (n_atoms + 1) * units.kB * settings.temperature * time**2)
+    directions = 3 if settings.cell == "isotropic" else 1
+    return float(directions * (n_atoms + 1) * units.kB * settings.temperature * time**2)
 
 
 def barostat_state(dynamics: MolecularDynamics) -> NDArray[np.float64] | None:

@@ -64,8 +64,7 @@ def relax(
     Raises FileExistsError for a file that is there already, OSError for one that cannot be written, and ValueError
     for a cell to be relaxed that is not periodic in three directions or holds external charges.
     """
-    path = new_xyz(Path(path))
-    steps = None if trajectory is None else new_xyz(Path(trajectory))
+    path, steps = new_files(path, trajectory)
     before = float(atoms.get_potential_energy())
     search = OPTIMIZERS[settings.optimizer](degrees_of_freedom(atoms, settings), logfile=None)
     search.attach(lambda: reporter(search.nsteps, float(atoms.get_potential_energy()), largest_force(atoms)))
@@ -81,6 +80,13 @@ def relax(
     after = float(atoms.get_potential_energy())
     stress = largest_stress(atoms, settings)
     return Relaxation(converged, search.nsteps, after, after - before, largest_force(atoms), stress)
+
+
+def new_files(path: str | Path, trajectory: str | Path | None) -> tuple[Path, Path | None]:
+    """Raise ValueError where both are one, and as `new_xyz`."""
+    if trajectory is not None and Path(path).resolve() == Path(trajectory).resolve():
+        raise ValueError(f"{path} cannot hold both the relaxed structure and the trajectory; give two names.")
+    return new_xyz(Path(path)), None if trajectory is None else new_xyz(Path(trajectory))
 
 
 def new_xyz(path: Path) -> Path:

@@ -2,7 +2,10 @@
 
 import numpy as np
 from ase import Atoms, units
+from ase.constraints import FixAtoms, FixCartesian
 from numpy.typing import NDArray
+
+from cace_qeq.simulation.trajectory import held
 
 Floats = NDArray[np.float64]
 
@@ -74,7 +77,9 @@ def free_motions(atoms: Atoms, ensemble: str) -> int:
     A bath moves all of them; without one drift is apart, and a molecule's rotation stays what it is: momenta that
     come from a bath have one, drawn ones do not. External charges push and turn a molecule, and a field turns it.
     """
-    free = int(atoms.get_number_of_degrees_of_freedom())
+    others = [c for c in atoms.constraints if not isinstance(c, FixAtoms | FixCartesian)]
+    removed = sum(constraint.get_removed_dof(atoms) for constraint in others)
+    free = int((~held(atoms)).sum() - removed)  # ASE counts a coordinate twice that is held twice
     if drifts_apart(atoms, ensemble):
         free -= 3
         turned = heeds_conditions(atoms) and np.any(atoms.info.get("electric_field", 0.0))

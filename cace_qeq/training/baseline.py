@@ -71,7 +71,8 @@ def energies_of_atoms(examples: Sequence[Example], species: Sequence[int]) -> Te
     if missing := [number for number in species if number not in lowest]:
         raise ValueError(
             "training.reference_energies is isolated_atoms, but no training frame is a neutral atom of "
-            f"{', '.join(Atoms(numbers=missing).symbols)} with an energy; add one of each, or set least_squares."
+            f"{', '.join(Atoms(numbers=missing).symbols)} without periodic directions and with an energy; "
+            "add one of each, or set least_squares."
         )
     return torch.tensor([lowest[number] for number in species], dtype=torch.float64)
 

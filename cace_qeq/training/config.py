@@ -276,7 +276,9 @@ def _apply(values: dict[str, Any], override: str) -> None:
     if not equals or not sections or not key:
         raise ValueError(f"override {override!r}: expected section.key=value, e.g. training.epochs=50")
     for section in sections:
-        values = values.setdefault(section, DEFAULT_WEIGHTS.model_dump() if section == "weights" else {})
+        if values.get(section) is None:  # absent, or without anything after its colon
+            values[section] = DEFAULT_WEIGHTS.model_dump() if section == "weights" else {}
+        values = values[section]
         if not isinstance(values, dict):
             raise ValueError(f"override {override!r}: {section!r} is a value, not a section")
     try:

@@ -1,6 +1,7 @@
 """From files of labelled frames to batches: reading, splitting, preparing once, filling by atoms."""
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -119,15 +120,23 @@ def defined_labels(atoms: Atoms, labels: Labels) -> Labels:
 
 
 def split_off(frames: tuple[Frame, ...], fraction: float, seed: int) -> tuple[tuple[Frame, ...], tuple[Frame, ...]]:
-    """Training frames, and the random `fraction` of them that is set aside, both in file order."""
+    """Training frames, and the random `fraction` of them that is set aside, both in file order.
+
+    Single atoms, and the last frame of an element, stay with the training frames.
+    """
     n_aside = max(1, round(fraction * len(frames)))
-    if n_aside >= len(frames):
+    order = torch.randperm(len(frames), generator=torch.Generator().manual_seed(seed)).tolist()
+    left, aside = Counter(element for frame in frames for element in set(frame.atoms.numbers.tolist())), set[int]()
+    for index in order:
+        elements = set(frames[index].atoms.numbers.tolist())
+        if len(aside) < n_aside and len(frames[index].atoms) > 1 and all(left[element] > 1 for element in elements):
+            aside.add(index)
+            left.subtract(elements)
+    if n_aside >= len(frames) or not aside:
         raise ValueError(
-            f"a validation fraction of {fraction} leaves none of {len(frames)} frames to train on; "
+            f"a validation fraction of {fraction} leaves no frame of every element to train on, of {len(frames)}; "
             "give more frames or a smaller data.valid."
         )
-    order = torch.randperm(len(frames), generator=torch.Generator().manual_seed(seed)).tolist()
-    aside = set(order[:n_aside])
     train = tuple(frame for index, frame in enumerate(frames) if index not in aside)
     return train, tuple(frames[index] for index in sorted(aside))
 

@@ -17,7 +17,9 @@ from cace_qeq.training.folder import RunFolder, Start
 from cace_qeq.training.interrupt import StopRequest
 from cace_qeq.training.metrics import Evaluation, evaluate
 from cace_qeq.training.prepare import Prepared, prepare
+from cace_qeq.training.provenance import hashes_of
 from cace_qeq.training.reporting import Reporter, Silent
+from cace_qeq.training.state import progress_of
 from cace_qeq.training.trainer import Trainer
 
 if TYPE_CHECKING:
@@ -66,10 +68,7 @@ def fit(config: TrainConfig, start: Start = "new", reporter: Reporter | None = N
 
 def refuse_other_files(folder: RunFolder, prepared: Prepared) -> None:
     """Raise ValueError if the data files, or the model that it starts from, have changed since the run began."""
-    if not folder.model.exists():
-        return
-    before, now = (model.provenance.get("files", ()) for model in (load_model(folder.model), prepared.model))
-    if [file["sha256"] for file in before] != [file["sha256"] for file in now]:
+    if folder.state.exists() and progress_of(folder.state).files != hashes_of(prepared.model.provenance):
         raise ValueError(
             f"the data files are not those that the run in {folder.path} was trained on, "
             "or start_from is another model now; put them back, or start again with --overwrite."
@@ -152,7 +151,7 @@ def finish(
     report = {
         **metrics,
         "ended": reason,
-        "epochs": history[-1]["epoch"],
+        "epochs": len(history),
         "minutes": sum(record["seconds"] for record in history) / 60,
         "parameters": prepared.summary.n_parameters,
     }

@@ -109,7 +109,7 @@ class Loss:
             for weight, comparison, count in zip(self.weight_list, comparisons, counts.tolist(), strict=True)
             if weight and count
         ]
-        return torch.stack(terms).sum() if terms else torch.zeros((), requires_grad=True)
+        return torch.stack(terms).sum() if terms else comparisons[0].predicted.new_zeros((), requires_grad=True)
 
     @property
     def weight_list(self) -> list[float]:

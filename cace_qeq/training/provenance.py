@@ -54,6 +54,10 @@ def file_record(path: Path) -> dict[str, str]:
     return {"path": str(path), "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
 
 
+def hashes_of(provenance: dict[str, Any]) -> list[str]:
+    return [file["sha256"] for file in provenance["files"]]
+
+
 def installed_versions() -> dict[str, str]:
     found = {}
     for name in PACKAGES:

@@ -27,6 +27,7 @@ class Progress:
     slowdown   factor on the learning rate that the plateau schedule has arrived at
     seconds    spent training
     history    one record per epoch, the rows of log.csv
+    files      SHA-256 of the data files, and of the model that training started from
     """
 
     epoch: int = 0
@@ -37,6 +38,7 @@ class Progress:
     slowdown: float = 1.0
     seconds: float = 0.0
     history: list[dict[str, Any]] = field(default_factory=list)
+    files: list[str] = field(default_factory=list)
 
 
 def save_state(

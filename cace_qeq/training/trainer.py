@@ -20,6 +20,7 @@ from cace_qeq.training.loss import Loss, compare
 from cace_qeq.training.metrics import Tally, born_charges_for
 from cace_qeq.training.optimizer import optimizer_of
 from cace_qeq.training.prepare import Prepared
+from cace_qeq.training.provenance import hashes_of
 from cace_qeq.training.recorded import RecordedPotential
 from cace_qeq.training.reporting import Reporter
 from cace_qeq.training.schedule import learning_rate_factor
@@ -41,7 +42,7 @@ class Trainer:
         recorded = RecordedPotential(self.model) if config.compile else None
         self.gradient = SharedGradient(fabric, self.model, prepared.scale, recorded)
         self.optimizer = self.new_optimizer()
-        self.progress = Progress()
+        self.progress = Progress(files=hashes_of(prepared.model.provenance))
         self.board = TensorBoardLog(self.folder.tensorboard)
         self.stage_ends = list(accumulate(stage.epochs for stage in config.all_stages))
 
@@ -71,6 +72,9 @@ class Trainer:
         if not self.folder.state.exists():
             return
         self.progress = progress_of(self.folder.state)
+        done = self.progress.history[-1]["epoch"]
+        if done < self.progress.epoch and self.progress.epoch not in self.stage_ends:  # out of patience, now longer
+            self.progress.epoch, self.progress.stale = done, 0
         if self.progress.epoch < self.n_epochs:
             modules = {"model": self.model, "average": self.average.model}
             load_state(self.folder.state, modules, self.optimizer)

@@ -1,7 +1,9 @@
 import copy
 import json
+import math
 
 import pytest
+import torch
 from typer.testing import CliRunner
 
 from cace_qeq.checkpoint import save_model
@@ -60,3 +62,16 @@ def test_of_a_committee_every_member(tmp_path):
     first, second = json.loads((tmp_path / "out.json").read_text()).items()
     assert [first[0], second[0]] == [f"{arguments[1]}, member {n}" for n in (1, 2)]
     assert first[1] == second[1]
+
+
+def test_a_model_that_gives_no_numbers_leaves_a_readable_file(tmp_path):
+    sick = copy.deepcopy(healthy())
+    with torch.no_grad():
+        next(sick.energy_head.parameters()).fill_(math.nan)
+    save_model(sick, tmp_path / "sick.safetensors")
+    cluster().write(tmp_path / "one.extxyz")
+    arguments = [str(tmp_path / name) for name in ("sick.safetensors", "one.extxyz")]
+    result = run(app, ["doctor", *arguments, "--json", str(tmp_path / "out.json")])
+    assert isinstance(result.exception, SystemExit)
+    (checks,) = json.loads((tmp_path / "out.json").read_text()).values()
+    assert any(check["value"] is None and not check["passed"] for check in checks)

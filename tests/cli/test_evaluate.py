@@ -163,7 +163,12 @@ def test_a_damaged_model_is_named(tmp_path, folder, content):
 
 @pytest.mark.parametrize(
     ("keys", "message"),
-    [("energy=foo", "no frame has 'foo' as energy"), ("energy=", "names no key"), ("energy", "names no key")],
+    [
+        ("energy=foo", "no frame has 'foo' as energy"),
+        ("energy=", "names no key"),
+        ("energy", "names no key"),
+        ("energy=a,energy=b", "energy stands twice"),
+    ],
 )
 def test_keys_that_lead_nowhere_are_refused(folder, keys, message):
     assert message in str(evaluate(folder, folder / "valid.extxyz", "--keys", keys).exception)

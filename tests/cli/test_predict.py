@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from ase.build import molecule
+from ase.constraints import FixAtoms
 from ase.io import read, write
 from typer.testing import CliRunner
 
@@ -74,6 +75,61 @@ def test_one_charge_for_all_frames(folder):
     for atoms in read("predicted.extxyz", ":"):
         assert atoms.get_charges().sum() == pytest.approx(-1, abs=1e-6)
         assert atoms.info["total_charge"] == -1
+
+
+@pytest.mark.parametrize(
+    ("column", "numbers", "total"),
+    [
+        (("electrode", [0, 0, 0, 0, 1, 1, 1, 1]), ("electrode_potentials", [0.3, -0.3]), None),
+        (("charge_fragment", [0] * 8), ("fragment_charges", [1.0]), 1.0),
+    ],
+    ids=["electrodes", "fragments"],
+)
+def test_the_default_charge_is_not_for_frames_whose_conditions_decide(folder, column, numbers, total):
+    atoms = cluster()
+    atoms.arrays[column[0]], atoms.info[numbers[0]] = np.array(column[1]), numbers[1]
+    write("conditions.extxyz", atoms)
+    for name, options in {"plain": (), "default": ("--default-total-charge", "0")}.items():
+        result = predict("model.safetensors", "conditions.extxyz", "--out", f"{name}.extxyz", *options)
+        assert result.exit_code == 0, result.output
+    plain, default = read("plain.extxyz"), read("default.extxyz")
+    assert default.get_potential_energy() == plain.get_potential_energy()
+    assert abs(default.get_charges().sum()) > 0.1
+    assert total is None or default.get_charges().sum() == pytest.approx(total, abs=1e-6)
+
+
+def test_structures_keep_their_columns_and_what_is_held(folder):
+    atoms = read("crystal.extxyz")
+    atoms.set_tags(range(8))
+    atoms.arrays["F_dft"] = np.full((8, 3), 0.5)
+    atoms.set_constraint(FixAtoms([2, 3]))
+    atoms.info["charge"] = 0
+    write("columns.extxyz", atoms)
+    assert predict("model.safetensors", "columns.extxyz").exit_code == 0
+    found = read("predicted.extxyz")
+    assert found.get_tags().tolist() == list(range(8))
+    assert (found.arrays["F_dft"] == 0.5).all()
+    assert found.constraints[0].index.tolist() == [2, 3]
+
+
+def test_nothing_of_another_model_stays(folder):
+    models = [untrained_model(crystal(), seed) for seed in range(2)]
+    save_committee(Committee(models), "both.safetensors")
+    save_model(untrained_model(crystal(), energy="none"), "bare.safetensors")
+    assert predict("both.safetensors", "crystal.extxyz", "--out", "first.extxyz").exit_code == 0
+    first = read("first.extxyz")
+    assert "energy_spread" in first.info and first.info["electrostatic_energy"] < 0
+    assert predict("bare.safetensors", "first.extxyz", "--out", "second.extxyz").exit_code == 0
+    found = read("second.extxyz")
+    assert not found.info.keys() & {"energy_spread", "stress_spread"}
+    assert found.info["electrostatic_energy"] == 0
+    assert not found.arrays.keys() & {"forces_spread", "charges_spread", "electronegativities"}
+
+
+def test_a_charge_that_changes_nothing_is_refused(folder):
+    save_model(untrained_model(crystal(), energy="none"), "bare.safetensors")
+    result = predict("bare.safetensors", "crystal.extxyz", "--charge", "1")
+    assert "bare.safetensors has no charges, so that it changes nothing" in str(result.exception)
 
 
 def test_labels_are_kept_beside_the_results(folder):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from cace_qeq.electrostatics import coulomb_matrix, solve_charges
+from cace_qeq.electrostatics import Solver, coulomb_matrix, solve_charges
 from cace_qeq.units import COULOMB
 from charged_structures import ChargedStructure, crystal, geometry_of, joined, molecule, slab
 
@@ -165,3 +165,12 @@ def test_two_charged_sheets_are_a_capacitor():
 
     expected = 2 * math.pi * COULOMB / 9.0 * 5.0  # energy per cell of 5 Å more of field
     assert energy(25.0) - energy(20.0) == pytest.approx(expected, abs=1e-9)
+
+
+@pytest.mark.parametrize("method", ["dense", "structure_factors"])
+def test_far_from_the_origin(method):
+    """Heights count from their mean: squares of large ones lose the digits that matter."""
+    near = solve_charges(**arguments(NEUTRAL), solver=Solver(method))
+    away = NEUTRAL.positions + 1e5 * torch.tensor([0.0, 0.0, 1.0], dtype=torch.float64)
+    far = solve_charges(**arguments(NEUTRAL, positions=away), solver=Solver(method))
+    assert float(far.energy) == pytest.approx(float(near.energy), abs=2e-8)

@@ -5,6 +5,8 @@ import pytest
 from ase import Atoms, units
 from ase.calculators.calculator import Calculator, all_changes
 from ase.constraints import FixAtoms, FixBondLengths, FixCartesian, FixCom, FixedPlane
+from ase.md.md import MolecularDynamics
+from scipy.spatial.transform import Rotation
 
 from cace_qeq.simulation import DynamicsSettings, run_dynamics
 from cace_qeq.simulation.integrators import integrator, reseed
@@ -119,6 +121,32 @@ def test_ideal_gas_law(cell):
     volumes = [one.get_volume() for one in states(atoms, settings)]
     assert np.mean(volumes) == pytest.approx(expected, rel=0.1)
     assert np.std(volumes) / np.mean(volumes) == pytest.approx((len(atoms) + 1) ** -0.5, rel=0.3)
+
+
+def barostat(cell: str) -> MolecularDynamics:
+    settings = DynamicsSettings(n_steps=1, ensemble="npt", timestep=1, pressure=5000, cell=cell)
+    return integrator(gas(8, NoForces()), settings, np.random.default_rng(0))
+
+
+def test_a_flexible_barostat_prefers_no_axes():
+    """The drag of a cell that moves turns with the cell."""
+    dynamics = barostat("flexible")
+    turn = Rotation.from_rotvec([0.3, -0.5, 0.8]).as_matrix()
+    momentum = np.diag([1.0, 2.0, -0.5])
+    dynamics.p_eps = momentum
+    drag = dynamics._barostat_BAOAB_OU_gamma_mod()
+    dynamics.p_eps = turn @ momentum @ turn.T
+    np.testing.assert_allclose(dynamics._barostat_BAOAB_OU_gamma_mod(), turn @ drag @ turn.T, atol=1e-12 * drag.max())
+
+
+def test_volumes_have_the_same_inertia_in_either_cell():
+    """d² ln V / dt² under a pressure."""
+    accelerations = []
+    for cell in ("isotropic", "flexible"):
+        dynamics = barostat(cell)
+        push = 3 * dynamics.force_eps if cell == "isotropic" else np.trace(dynamics.force_eps)
+        accelerations.append(push / dynamics.barostat_mass)
+    assert accelerations[0] == pytest.approx(accelerations[1])
 
 
 def test_an_isotropic_barostat_keeps_the_shape():

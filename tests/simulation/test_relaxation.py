@@ -94,6 +94,12 @@ def test_nothing_is_written_over(tmp_path):
     assert (tmp_path / "r.extxyz").read_text() == "precious"
 
 
+def test_the_trajectory_has_a_file_of_its_own(tmp_path):
+    with pytest.raises(ValueError, match="give two names"):
+        relax(salt(cluster()), RelaxationSettings(), tmp_path / "r.extxyz", trajectory=tmp_path / "." / "r.extxyz")
+    assert not (tmp_path / "r.extxyz").exists()
+
+
 def test_a_molecule_has_no_cell_to_relax(tmp_path):
     with pytest.raises(ValueError, match="periodic in three directions"):
         relax(salt(cluster()), RelaxationSettings(cell="relaxed"), tmp_path / "r.extxyz")

@@ -93,7 +93,11 @@ def charged(atoms: Atoms) -> None:
     atoms.info["charge"] = 1
 
 
-@pytest.mark.parametrize("change", [turned_around, shrunk, charged])
+def heavier(atoms: Atoms) -> None:
+    atoms.set_masses(2 * atoms.get_masses())
+
+
+@pytest.mark.parametrize("change", [turned_around, shrunk, charged, heavier])
 def test_another_structure_cannot_resume(change, tmp_path):
     run_dynamics(salt(cluster(), charge=0), DynamicsSettings(n_steps=10), tmp_path / "md.extxyz")
     before = (tmp_path / "md.extxyz").read_bytes()

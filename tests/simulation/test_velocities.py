@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from ase import Atoms, units
 from ase.build import bulk, molecule
-from ase.constraints import FixAtoms
+from ase.constraints import FixAtoms, FixCartesian, FixCom
 
 from cace_qeq.calculator import CACEQEqCalculator
 from cace_qeq.simulation import DynamicsSettings, RelaxationSettings, relax, run_dynamics
@@ -81,6 +81,21 @@ def test_constrained_atoms_rest():
     draw_velocities(atoms, 300.0, seed=1)
     assert not atoms.get_momenta()[[0, 2]].any()
     assert free_motions(atoms, "nve") == free_motions(atoms, "nvt") == 6
+
+
+@pytest.mark.parametrize(
+    ("constraints", "motions"),
+    [
+        ([FixAtoms([0, 1, 2, 3]), FixAtoms([2, 3, 4])], 9),
+        ([FixCartesian([0, 1, 2, 3], (True, True, False)), FixAtoms([2, 3])], 14),
+        ([FixAtoms([0, 1]), FixCom()], 15),
+    ],
+    ids=["atoms", "coordinates", "centre of mass"],
+)
+def test_what_is_held_twice_counts_once(constraints, motions):
+    atoms = bulk("NaCl", "rocksalt", a=5.6, cubic=True)
+    atoms.set_constraint(constraints)
+    assert free_motions(atoms, "nvt") == motions
 
 
 def test_rotation_that_a_bath_has_left_is_counted_and_drift_is_not():

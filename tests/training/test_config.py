@@ -118,3 +118,8 @@ def test_what_is_no_text_names_the_file(tmp_path):
 def test_a_total_charge_is_finite():
     with pytest.raises(ValueError, match="data.default_total_charge: .*finite"):
         parse_config(with_change("data", default_total_charge=float("inf")), "test")
+
+
+def test_an_empty_section_takes_overrides(tmp_path):
+    (tmp_path / "config.yaml").write_text("data: {train: a.extxyz, valid: b.extxyz}\nmodel:\ntraining: {output: run}\n")
+    assert load_config(tmp_path / "config.yaml", ["model.cutoff=5"]).model == {"cutoff": 5}

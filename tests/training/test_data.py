@@ -91,8 +91,18 @@ def test_a_config_type_that_no_frame_has_is_named(tmp_path):
 
 def test_a_fraction_that_leaves_nothing_is_refused(tmp_path):
     frames = read_labelled([trimers(tmp_path) / "train.extxyz"], LabelKeys())
-    with pytest.raises(ValueError, match="leaves none of 1 frames"):
+    with pytest.raises(ValueError, match="no frame of every element to train on, of 1;"):
         split_off(frames[:1], 0.5, seed=0)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_single_atoms_and_the_last_frame_of_an_element_stay_for_training(tmp_path, seed):
+    frames = read(trimers(tmp_path) / "train.extxyz", ":")
+    oxide = Atoms("AgO", positions=[(0, 0, 0), (0, 0, 2.0)])
+    write(tmp_path / "more.extxyz", [*frames, Atoms("Ag"), oxide, Atoms("Au2", positions=[(0, 0, 0), (0, 0, 2.5)])])
+    train, valid = split_off(read_labelled([tmp_path / "more.extxyz"], LabelKeys()), 0.6, seed=seed)
+    assert len(valid) == 9
+    assert {"Ag", "AgO", "Au2"} <= {str(frame.atoms.symbols) for frame in train}
 
 
 def test_an_element_without_training_frames_is_named(tmp_path):

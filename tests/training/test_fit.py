@@ -205,6 +205,27 @@ def test_a_plateau_slows_down_and_patience_ends(folder):
     assert history[-1]["learning_rate"] < history[-4]["learning_rate"]
 
 
+def test_a_run_that_ran_out_of_patience_can_be_made_longer(folder):
+    """It goes on after its last epoch, with new patience."""
+    settings = {"schedule": "constant", "patience": 2, "learning_rate": 0.5}
+    first = fit(small_config(folder, "patient", epochs=20, **settings)).history
+    assert len(first) < 20
+    outcome = fit(small_config(folder, "patient", epochs=len(first) + 20, **settings), "resume")
+    assert [row["epoch"] for row in outcome.history] == list(range(1, len(outcome.history) + 1))
+    assert len(outcome.history) >= len(first) + 2
+    assert json.loads(outcome.folder.metrics.read_text())["epochs"] == len(outcome.history)
+
+
+def test_other_data_cannot_resume_a_run_that_has_no_model_yet(tmp_path):
+    folder = trimers(tmp_path)
+    config = small_config(folder, "rare", epochs=6, validate_every=5)
+    assert fit(config, reporter=StopAfter(3, 1)).reason == "interrupted"
+    frames = ase.io.read(folder / "train.extxyz", ":")
+    ase.io.write(folder / "train.extxyz", frames[::-1])
+    with pytest.raises(ValueError, match="the data files are not those"):
+        fit(config, "resume")
+
+
 def test_the_time_limit_ends_with_the_best_model(folder):
     outcome = fit(small_config(folder, "limited", epochs=1000, max_minutes=1e-6))
     assert outcome.reason == "time limit"

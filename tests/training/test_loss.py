@@ -84,6 +84,7 @@ def test_without_labels_the_loss_is_zero_and_differentiable(labels, prediction, 
     total = Loss(Weights(dipole=1)).total(compare(prediction, labels, batch, SCALE), count_labels(labels))
     total.backward()
     assert total.item() == 0.0
+    assert (total.device, total.dtype) == (prediction.energy.device, prediction.energy.dtype)
 
 
 def test_huber_is_square_inside_and_linear_outside():

@@ -16,7 +16,8 @@ SOURCE = "cace_qeq_source"  # the key in atoms.info under which a frame remember
 EXTENDED_XYZ = (".xyz", ".extxyz")
 COMPRESSED = (".gz", ".bz2", ".xz")
 DATABASES = (".db", ".json")  # of ASE
-OF_A_STRUCTURE = ("dipole", "stress", "virial")  # as names of data say, whose shapes may be those of three atoms
+OF_A_STRUCTURE = ("dipole", "stress", "virial", "field", "external_", "fragment_charges", "potentials")
+"""As names of data say, whose shapes may be those of a few atoms."""
 SMALLEST_VOLUME = 1e-8  # of a cell, relative to that of a rectangular one with the same lengths
 
 

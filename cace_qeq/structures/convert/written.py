@@ -10,6 +10,7 @@ from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import write
 from ase.outputs import all_outputs
+from numpy.typing import NDArray
 
 from cace_qeq.files import write_atomically
 from cace_qeq.structures.convert.conditions import CONDITION_KEYS
@@ -19,6 +20,8 @@ from cace_qeq.structures.labels import PROPERTIES
 
 PER_ATOM = ("electronegativities", "forces_spread", "charges_spread")
 UNWANTED = ("free_energy", "external_forces")  # the energy once more, and no property of the atoms
+OF_MODELS = (*all_outputs, "short_range_energy", "electrostatic_energy", "surface_stress", "electronegativities")
+"""Names of results, which a file may hold of another model."""
 
 
 def write_frames(path: Path, frames: Sequence[Atoms], keys: LabelKeys) -> None:
@@ -34,6 +37,8 @@ def write_frames(path: Path, frames: Sequence[Atoms], keys: LabelKeys) -> None:
 def write_predictions(path: Path, frames: Sequence[Atoms], predictions: Sequence[dict[str, Any]]) -> None:
     """Frames with results where ASE looks for them, labels beside them as in `write_frames`, and all else they told.
 
+    What another model said of them is left out.
+
     predictions  results of a calculator for each frame
     """
     text = io.StringIO()
@@ -43,12 +48,24 @@ def write_predictions(path: Path, frames: Sequence[Atoms], predictions: Sequence
 
 def with_results(atoms: Atoms, prediction: dict[str, Any]) -> Atoms:
     results = {name: value for name, value in prediction.items() if name not in UNWANTED}
-    found = relabelled(atoms, LabelKeys())
-    found.info = {key: value for key, value in atoms.info.items() if key != SOURCE} | found.info
+    labelled, found = relabelled(atoms, LabelKeys()), atoms.copy()
+    found.info = {key: value for key, value in atoms.info.items() if key != SOURCE and not of_models(key)}
+    found.arrays = {key: as_columns(values) for key, values in atoms.arrays.items() if not of_models(key)}
+    found.info |= labelled.info
+    found.arrays |= labelled.arrays
     found.calc = SinglePointCalculator(found, **{name: results.pop(name) for name in all_outputs if name in results})
     for name, value in results.items():
         (found.arrays if name in PER_ATOM else found.info)[name] = value
     return found
+
+
+def of_models(key: str) -> bool:
+    return key.removesuffix("_spread") in OF_MODELS
+
+
+def as_columns(values: NDArray[Any]) -> NDArray[Any]:
+    """As files hold them: (atom,) or (atom, column)."""
+    return values if values.ndim < 3 else values.reshape(len(values), -1)
 
 
 def relabelled(atoms: Atoms, keys: LabelKeys) -> Atoms:

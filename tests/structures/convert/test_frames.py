@@ -8,10 +8,11 @@ import ase.io
 import numpy as np
 import pytest
 from ase import Atoms
+from ase.build import molecule
 from ase.db import connect
 
 import zoo
-from cace_qeq.structures import LabelKeys, check_atoms, labels_of, place, read_frames, total_charge_of
+from cace_qeq.structures import LabelKeys, check_atoms, conditions_of, labels_of, place, read_frames, total_charge_of
 
 GOOD = '2\nLattice="9 0 0 0 9 0 0 0 9" pbc="T T T"\nH 0 0 0\nH 0 0 0.8\n'
 SHARED = Path(__file__).resolve().parents[4] / "shared" / "data"
@@ -48,6 +49,26 @@ def test_a_database_keeps_what_it_says_of_its_rows(tmp_path, name):
     assert labels.energy.item() == -3.5
     np.testing.assert_array_equal(labels.forces, forces)
     np.testing.assert_array_equal(labels.dipole, dipole[None])
+
+
+@pytest.mark.parametrize("n_atoms", [2, 3])
+def test_conditions_in_a_database_belong_to_the_structure_whatever_its_size(tmp_path, n_atoms):
+    atoms = molecule("N2" if n_atoms == 2 else "H2O")
+    said = {
+        "electric_field": np.array([0.0, 0.0, 0.5]),
+        "external_positions": np.array([[4.0, 0.0, 0.0], [0.0, 5.0, 0.0], [0.0, 0.0, 6.0]]),
+        "external_charges": np.array([0.1, 0.2, -0.3]),
+        "fragment_charges": np.zeros(3),
+        "charge_fragment": np.arange(n_atoms),
+    }
+    with connect(tmp_path / "rows.db") as database:
+        database.write(atoms, data=said)
+    (frame,) = read_frames(tmp_path / "rows.db")
+    found = conditions_of(frame)
+    np.testing.assert_array_equal(found.field, said["electric_field"])
+    np.testing.assert_array_equal(found.external_positions, said["external_positions"])
+    np.testing.assert_array_equal(found.external_charges, said["external_charges"])
+    assert len(found.fragments) == 3
 
 
 def test_frames_know_where_they_come_from(tmp_path):
