@@ -58,20 +58,20 @@ def force_scale(examples: Sequence[Example]) -> float:
 
 
 def energies_of_atoms(examples: Sequence[Example], species: Sequence[int]) -> Tensor:
-    """(species,)  eV  of frames that hold one neutral atom and no cell, the lowest of each element.
+    """(species,)  eV  of frames that hold one neutral atom without neighbours, the lowest of each element.
 
     raises  ValueError for an element without
     """
     lowest: dict[int, float] = {}
     for batch, labels in ((example.batch, example.labels) for example in examples):
-        alone = batch.n_atoms == 1 and not batch.pbc.any() and not batch.total_charge.any()
+        alone = batch.n_atoms == 1 and not batch.neighbors.mask.any() and not batch.total_charge.any()
         if alone and labels.energy.isfinite():
             number, energy = int(batch.numbers), float(labels.energy)
             lowest[number] = min(energy, lowest.get(number, energy))
     if missing := [number for number in species if number not in lowest]:
         raise ValueError(
             "training.reference_energies is isolated_atoms, but no training frame is a neutral atom of "
-            f"{', '.join(Atoms(numbers=missing).symbols)} without periodic directions and with an energy; "
+            f"{', '.join(Atoms(numbers=missing).symbols)} without neighbours and with an energy; "
             "add one of each, or set least_squares."
         )
     return torch.tensor([lowest[number] for number in species], dtype=torch.float64)

@@ -146,7 +146,7 @@ class TrainingConfig(Settings):
     plateau_factor           times the learning rate after plateau_patience validations without a new best
     patience                 validations without a new best after which a stage ends
     max_minutes              no epoch is begun that would end later; the best model so far is kept
-    reference_energies       least_squares; isolated_atoms: those of training frames of one neutral atom, the lowest;
+    reference_energies       least_squares; isolated_atoms: of frames of one neutral atom without neighbour, the lowest;
                              in eV by symbol; or keep: those of start_from, with least squares for new elements alone
     start_from               model file whose architecture and parameters are taken; new elements get new rows
     """

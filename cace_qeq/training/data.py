@@ -122,16 +122,16 @@ def defined_labels(atoms: Atoms, labels: Labels) -> Labels:
 def split_off(frames: tuple[Frame, ...], fraction: float, seed: int) -> tuple[tuple[Frame, ...], tuple[Frame, ...]]:
     """Training frames, and the random `fraction` of them that is set aside, both in file order.
 
-    Single atoms, and the last frame of an element, stay with the training frames.
+    The last frame of an element, and its last single atom, stay with the training frames.
     """
     n_aside = max(1, round(fraction * len(frames)))
     order = torch.randperm(len(frames), generator=torch.Generator().manual_seed(seed)).tolist()
-    left, aside = Counter(element for frame in frames for element in set(frame.atoms.numbers.tolist())), set[int]()
+    left, aside = Counter(kind for frame in frames for kind in kinds_of(frame)), set[int]()
     for index in order:
-        elements = set(frames[index].atoms.numbers.tolist())
-        if len(aside) < n_aside and len(frames[index].atoms) > 1 and all(left[element] > 1 for element in elements):
+        kinds = kinds_of(frames[index])
+        if len(aside) < n_aside and all(left[kind] > 1 for kind in kinds):
             aside.add(index)
-            left.subtract(elements)
+            left.subtract(kinds)
     if n_aside >= len(frames) or not aside:
         raise ValueError(
             f"a validation fraction of {fraction} leaves no frame of every element to train on, of {len(frames)}; "
@@ -139,6 +139,12 @@ def split_off(frames: tuple[Frame, ...], fraction: float, seed: int) -> tuple[tu
         )
     train = tuple(frame for index, frame in enumerate(frames) if index not in aside)
     return train, tuple(frames[index] for index in sorted(aside))
+
+
+def kinds_of(frame: Frame) -> set[tuple[int, ...]]:
+    """Its elements, and of a single atom also that it is one, with neighbours of its own kind or without."""
+    elements: set[tuple[int, ...]] = {(number,) for number in frame.atoms.numbers.tolist()}
+    return elements | {(*element, 1, *frame.atoms.pbc) for element in elements if len(frame.atoms) == 1}
 
 
 def species_of(frames: Sequence[Frame]) -> tuple[int, ...]:

@@ -1,19 +1,22 @@
-from types import SimpleNamespace
-
+import numpy as np
 import pytest
 import torch
+from ase import Atoms
 
+from cace_qeq.structures import GeometrySettings, LabelKeys, labels_of
 from cace_qeq.training.baseline import composition, energies_of_atoms, fitted_energies, force_scale, isolated_energies
+from cace_qeq.training.data import Frame, example_of
 
 NAN = torch.nan
 
 
-def example(numbers, energy, forces=(), charge=0.0):
-    labels = SimpleNamespace(
-        energy=torch.tensor([energy], dtype=torch.float64), forces=torch.tensor(forces, dtype=torch.float64)
-    )
-    molecule = {"numbers": torch.tensor(numbers), "n_atoms": len(numbers), "pbc": torch.zeros(1, 3, dtype=torch.bool)}
-    return SimpleNamespace(batch=SimpleNamespace(**molecule, total_charge=torch.tensor([charge])), labels=labels)
+def example(numbers, energy, forces=None, charge=0.0, box=0.0):
+    """Atoms in a row, 1.2 Å apart, in a cube if it has an edge (Å)."""
+    atoms = Atoms(numbers, [(1.2 * i, 0, 0) for i in range(len(numbers))], cell=3 * [box], pbc=box > 0)
+    atoms.info |= {"REF_energy": energy, "charge": charge}
+    if forces is not None:
+        atoms.arrays["REF_forces"] = np.array(forces)
+    return example_of(Frame(atoms, labels_of(atoms, LabelKeys())), GeometrySettings(cutoff=4.0), LabelKeys(), None)
 
 
 def test_energies_of_the_elements_are_recovered():
@@ -40,8 +43,13 @@ def test_isolated_atoms_come_in_the_order_of_the_species():
 def test_energies_of_atoms_are_the_lowest_of_neutral_ones():
     atoms = [example([8], -74.0), example([8], -75.0), example([8], -76.0, charge=-1.0), example([1], -13.6)]
     assert energies_of_atoms([example([1, 8], -90.0), *atoms], (1, 8)).tolist() == [-13.6, -75.0]
-    with pytest.raises(ValueError, match="no training frame is a neutral atom of H, C with an energy"):
+    with pytest.raises(ValueError, match="no training frame is a neutral atom of H, C without neighbours"):
         energies_of_atoms(atoms[:3], (1, 6, 8))
+
+
+def test_an_atom_alone_in_a_large_cell_is_isolated_and_one_in_a_crystal_is_not():
+    atoms = [example([8], -75.0, box=12.0), example([8], -80.0, box=2.5)]
+    assert energies_of_atoms(atoms, (8,)).tolist() == [-75.0]
 
 
 @pytest.mark.parametrize(
@@ -55,6 +63,6 @@ def test_isolated_atoms_must_cover_the_species(energies, message):
 
 def test_force_scale_is_the_root_mean_square_of_what_is_labelled():
     labelled = example([1, 1], 0.0, [[3.0, 0, 0], [0, -3.0, 0]])
-    missing = example([1], 0.0, [[NAN, NAN, NAN]])
+    missing = example([1], 0.0)
     assert force_scale([labelled, missing]) == pytest.approx(3.0**0.5)
     assert force_scale([missing]) == 1.0

@@ -1,6 +1,7 @@
 import pytest
 import torch
 from ase import Atoms
+from ase.build import bulk
 from ase.io import read, write
 
 from cace_qeq.config import ModelConfig
@@ -96,13 +97,20 @@ def test_a_fraction_that_leaves_nothing_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_single_atoms_and_the_last_frame_of_an_element_stay_for_training(tmp_path, seed):
+def test_the_last_frame_of_an_element_and_its_last_single_atom_stay_for_training(tmp_path, seed):
     frames = read(trimers(tmp_path) / "train.extxyz", ":")
     oxide = Atoms("AgO", positions=[(0, 0, 0), (0, 0, 2.0)])
     write(tmp_path / "more.extxyz", [*frames, Atoms("Ag"), oxide, Atoms("Au2", positions=[(0, 0, 0), (0, 0, 2.5)])])
     train, valid = split_off(read_labelled([tmp_path / "more.extxyz"], LabelKeys()), 0.6, seed=seed)
     assert len(valid) == 9
     assert {"Ag", "AgO", "Au2"} <= {str(frame.atoms.symbols) for frame in train}
+
+
+def test_crystals_of_one_atom_are_set_aside_as_others(tmp_path):
+    crystals = [bulk("Ag", a=a) for a in (3.9, 4.0, 4.1, 4.2)]
+    write(tmp_path / "volumes.extxyz", crystals)
+    train, valid = split_off(read_labelled([tmp_path / "volumes.extxyz"], LabelKeys()), 0.5, seed=0)
+    assert (len(train), len(valid)) == (2, 2)
 
 
 def test_an_element_without_training_frames_is_named(tmp_path):
