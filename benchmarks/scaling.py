@@ -16,7 +16,6 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from itertools import compress
 from itertools import product as product_of
 from typing import Annotated, Any
 
@@ -33,6 +32,7 @@ from cace_qeq.benchmark.engines.memory import peak_kilobytes
 from cace_qeq.electrostatics import ChargeGeometry, ChargeParameters, Solver, Task, find_charges
 from cace_qeq.electrostatics.constraints import total_charge_alone
 from cace_qeq.electrostatics.coulomb_forms import charge_form
+from cace_qeq.electrostatics.given import coulomb_form
 from cace_qeq.neighbors import pairs_once
 from cace_qeq.planning import SumSettings, plan_sums
 from cace_qeq.structures import to_batch
@@ -221,11 +221,8 @@ def given(n_edge: int = 12) -> dict[str, float]:
 
     def ours() -> tuple[Tensor, Tensor]:
         positions = geometry.positions.clone().requires_grad_()
-        form = charge_form(replace(geometry, positions=positions), parameters, "point")
-        wanted = [parameter.requires_grad for parameter in form.parameters]
-        slopes = list(compress(form.gradients(charges, charges), wanted))
-        forces = torch.autograd.grad(list(compress(form.parameters, wanted)), positions, slopes)[0] / -2
-        return charges @ form.product(charges) / 2, forces
+        energy = coulomb_form(replace(geometry, positions=positions), parameters.width, "point").energy(charges)
+        return energy.detach(), -torch.autograd.grad(energy, positions)[0]
 
     *mesh, order = geometry.mesh[0].tolist()
     center = torch.cat([geometry.center, geometry.neighbor])

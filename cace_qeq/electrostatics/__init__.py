@@ -6,6 +6,7 @@ from cace_qeq.electrostatics.circuit import Bonds, Circuit, Wiring, circuit_of
 from cace_qeq.electrostatics.conjugate_gradients import ConvergenceError
 from cace_qeq.electrostatics.constraints import Constraints, constraints_of, total_charge_alone
 from cace_qeq.electrostatics.geometry import ChargeGeometry
+from cace_qeq.electrostatics.given import coulomb_energy
 from cace_qeq.electrostatics.kernels import Background
 from cace_qeq.electrostatics.matrix import coulomb_matrix
 from cace_qeq.electrostatics.potentials import along_lattice, imposed_potential
@@ -32,6 +33,7 @@ __all__ = [
     "along_lattice",
     "circuit_of",
     "constraints_of",
+    "coulomb_energy",
     "coulomb_matrix",
     "equilibrate",
     "equilibrate_bonds",

@@ -7,6 +7,7 @@ from functools import cached_property
 
 import torch
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
 from cace_qeq.electrostatics.kernels import gaussian_coulomb
 from cace_qeq.units import COULOMB
@@ -45,6 +46,13 @@ class AllPairs:
         parts = [self._slopes(rows, left, right) for rows in self._blocks()]
         by_positions, by_variance = (torch.cat(part) for part in zip(*parts, strict=True))
         return by_positions, by_variance
+
+    def energy(self, charges: Tensor) -> Tensor:
+        parts = [checkpoint(self._energy, rows, charges, use_reentrant=False) for rows in self._blocks()]
+        return torch.stack(parts).sum()
+
+    def _energy(self, rows: slice, charges: Tensor) -> Tensor:
+        return torch.dot(charges[rows], self._rows(rows)[0] @ charges) / 2
 
     @cached_property
     def _matrix(self) -> Tensor:

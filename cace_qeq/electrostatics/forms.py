@@ -1,7 +1,8 @@
 """Bilinear forms x.A y, and their sum.
 
 A form holds the tensors that it depends on, with their gradients. Solvers see constants: products with A, or A itself
-where it is small. Derivatives of any order come from `gradients`, which are ordinary tensor operations without A.
+where it is small. Derivatives of any order come from `gradients`, which are ordinary tensor operations without A, and
+of charges that are given from `energy`.
 """
 
 from collections.abc import Sequence
@@ -28,6 +29,9 @@ class Form(Protocol):
     def gradients(self, left: Tensor, right: Tensor) -> tuple[Tensor, ...]:
         """∂(x.A y)/∂parameters, differentiable; `left` may be `right` itself."""
 
+    def energy(self, charges: Tensor) -> Tensor:
+        """x.A x / 2, differentiable in charges and parameters.  ()"""
+
 
 @dataclass(frozen=True)
 class Sum:
@@ -52,6 +56,9 @@ class Sum:
     def gradients(self, left: Tensor, right: Tensor) -> tuple[Tensor, ...]:
         return tuple(gradient for form in self.forms for gradient in form.gradients(left, right))
 
+    def energy(self, charges: Tensor) -> Tensor:
+        return torch.stack([form.energy(charges) for form in self.forms]).sum()
+
 
 @dataclass(frozen=True)
 class Diagonal:
@@ -74,6 +81,9 @@ class Diagonal:
     def gradients(self, left: Tensor, right: Tensor) -> tuple[Tensor, ...]:
         return (left * right,)
 
+    def energy(self, charges: Tensor) -> Tensor:
+        return torch.dot(self.values, charges.square()) / 2
+
 
 @dataclass(frozen=True)
 class Uniform:
@@ -95,6 +105,9 @@ class Uniform:
 
     def gradients(self, left: Tensor, right: Tensor) -> tuple[Tensor, ...]:
         return (left * right.sum() + right * left.sum(),)
+
+    def energy(self, charges: Tensor) -> Tensor:
+        return torch.dot(self.values, charges) * charges.sum()
 
 
 @dataclass(frozen=True)
@@ -132,6 +145,9 @@ class Pairwise:
             return (2 * ahead,)
         return (ahead + left.index_select(0, self.second) * right.index_select(0, self.first),)
 
+    def energy(self, charges: Tensor) -> Tensor:
+        return torch.dot(self.values, charges.index_select(0, self.first) * charges.index_select(0, self.second))
+
 
 @dataclass(frozen=True)
 class Gram:
@@ -156,3 +172,6 @@ class Gram:
         if left is right:
             return (2 * ahead,)
         return (ahead + right.unsqueeze(1) * (left @ self.factors),)
+
+    def energy(self, charges: Tensor) -> Tensor:
+        return (charges @ self.factors).square().sum() / 2

@@ -54,6 +54,11 @@ class MeshForm:
             return 2 * self._by_weights(left, waves), by_influence
         return self._by_weights(left, other) + self._by_weights(right, waves), by_influence
 
+    def energy(self, charges: Tensor) -> Tensor:
+        """x.A x / 2, differentiable in charges and parameters.  ()"""
+        strength = torch.view_as_real(self._waves(charges)).square().sum(-1)
+        return (self.influence * _partners(self.influence, self.shape) * strength).sum() / 2
+
     def _waves(self, charges: Tensor) -> Tensor:
         """ρ̂, of the charges on the mesh."""
         density = _Spread.apply(charges, self.weights, self.points, self.shape)
@@ -66,7 +71,7 @@ class MeshForm:
 
     @cached_property
     def _product(self) -> "MeshProduct":
-        return MeshProduct(outer(self.weights.detach()), self.influence.detach(), self.points, self.shape)
+        return MeshProduct(outer(*self.weights.detach().unbind(1)), self.influence.detach(), self.points, self.shape)
 
 
 @dataclass(frozen=True)
@@ -155,9 +160,8 @@ def frequencies(n_points: int, half: bool, like: Tensor) -> Tensor:
     return make(n_points, d=1 / n_points, dtype=like.dtype, device=like.device)
 
 
-def outer(weights: Tensor) -> Tensor:
-    """(atom, 3, order) -> (atom, order³)"""
-    first, second, third = weights.unbind(1)
+def outer(first: Tensor, second: Tensor, third: Tensor) -> Tensor:
+    """(atom, order), ... -> (atom, order³)"""
     plane = first.unsqueeze(2) * second.unsqueeze(1)
     return (plane.unsqueeze(3) * third.view(-1, 1, 1, third.shape[1])).flatten(1)
 
@@ -191,7 +195,8 @@ class _Spread(torch.autograd.Function):
     def forward(ctx: Any, charges: Tensor, weights: Tensor, points: Tensor, shape: Shape) -> Tensor:
         ctx.points = points
         ctx.save_for_backward(charges, weights)
-        values = (outer(weights) * charges.unsqueeze(1)).view(-1)
+        first, second, third = weights.unbind(1)
+        values = outer(first * charges.unsqueeze(1), second, third).view(-1)
         return values.new_zeros(math.prod(shape)).scatter_add_(0, points.view(-1), values).view(shape)
 
     @staticmethod

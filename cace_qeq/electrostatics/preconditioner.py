@@ -50,7 +50,7 @@ def long_waves(positions: Tensor, cell: Tensor, stiffness: Tensor) -> LongWaves:
     inverse, softness = torch.linalg.inv(cell), 1 / stiffness
     shape = coarse_shape(cell, len(positions))
     weights, points = shares(positions, inverse, shape, ORDER)
-    blocks = outer(weights)
+    blocks = outer(*weights.unbind(1))
     density = blocks.new_zeros(math.prod(shape))
     density.scatter_add_(0, points.view(-1), (blocks * softness.unsqueeze(1)).view(-1))
     scaled = blocks * torch.where(density > 0, density.rsqrt(), 0.0)[points]

@@ -34,6 +34,7 @@ ACCURACY = 1e-12
 OPEN = EwaldPlan(split=1.0, cutoff=0.0, triplets=np.zeros((0, 3), dtype=np.int64))
 PRECISE = Solver(tolerance=1e-11, mesh_accuracy=1e-10)
 FREE = Conditions()
+Periodicity = bool | Sequence[bool] | NDArray[np.bool_]
 BLOCK = 2**20  # distances at a time, 8 MB
 CLOSEST = 1e-3  # Å; nearer atoms are a mistake in the input
 
@@ -57,7 +58,7 @@ class ChargeSolution:
 def solve_charges(
     positions: Numbers,
     cell: Numbers | None,
-    pbc: bool | Sequence[bool] | NDArray[np.bool_],
+    pbc: Periodicity,
     electronegativity: Numbers,
     hardness: Numbers,
     width: Numbers,
@@ -99,12 +100,7 @@ def solve_charges(
     boundary = Boundary(coordinates.cpu(), lattice.cpu(), flags, float(charge.detach()))
     imposed = moved(impose(conditions, boundary), device)
     widest = float(torch.cat([parameters.width, imposed.external.width]).detach().max())
-    sums = SumSettings(widest, ACCURACY, solver.method, solver.mesh_accuracy)
-    geometry, imposed = (
-        _periodic_geometry(coordinates, lattice, directions, imposed, sums)
-        if directions.any()
-        else (_open_geometry(coordinates), imposed)
-    )
+    geometry, imposed = prepared(coordinates, lattice, directions, imposed, settings_of(solver, widest))
     felt = parameters.electronegativity + imposed_potential(geometry, parameters.width, imposed, background)
     constraints = constraints_of(geometry, imposed, charge.view(1))
     task = Task(geometry, replace(parameters, electronegativity=felt), constraints, torch.zeros_like(felt))
@@ -123,6 +119,22 @@ def _checked_parameters(
     return ChargeParameters(**values)
 
 
+def settings_of(solver: Solver, widest: float) -> SumSettings:
+    return SumSettings(widest, ACCURACY, solver.method, solver.mesh_accuracy)
+
+
+def prepared(
+    positions: Tensor, cell: Tensor, pbc: NDArray[np.bool_], imposed: Imposed, sums: SumSettings
+) -> tuple[ChargeGeometry, Imposed]:
+    """The atoms, and what is imposed on them, with the pairs and waves of either.
+
+    Raises ValueError for two atoms at one place.
+    """
+    if pbc.any():
+        return _periodic_geometry(positions, cell, pbc, imposed, sums)
+    return _open_geometry(positions), imposed
+
+
 def _open_geometry(positions: Tensor) -> ChargeGeometry:
     _refuse_coincident(positions.detach())
     none = torch.zeros(0, 4, dtype=torch.int64, device=positions.device)
@@ -133,7 +145,6 @@ def _open_geometry(positions: Tensor) -> ChargeGeometry:
 def _periodic_geometry(
     positions: Tensor, cell: Tensor, pbc: NDArray[np.bool_], imposed: Imposed, sums: SumSettings
 ) -> tuple[ChargeGeometry, Imposed]:
-    """The atoms, and what is imposed on them, with the pairs of either."""
     places, lattice = torch.cat([positions, imposed.external.positions]).detach(), cell.detach()
     plan = plan_sums(lattice.cpu().numpy(), pbc, places.cpu().numpy(), sums)
     flags, height = torch.from_numpy(pbc.copy()).to(cell.device).unsqueeze(0), cell.new_tensor([plan.height])

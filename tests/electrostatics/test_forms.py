@@ -79,3 +79,18 @@ def test_gradients_are_differentiable(case):
     make, parameters = case
     inputs = tuple(value.clone().requires_grad_() for value in (*parameters, random(N, seed=1), random(N, seed=2)))
     assert torch.autograd.gradcheck(lambda *values: make(*values[:-2]).gradients(*values[-2:]), inputs, fast_mode=True)
+
+
+def test_the_energy_of_given_charges(case):
+    make, parameters = case
+    charges = random(N, seed=1)
+    assert make(*parameters).energy(charges).item() == pytest.approx(
+        float(charges @ matrix(make(*parameters)) @ charges) / 2, rel=1e-12
+    )
+    inputs = tuple(value.clone().requires_grad_() for value in (*parameters, charges))
+    value = make(*inputs[:-1]).energy(inputs[-1])
+    *slopes, potential = torch.autograd.grad(value, inputs)
+    for slope, expected in zip(slopes, make(*parameters).gradients(charges, charges), strict=True):
+        assert torch.allclose(slope, expected / 2, atol=1e-12)
+    assert torch.allclose(potential, make(*parameters).product(charges), atol=1e-12)
+    assert torch.autograd.gradgradcheck(lambda *values: make(*values[:-1]).energy(values[-1]), inputs, fast_mode=True)

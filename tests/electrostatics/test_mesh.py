@@ -111,3 +111,18 @@ def test_gradients_are_themselves_differentiable():
     inputs = (CRYSTAL.positions[:3], CRYSTAL.cell, random_charges(1)[:3], random_charges(2)[:3])
     inputs = tuple(value.clone().requires_grad_() for value in inputs)
     assert torch.autograd.gradcheck(slopes, inputs, fast_mode=True)
+
+
+@pytest.mark.parametrize("shape", [(8, 9, 8), (8, 6, 7)], ids=["even", "odd"])
+def test_the_energy_of_given_charges(shape):
+    def energy(positions, cell, charges):
+        return form(positions, cell, shape, 5).energy(charges)
+
+    inputs = (CRYSTAL.positions[:3], CRYSTAL.cell, random_charges()[:3])
+    product = form(*inputs[:2], shape, 5).product(inputs[2])
+    assert float(energy(*inputs)) == pytest.approx(float(torch.dot(inputs[2], product)) / 2, rel=1e-12)
+    inputs = tuple(value.clone().requires_grad_() for value in inputs)
+    potential = torch.autograd.grad(energy(*inputs), inputs[2])[0]
+    assert torch.allclose(potential, product, rtol=0, atol=1e-12)
+    assert torch.autograd.gradcheck(energy, inputs, fast_mode=True)
+    assert torch.autograd.gradgradcheck(energy, inputs, fast_mode=True)

@@ -1,24 +1,17 @@
 """Point charges by torch-pme, another implementation of Ewald and particle-mesh sums; skipped where it is missing.
 
-Its potentials are per unit of k_e and its "smearing" is our η. It has no self-interaction of Gaussians, so ours are
-narrow and lose theirs here.
+Its potentials are per unit of k_e and its "smearing" is our η.
 """
-
-from dataclasses import replace
 
 import pytest
 import torch
 
-from cace_qeq.electrostatics.coulomb_forms import charge_form
-from cace_qeq.electrostatics.kernels import self_interaction
-from cace_qeq.electrostatics.qeq import ChargeParameters
+from cace_qeq.electrostatics import Solver, coulomb_energy
 from cace_qeq.units import COULOMB
-from charged_structures import crystal, crystal_pairs, geometry_of
-from iterative_structures import meshed
+from charged_structures import crystal, crystal_pairs
 
 torchpme = pytest.importorskip("torchpme")
 
-NARROW = 0.02  # Å
 STRUCTURE = crystal(8)
 CHARGES = torch.linspace(-1, 1, 8, dtype=torch.float64)
 
@@ -37,25 +30,20 @@ def theirs(calculator: torch.nn.Module, cutoff: float) -> list[torch.Tensor]:
     return [energy.detach(), -by_positions, by_strain]
 
 
-def ours(geometry) -> list[torch.Tensor]:
+def ours(method: str) -> list[torch.Tensor]:
     positions = STRUCTURE.positions.clone().requires_grad_()
     strain = torch.zeros(3, 3, dtype=torch.float64, requires_grad=True)
-    cells = (STRUCTURE.cell + STRUCTURE.cell @ strain).unsqueeze(0)
-    narrow = torch.full((8,), NARROW, dtype=torch.float64)
-    parameters = ChargeParameters(CHARGES, -self_interaction(narrow), narrow)  # point charges, at infinite cost apart
-    form = charge_form(replace(geometry, positions=positions + positions @ strain, cells=cells), parameters, "point")
-    energy = torch.dot(CHARGES, form.product(CHARGES)) / 2
-    slopes = [slope / 2 for slope in form.gradients(CHARGES, CHARGES)]
-    kept = [(p, slope) for p, slope in zip(form.parameters, slopes, strict=True) if p.requires_grad]
-    by_positions, by_strain = torch.autograd.grad([p for p, _ in kept], [positions, strain], [s for _, s in kept])
-    return [energy, -by_positions, by_strain]
+    moved, cell = positions + positions @ strain, STRUCTURE.cell + STRUCTURE.cell @ strain
+    solver = Solver(method, mesh_accuracy=1e-11)
+    energy = coulomb_energy(moved, cell, True, CHARGES, torch.zeros_like(CHARGES), solver=solver)
+    by_positions, by_strain = torch.autograd.grad(energy, [positions, strain])
+    return [energy.detach(), -by_positions, by_strain]
 
 
 @pytest.mark.parametrize("method", ["structure_factors", "mesh"])
 def test_point_charges_agree_with_its_ewald_sum(method):
-    geometry = geometry_of(STRUCTURE) if method == "structure_factors" else meshed(STRUCTURE)
     expected = theirs(torchpme.EwaldCalculator(torchpme.CoulombPotential(smearing=0.8), lr_wavelength=0.4), 7.0)
-    for found, other in zip(ours(geometry), expected, strict=True):
+    for found, other in zip(ours(method), expected, strict=True):
         assert torch.allclose(found, other, rtol=0, atol=1e-8)  # 4e-9 with its reciprocal sum cut at 2π/0.4
 
 
@@ -63,5 +51,5 @@ def test_point_charges_agree_with_its_particle_mesh():
     """Within the error of its mesh, of seven nodes by Lagrange interpolation."""
     potential = torchpme.CoulombPotential(smearing=0.8)
     expected = theirs(torchpme.PMECalculator(potential, mesh_spacing=0.16, interpolation_nodes=7), 7.0)
-    for found, other in zip(ours(meshed(STRUCTURE)), expected, strict=True):
+    for found, other in zip(ours("mesh"), expected, strict=True):
         assert torch.allclose(found, other, rtol=0, atol=1e-4)
