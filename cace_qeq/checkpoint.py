@@ -118,7 +118,8 @@ def refuse_precision(dtype: torch.dtype | None) -> None:
 
 def built(config: str, tensors: dict[str, Tensor], dtype: torch.dtype | None) -> CACEQEq:
     """A model from its configuration in JSON and its tensors, on the CPU."""
-    model = CACEQEq(ModelConfig.model_validate_json(config))
+    with torch.random.fork_rng(devices=[]):  # random parameters, which are about to be replaced
+        model = CACEQEq(ModelConfig.model_validate_json(config))
     model.to(dtype or tensors["energy_head.linear.weight"].dtype)
     model.load_state_dict(tensors)
     return model

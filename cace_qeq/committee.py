@@ -46,6 +46,8 @@ class Committee(nn.Module):
         super().__init__()
         if len(members) < 2:
             raise ValueError(f"a committee has two members or more, not {len(members)}.")
+        if len({id(member) for member in members}) < len(members):
+            raise ValueError("a committee has different members, but one of these stands twice; give a copy.")
         for position, member in enumerate(members[1:], start=2):
             refuse_other_architecture(members[0].config, member.config, position)
         self.models = nn.ModuleList(members)

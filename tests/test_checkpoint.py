@@ -34,6 +34,15 @@ def test_everything_comes_back(model, tmp_path):
         assert torch.equal(loaded.state_dict()[name], tensor), name
 
 
+def test_loading_leaves_random_numbers_as_they_are(model, tmp_path):
+    save_model(model, tmp_path / "model.safetensors")
+    torch.manual_seed(0)
+    expected = torch.rand(3)
+    torch.manual_seed(0)
+    load_model(tmp_path / "model.safetensors")
+    assert torch.equal(torch.rand(3), expected)
+
+
 def test_precision_can_be_chosen_and_energies_stay_double(model, tmp_path):
     save_model(model, tmp_path / "model.safetensors")
     double = load_model(tmp_path / "model.safetensors", dtype=torch.float64)

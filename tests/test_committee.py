@@ -101,6 +101,8 @@ def test_other_architectures_are_refused():
         Committee([untrained_model(zoo.water()), untrained_model(zoo.water(), channels=5)])
     with pytest.raises(ValueError, match="two members or more, not 1"):
         Committee([untrained_model(zoo.water())])
+    with pytest.raises(ValueError, match="stands twice; give a copy"):
+        Committee(2 * [untrained_model(zoo.water())])
 
 
 def test_a_committee_is_not_a_model_and_a_damaged_one_is_told(tmp_path):

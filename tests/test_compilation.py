@@ -1,5 +1,6 @@
 """Networks as generated code: the same answers, for as many atoms and neighbours as there are."""
 
+import copy
 import os
 import pickle
 import shutil
@@ -19,7 +20,7 @@ from cace_qeq.calculator import CACEQEqCalculator
 from cace_qeq.checkpoint import save_model
 from cace_qeq.committee import Committee
 from cace_qeq.compilation import CompiledRepresentation, compile_networks
-from cace_qeq.prediction import Prediction, predict
+from cace_qeq.prediction import Prediction, differentiable_energies, predict
 from cace_qeq.response import predict_response
 from cace_qeq.structures import collate, to_batch
 from small_models import cluster, crystal, untrained_model
@@ -70,7 +71,7 @@ def test_generated_code_answers_as_the_network_does(atoms, changes):
 def test_code_is_made_anew_for_more_neighbours_and_for_other_numbers_of_atoms():
     """Atoms come closer, one leaves, and each answer is that of the network."""
     atoms, model = cluster(), untrained_model(cluster(), energy="none", **TINY)
-    compiled = CACEQEqCalculator(Committee([model, model]), skin=0.0, compiled=True)
+    compiled = CACEQEqCalculator(Committee([model, copy.deepcopy(model)]), skin=0.0, compiled=True)
     seen = []
     for structure in (spread(atoms, 3.0), atoms, spread(atoms, 3.0), atoms[:5]):
         structure.calc = compiled
@@ -234,3 +235,50 @@ def test_code_is_made_anew_in_another_precision():
     atoms.calc.model.float()
     atoms.calc.reset()
     np.testing.assert_allclose(atoms.get_forces(), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_code_follows_parameters_that_are_replaced():
+    model = untrained_model(zoo.water(), energy="none", **TINY)
+    batch = to_batch(zoo.water(), model.geometry, 0.0)
+    compile_networks(model)
+    before = predict(model, batch).energy
+    model.load_state_dict({name: value * 1.1 for name, value in model.state_dict().items()}, assign=True)
+    plain = copy.deepcopy(model)
+    plain.generated = None
+    expected = predict(plain, batch).energy
+    assert abs(float(expected - before)) > 1e-6
+    torch.testing.assert_close(predict(model, batch).energy, expected, rtol=1e-9, atol=1e-9)
+
+
+def test_elements_may_be_swapped_in_place():
+    atoms = zoo.water()
+    model = untrained_model(atoms, energy="none", **TINY)
+    batch = to_batch(atoms, model.geometry, 0.0)
+    compile_networks(model)
+    predict(model, batch)
+    batch.numbers[:2] = batch.numbers[:2].flip(0)
+    plain = copy.deepcopy(model)
+    plain.generated = None
+    torch.testing.assert_close(predict(model, batch).energy, predict(plain, batch).energy, rtol=1e-9, atol=1e-9)
+
+
+def test_a_compiled_model_takes_its_own_state():
+    model = untrained_model(zoo.water(), **TINY)
+    batch = to_batch(zoo.water(), model.geometry, 0.0)
+    compile_networks(model)
+    before = predict(model, batch).energy
+    state = {name: value.clone() for name, value in model.state_dict().items()}
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(1.5)
+    model.load_state_dict(state)
+    torch.testing.assert_close(predict(model, batch).energy, before, rtol=1e-12, atol=1e-12)
+
+
+def test_a_compiled_model_does_not_train_in_silence():
+    model = untrained_model(zoo.water(), **TINY)
+    batch = to_batch(zoo.water(), model.geometry, 0.0)
+    compile_networks(model)
+    predict(model, batch)
+    with pytest.raises(RuntimeError, match="no derivatives by parameters"):
+        differentiable_energies(model.train(), batch)

@@ -1,6 +1,6 @@
 """What all generated code has in common: the compiler, shapes, and the question whether it is right."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -20,19 +20,29 @@ Code = Callable[..., Tensors]
 
 
 class Watched:
-    """Parameters and buffers of a module, which code is generated for as they are."""
+    """Parameters and buffers of a module, which code is generated for as they are.
+
+    What is written through `.data`, past torch's own count, is not seen.
+    """
 
     def __init__(self, module: nn.Module):
-        self.tensors = (*module.parameters(), *module.buffers())
+        homes = [home for part in module.modules() for home in (part._parameters, part._buffers)]
+        self.places = [(home, name, tensor) for home in homes for name, tensor in home.items() if tensor is not None]
         self.written = self.times_written()
 
     def times_written(self) -> int:
-        return sum(0 if tensor.is_inference() else tensor._version for tensor in self.tensors)
+        return times_written(tensor for _, _, tensor in self.places)
 
     @property
     def has_changed(self) -> bool:
-        """Whether anything has been written into one of them since."""
-        return self.times_written() != self.written
+        """Whether one of them has been replaced, or anything written into it."""
+        replaced = any(home.get(name) is not tensor for home, name, tensor in self.places)
+        return replaced or self.times_written() != self.written
+
+
+def times_written(tensors: Iterable[Tensor]) -> int:
+    """How often torch has seen anything written into them."""
+    return sum(0 if tensor.is_inference() else tensor._version for tensor in tensors)
 
 
 @contextmanager

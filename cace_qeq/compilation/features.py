@@ -32,7 +32,8 @@ class CompiledRepresentation(nn.Module):
 
     It has first derivatives by the displacements and no others.
 
-    Raises RuntimeError if the generated code does not say what the representation says, ValueError without a compiler.
+    Raises RuntimeError if the generated code does not say what the representation says, and in training mode, where
+    derivatives by parameters are expected; ValueError without a compiler.
     """
 
     def __init__(self, representation: CartesianACE | EquivariantACE):
@@ -41,10 +42,16 @@ class CompiledRepresentation(nn.Module):
         self.settings, self.n_features = representation.settings, representation.n_features
         self.watched = Watched(representation)
         self.generated: dict[int, tuple[int, Features]] = {}  # slots and code for numbers of atoms
+        self.register_load_state_dict_pre_hook(as_if_not_compiled)
 
     def forward(self, around: Environments, species: Tensor) -> Tensor:
         """species (atom,) -> (atom, feature)"""
         n_atoms, n_slots = around.senders.shape
+        if self.representation.training and torch.is_grad_enabled() and trained(self.representation):
+            raise RuntimeError(
+                "generated code has no derivatives by parameters; train the model before its networks are compiled, "
+                "and predict after model.eval()"
+            )
         if self.watched.has_changed:
             self.generated.clear()
         if n_atoms not in self.generated or self.generated[n_atoms][0] < n_slots:
@@ -114,6 +121,16 @@ class CompiledRepresentation(nn.Module):
         double = CompiledRepresentation(copy.deepcopy(self.representation).double())
         exact = value_and_gradient(double.plain, displacements.double(), senders, species)
         refuse_beyond_rounding(found, own, exact, displacements.dtype, "use the model without compiling it")
+
+
+def trained(network: nn.Module) -> bool:
+    return any(parameter.requires_grad for parameter in network.parameters())
+
+
+def as_if_not_compiled(module: nn.Module, tensors: dict[str, Any], prefix: str, *_: Any) -> None:
+    """What a state of the network calls its tensors as those of the network in a module."""
+    for name in [name for name in tensors if name.startswith(prefix)]:
+        tensors[f"{prefix}representation.{name.removeprefix(prefix)}"] = tensors.pop(name)
 
 
 class _Recorded(torch.autograd.Function):

@@ -18,6 +18,7 @@ from cace_qeq.compilation.code import (
     recorded,
     refuse_beyond_rounding,
     rounded_up,
+    times_written,
 )
 from cace_qeq.compilation.network import Network
 from cace_qeq.model import CACEQEq
@@ -32,12 +33,14 @@ DISPLACEMENT = 0.05  # Å, of atoms where code is tried
 class Suited:
     """What batches share that hold the same numbers, boundaries and neighbours: those of steps of dynamics.
 
-    wider  the neighbours in rows that are as long as the code wants them
+    written  how often torch had seen these tensors change
+    wider    the neighbours in rows that are as long as the code wants them
     """
 
     numbers: Tensor
     pbc: Tensor
     neighbors: Neighbors
+    written: int
     dtype: torch.dtype
     species: Tensor
     wider: Neighbors
@@ -45,7 +48,7 @@ class Suited:
 
     def suits(self, batch: AtomicBatch, dtype: torch.dtype) -> bool:
         shared = self.numbers is batch.numbers and self.pbc is batch.pbc and self.neighbors is batch.neighbors
-        return shared and self.dtype == dtype
+        return shared and self.dtype == dtype and self.written == written_into(batch)
 
 
 class GeneratedCode:
@@ -85,7 +88,8 @@ class GeneratedCode:
             width = rounded_up(n_slots, SLOTS)
             self.generated[kind] = width, self.generate(batch, wider(batch.neighbors, width), species)
         width, code = self.generated[kind]
-        return Suited(batch.numbers, batch.pbc, batch.neighbors, dtype, species, wider(batch.neighbors, width), code)
+        known = batch.numbers, batch.pbc, batch.neighbors, written_into(batch)
+        return Suited(*known, dtype, species, wider(batch.neighbors, width), code)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "GeneratedCode":
         """Of the model alone: a copy may come to have other parameters."""
@@ -108,6 +112,11 @@ class GeneratedCode:
         found, expected, true = (checked(answer, references, model.energy_scale) for answer in answers)
         refuse_beyond_rounding(found, expected, true, model.dtype, "use the model without compiling it")
         return code
+
+
+def written_into(batch: AtomicBatch) -> int:
+    """How often torch has seen the integers of a batch change."""
+    return times_written((batch.numbers, batch.pbc, *vars(batch.neighbors).values()))
 
 
 def predicted(batch: AtomicBatch, values: Tensors) -> Prediction:

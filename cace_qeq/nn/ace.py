@@ -219,10 +219,14 @@ def typical_sizes(components: Tensor, degrees: Tensor) -> Tensor:
 
 
 def standardisation(features: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and spread of features (atom, feature), each (feature,); no spread is small beside that of the others."""
+    """Mean and spread of features (atom, feature), each (feature,); no spread is small beside that of the others.
+
+    Atoms without neighbours say nothing of it: then it is one.
+    """
     spread, size = features.std(dim=0, unbiased=False), features.square().mean().sqrt()
     smallest = SMALLEST_RELATIVE_SPREAD * spread.square().mean().sqrt()
-    return features.mean(dim=0), spread.clamp(min=max(float(smallest), float(SMALLEST_SPREAD * size), 1e-6))
+    least = max(float(smallest), float(SMALLEST_SPREAD * size), 1e-6) if size > 0 else 1.0
+    return features.mean(dim=0), spread.clamp(min=least)
 
 
 class CartesianACE(nn.Module):

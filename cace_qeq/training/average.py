@@ -10,7 +10,7 @@ AnyModule = TypeVar("AnyModule", bound=nn.Module)
 
 
 class MovingAverage(Generic[AnyModule]):
-    """A second model whose parameters follow those of the first.
+    """A second model whose parameters follow those of the first, and whose buffers are those of the first.
 
     decay  of the average; smaller during the first steps, so that the start is forgotten quickly
     """
@@ -25,3 +25,5 @@ class MovingAverage(Generic[AnyModule]):
         """step  optimiser steps done so far, this one included"""
         decay = min(self.decay, step / (9 + step))
         torch._foreach_lerp_(list(self.model.parameters()), list(model.parameters()), 1 - decay)
+        for own, other in zip(self.model.buffers(), model.buffers(), strict=True):
+            own.copy_(other)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from cace_qeq.model import CACEQEq
-from cace_qeq.structures import Atoms
+from cace_qeq.structures import PROPERTIES, Atoms
 from cace_qeq.training.data import Example, filled_batches, joined
 
 ATOMS_AT_ONCE = 1000
@@ -18,15 +18,18 @@ def composition(examples: Sequence[Example], species: Sequence[int]) -> Tensor:
     return torch.stack([(example.batch.numbers[:, None] == columns).sum(0) for example in examples]).double()
 
 
-def fitted_energies(energies: Tensor, counts: Tensor) -> Tensor:
+def fitted_energies(energies: Tensor, counts: Tensor, weights: Tensor) -> Tensor:
     """(species,)  eV  least squares of energies on the composition; missing energies are NaN.
+
+    weights  (structure,)  of the squares
 
     The solution of smallest norm where compositions are collinear, e.g. all the same molecule.
     """
     known = energies.isfinite()
     if not known.any():
         return torch.zeros(counts.shape[1], dtype=torch.float64)
-    return torch.linalg.lstsq(counts[known], energies[known, None], driver="gelsd").solution[:, 0]
+    root = weights[known].sqrt().unsqueeze(1)
+    return torch.linalg.lstsq(root * counts[known], root * energies[known, None], driver="gelsd").solution[:, 0]
 
 
 def refit_reference_energies(model: CACEQEq, examples: Sequence[Example], kept: Collection[int] = ()) -> None:
@@ -44,8 +47,10 @@ def refit_reference_energies(model: CACEQEq, examples: Sequence[Example], kept: 
         device = model.reference_energies.device
         explained = torch.cat([model(batch.batch.to(device)).total.cpu() for batch in batches])
     labels = torch.cat([example.labels.energy for example in examples])
+    weights = torch.cat([example.labels.weights[:, PROPERTIES.index("energy")] for example in examples])
     change = torch.zeros(len(model.config.species), dtype=torch.float64)
-    change[free] = fitted_energies(labels - explained, composition(examples, model.config.species)[:, free])
+    counts = composition(examples, model.config.species)[:, free]
+    change[free] = fitted_energies(labels - explained, counts, weights)
     model.set_reference_energies(model.reference_energies + change.to(device))
 
 

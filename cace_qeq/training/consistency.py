@@ -11,10 +11,12 @@ from torch import Tensor
 
 from cace_qeq.model import CACEQEq
 from cace_qeq.prediction import Prediction, differentiable_energies, differentiable_predict
-from cace_qeq.structures import AtomicBatch
+from cace_qeq.structures import PROPERTIES, AtomicBatch
 from cace_qeq.training.config import Consistency
 from cace_qeq.training.data import Example
 from cace_qeq.training.loss import Loss, labelled
+
+ENERGY = PROPERTIES.index("energy")
 
 
 @dataclass(frozen=True)
@@ -74,20 +76,22 @@ class ConsistencyLoss:
             known, n_known = replace(here, energy=labels.energy, forces=forces), self.n_labelled
         terms = []
         if self.settings.taylor and n_known:
-            penalty = self.penalty(known.estimate(there, order), there.energy, batch)
+            weight = labels.weights[:, ENERGY] if self.settings.about == "labels" else torch.ones_like(there.energy)
+            penalty = self.penalty(known.estimate(there, order), there.energy, batch, weight)
             terms.append(self.settings.taylor * penalty / n_known)
         if self.settings.spatial:
             farther = replace(there, positions=there.positions + steps[1])  # enough for the first order
             if order == 2:
                 farther = reached(model, batch, steps.sum(dim=0), slopes=True)
-            penalty = self.penalty(here.estimate(farther, order), there.estimate(farther, order), batch)
+            one = torch.ones_like(there.energy)
+            penalty = self.penalty(here.estimate(farther, order), there.estimate(farther, order), batch, one)
             terms.append(self.settings.spatial * penalty / self.n_structures)
         return torch.stack(terms).sum() if terms else torch.zeros_like(there.energy).sum()
 
-    def penalty(self, expected: Tensor, found: Tensor, batch: AtomicBatch) -> Tensor:
-        """The sum over structures that have both.  (structure,) eV each -> ()"""
+    def penalty(self, expected: Tensor, found: Tensor, batch: AtomicBatch, weight: Tensor) -> Tensor:
+        """The sum over structures that have both.  (structure,) eV each, weight (structure,) -> ()"""
         n_atoms, one = torch.bincount(batch.structure, minlength=batch.n_structures), found.new_ones(())
-        per_atom = labelled(expected / n_atoms, found / n_atoms, one / self.force_scale, one)
+        per_atom = labelled(expected / n_atoms, found / n_atoms, one / self.force_scale, weight)
         return self.loss.penalties(per_atom).sum()
 
 

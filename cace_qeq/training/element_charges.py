@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from cace_qeq.model import CACEQEq
-from cace_qeq.structures import AtomicBatch
+from cace_qeq.structures import PROPERTIES, AtomicBatch
 from cace_qeq.training.data import Example, joined
 from cace_qeq.training.transfer import fresh_entries
 
@@ -33,13 +33,16 @@ ELEMENT_PARAMETERS = (
 
 
 def fit_element_charges(model: CACEQEq, examples: Sequence[Example], kept: Collection[int] = ()) -> None:
-    """Minimise the mean squared charge error over the element parameters; nothing happens without labels.
+    """Minimise the mean squared charge error, each times the weight of its frame, over the element parameters.
+
+    Nothing happens without labels.
 
     examples  a few hundred atoms are enough
     kept      atomic numbers of elements whose parameters stay
     """
     sample = joined(examples)
-    known = sample.labels.charges.isfinite()
+    weight = sample.labels.weights[sample.batch.structure, PROPERTIES.index("charges")]
+    known = sample.labels.charges.isfinite() & (weight > 0)
     if model.charge_heads is None or not known.any() or set(model.config.species) <= set(kept):
         return
     fitted = copy.deepcopy(model).double().requires_grad_(False)
@@ -56,7 +59,7 @@ def fit_element_charges(model: CACEQEq, examples: Sequence[Example], kept: Colle
 
     def loss() -> Tensor:
         optimizer.zero_grad()
-        error = (charges() - sample.labels.charges)[known].square().mean()
+        error = torch.dot(weight[known], (charges() - sample.labels.charges)[known].square()) / weight[known].sum()
         prior = sum(((now - then) ** 2).sum() for now, then in zip(parameters, start, strict=True))
         total = error + PRIOR * prior
         total.backward()

@@ -8,7 +8,7 @@ from torch.nn import Parameter
 
 from cace_qeq.training.config import TrainingConfig
 
-OF_ELEMENTS = {"receiver", "place", "stiffness"}  # gates about one, walls of shells
+OF_ELEMENTS = {"receiver", "place", "stiffness", "offset"}  # gates about one, walls of shells, where ions are charged
 LARGEST_ROTATED = 600
 """Longest side of a matrix whose axes are learned: the work grows with the cube. They matter on the long sides, which
 are radial functions times channels: 150 frames of acetylacetone, preset S, 14.9 meV/Å, 18.2 without those of 256,

@@ -79,13 +79,18 @@ class RecordedPotential:
 
     def check(self, made: PairSlopes, tensors: tuple[Tensor, Tensor, Tensor]) -> None:
         """Values and a gradient against those of the network."""
-        parameters = list(self.network.parameters())
+        parameters = trained(self.network)
         with awake(self.network.energy_head):
             found, own = (values_and_gradients(function, tensors, parameters) for function in (made, self.network))
             double = copy.deepcopy(self.network).double()
         in_double = tuple(tensor.double() if tensor.is_floating_point() else tensor for tensor in tensors)
-        exact = values_and_gradients(double, in_double, list(double.parameters()))
+        exact = values_and_gradients(double, in_double, trained(double))
         refuse_beyond_rounding(found, own, exact, self.model.dtype, "train with training.compile: false")
+
+
+def trained(network: nn.Module) -> list[nn.Parameter]:
+    """Parameters that are not frozen."""
+    return [parameter for parameter in network.parameters() if parameter.requires_grad]
 
 
 @contextmanager

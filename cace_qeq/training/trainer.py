@@ -128,7 +128,6 @@ class Trainer:
             self.optimizer = self.new_optimizer()
             if self.config.reference_energies == "least_squares" and energies_enter:
                 refit_reference_energies(self.model, self.data.train)
-                self.average.model.set_reference_energies(self.model.reference_energies)  # one zero for both
 
     def step(self, examples: list[Example], epochs_done: float) -> float:
         """One step of the optimiser and of the average; returns the loss."""

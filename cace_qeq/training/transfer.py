@@ -29,8 +29,9 @@ def grown_config(origin: ModelConfig, settings: dict[str, Any], species: Sequenc
         raise ValueError(f"model.species: expected a list of symbols or atomic numbers (got {elements!r})")
     if missing := (set(origin.species) | set(species)) - set(elements):
         raise ValueError(f"model.species {list(elements)} lacks {sorted(missing)}, of the checkpoint or the frames.")
+    known = [z for z in elements if z in range(len(COVALENT_RADII))]  # the configuration refuses others
     own = dict(zip(origin.species, origin.widths, strict=True)) if origin.widths else {}
-    start = {**origin.model_dump(), "widths": [own.get(z, COVALENT_RADII[z]) for z in elements] if own else None}
+    start = {**origin.model_dump(), "widths": [own.get(z, COVALENT_RADII[z]) for z in known] if own else None}
     stated = {name: value for name, value in settings.items() if name != "preset"}
     preset = preset_settings(settings["preset"]) if "preset" in settings else {}
     try:

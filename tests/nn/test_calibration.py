@@ -2,7 +2,8 @@
 
 import pytest
 import torch
-from ase.build import bulk
+from ase import Atoms
+from ase.build import bulk, molecule
 
 from cace_qeq import CACEQEq, ModelConfig, predict
 from cace_qeq.structures import collate, to_batch
@@ -35,3 +36,13 @@ def test_degrees_of_ordinary_structures_have_unit_size():
     invariants = features[:, model.config.species_channels :]
     assert torch.allclose(invariants.mean(0), torch.zeros(()), atol=1e-4)
     assert float(invariants.std(0, unbiased=False).median()) == pytest.approx(1, abs=1e-3)
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_an_atom_alone_teaches_nothing(rank):
+    torch.manual_seed(0)
+    model = CACEQEq(ModelConfig(species=(1, 8), cutoff=4.0, message_rank=rank, energy="none"))
+    model.calibrate(to_batch(Atoms("O"), model.geometry, 0.0))
+    batch = to_batch(molecule("H2O"), model.geometry, 0.0)
+    features = model.representation(model.environments(batch), model.species(batch.numbers)).detach()
+    assert 0 < float(features.abs().max()) < 1e4

@@ -21,6 +21,14 @@ def test_average_follows_and_leaves_the_model_alone():
     assert not average.model.weight.requires_grad
 
 
+def test_buffers_are_those_of_the_model():
+    model = nn.BatchNorm1d(2)
+    average = MovingAverage(model, decay=0.999)
+    model.running_mean.fill_(3.0)
+    average.update(model, 1000)
+    assert average.model.running_mean.tolist() == [3.0, 3.0]
+
+
 def test_the_start_is_forgotten():
     model = module(0.0)
     average = MovingAverage(model, decay=0.999)

@@ -8,6 +8,7 @@ from cace_qeq.training.baseline import composition, energies_of_atoms, fitted_en
 from cace_qeq.training.data import Frame, example_of
 
 NAN = torch.nan
+ONES = torch.ones(2, dtype=torch.float64)
 
 
 def example(numbers, energy, forces=None, charge=0.0, box=0.0):
@@ -22,18 +23,26 @@ def example(numbers, energy, forces=None, charge=0.0, box=0.0):
 def test_energies_of_the_elements_are_recovered():
     energies = torch.tensor([-80.0 - 2 * 13.0, -160.0, NAN]).double()
     examples = [example([1, 1, 8], 0.0), example([8, 8], 0.0), example([1, 8], 0.0)]
-    found = fitted_energies(energies, composition(examples, (1, 8)))
+    found = fitted_energies(energies, composition(examples, (1, 8)), torch.ones(3).double())
     torch.testing.assert_close(found, torch.tensor([-13.0, -80.0]).double())
 
 
 def test_collinear_compositions_share_the_energy():
     # H2O and its dimer do not tell the elements apart; the smallest solution is along (2, 1)
-    found = fitted_energies(torch.tensor([-90.0, -180.0]).double(), torch.tensor([[2.0, 1.0], [4.0, 2.0]]).double())
+    found = fitted_energies(
+        torch.tensor([-90.0, -180.0]).double(), torch.tensor([[2.0, 1.0], [4.0, 2.0]]).double(), ONES
+    )
     torch.testing.assert_close(found, torch.tensor([-36.0, -18.0]).double())
 
 
+def test_energies_count_as_they_weigh():
+    energies, counts = torch.tensor([-10.0, 1000.0]).double(), torch.ones(2, 1).double()
+    assert float(fitted_energies(energies, counts, ONES)) == pytest.approx(495)
+    assert float(fitted_energies(energies, counts, torch.tensor([1.0, 1e-9]).double())) == pytest.approx(-10, abs=1e-4)
+
+
 def test_without_energies_the_baseline_is_zero():
-    assert fitted_energies(torch.tensor([NAN]).double(), torch.ones(1, 1).double()).tolist() == [0.0]
+    assert fitted_energies(torch.tensor([NAN]).double(), ONES[:1, None], ONES[:1]).tolist() == [0.0]
 
 
 def test_isolated_atoms_come_in_the_order_of_the_species():

@@ -91,6 +91,22 @@ def test_an_expansion_about_predictions_needs_no_label(prepared):
     torch.testing.assert_close(found, value(prepared, met, Consistency(taylor=1), 0.02))
 
 
+def test_a_frame_that_weighs_little_counts_little_about_its_label(prepared):
+    """But where predictions are compared with each other nobody need trust a label."""
+    met = own_labels(prepared)
+    wrong = met.labels.energy.clone()
+    wrong[0] += 1000.0
+    light = met.labels.weights.clone()
+    light[0] = 1e-14
+    labelled, right = (
+        replace(met, labels=replace(met.labels, energy=e, weights=light)) for e in (wrong, met.labels.energy)
+    )
+    found, expected = (value(prepared, part, Consistency(taylor=1), 0.02) for part in (labelled, right))
+    assert float(found.detach()) < 1.1 * float(expected.detach())
+    for settings in (Consistency(spatial=1), Consistency(taylor=1, about="prediction")):
+        torch.testing.assert_close(value(prepared, labelled, settings, 0.02), value(prepared, met, settings, 0.02))
+
+
 STEP = 1e-5
 SETTINGS = Consistency(taylor=2, spatial=3, displacement=0.05, order=2)
 

@@ -1,3 +1,4 @@
+import copy
 from dataclasses import replace
 
 import pytest
@@ -33,6 +34,21 @@ def test_elements_that_made_the_charges_are_found(prepared):
     before = charge_error(model, truth)
     fit_element_charges(model, [truth])
     assert charge_error(model, truth) < 1e-3 * before  # the prior and single precision keep it from zero
+
+
+def test_frames_count_as_they_weigh(prepared):
+    """Half of the charges belong to others, in frames that hardly count."""
+    model, example = prepared.model, joined(prepared.train)
+    other = copy.deepcopy(model)
+    half = torch.arange(example.batch.n_structures) % 2 == 0
+    charges = example.labels.charges.clone()
+    charges[half[example.batch.structure]] *= -1
+    weights = torch.where(half.unsqueeze(1), 1e-12, example.labels.weights)
+    fit_element_charges(model, [replace(example, labels=replace(example.labels, charges=charges, weights=weights))])
+    charges[half[example.batch.structure]] = torch.nan
+    fit_element_charges(other, [replace(example, labels=replace(example.labels, charges=charges))])
+    for found, expected in zip(element_parameters(model), element_parameters(other), strict=True):
+        torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-3)
 
 
 def test_only_the_elements_move(prepared):

@@ -55,3 +55,9 @@ def test_walls_and_gates_stay_where_they_are_under_weight_decay():
     still = {names[id(parameter)] for parameter in kept["params"]}
     assert {"shell_walls.place", "shell_walls.stiffness", "representation.layers.1.receiver"} <= still
     assert {names[id(p)] for p in decaying["params"]} >= {"representation.layers.0.mixings.0.weights.0"}
+
+
+def test_where_ions_are_charged_is_left_alone_by_weight_decay():
+    model = CACEQEq(ModelConfig(species=(11, 17), cutoff=4.0, layers=1, channels=4, charge_flow="bonds"))
+    kept = parameter_groups(model.named_parameters(), 0.1)[1]["params"]
+    assert any(parameter is model.wiring.excess.offset for parameter in kept)

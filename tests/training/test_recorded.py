@@ -67,6 +67,18 @@ def test_recorded_operations_have_the_gradients_of_the_network(monkeypatch, chan
     assert_same(model, RecordedPotential(model), prepared(model, cluster()))
 
 
+def test_frozen_parameters_are_no_hindrance(monkeypatch):
+    monkeypatch.setattr(torch, "compile", lambda operations, **_: operations)
+    model = model_of(cluster(), layers=2)
+    model.representation.requires_grad_(False)
+    batch = prepared(model, cluster())
+    prediction = RecordedPotential(model).predict(batch)
+    prediction.energy.sum().backward()
+    assert {name for name, p in model.named_parameters() if p.grad is not None} == {
+        name for name, p in model.named_parameters() if p.requires_grad
+    }
+
+
 @compiler
 def test_generated_code_trains_as_the_network_does():
     """One code serves fewer atoms too, and follows parameters as they change."""

@@ -77,6 +77,12 @@ def test_another_architecture_is_refused(settings, message):
         grown_config(of_ethanol().config, settings, (6, 1))
 
 
+def test_elements_beyond_the_tables_are_named():
+    origin = untrained_model(zoo.ethanol(), widths=(0.4, 0.7, 0.6))
+    with pytest.raises(ValueError, match="species"):
+        grown_config(origin.config, {}, (1, 8, 98))
+
+
 def test_repeated_settings_do_not_contradict():
     origin = of_ethanol().config
     assert grown_config(origin, {"hidden": [8], "cutoff": 4}, (8,)) == origin
