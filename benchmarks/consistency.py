@@ -16,7 +16,7 @@ import typer
 from cace_qeq.training import load_config
 from record import RESULTS, script, write_result
 from variants.changes import Change, Values, changed, epochs_times, same, seeded
-from variants.comparison import add, earlier
+from variants.comparison import add, earlier, settings_of
 from variants.outcomes import table, trained
 from variants.subsets import on_subset
 
@@ -52,7 +52,7 @@ def main(percent: Percent = 22.2222, seeds: Seeds = "1,2") -> None:
     """Train and tell."""
     base = load_config(CONFIG)
     subset, n_frames = on_subset(base, percent)
-    conditions = {"config": CONFIG.name, "frames": n_frames, "weight": WEIGHT}
+    conditions = {"config": CONFIG.name, "settings": settings_of(base), "frames": n_frames, "weight": WEIGHT}
     rows = earlier("consistency", conditions, "results")
     for seed, kind in product(map(int, seeds.split(",")), KINDS):
         folder = f"{kind.replace(',', '')}_{n_frames}frames_seed{seed}"

@@ -29,6 +29,7 @@ from torch import Tensor
 from cace_qeq import CACEQEq, ModelConfig, predict
 from cace_qeq.allocation import keep_freed_memory
 from cace_qeq.benchmark.engines.memory import peak_kilobytes
+from cace_qeq.benchmark.record import machine
 from cace_qeq.electrostatics import ChargeGeometry, ChargeParameters, Solver, Task, find_charges
 from cace_qeq.electrostatics.constraints import total_charge_alone
 from cace_qeq.electrostatics.coulomb_forms import charge_form
@@ -36,7 +37,6 @@ from cace_qeq.electrostatics.given import coulomb_form
 from cace_qeq.neighbors import pairs_once
 from cace_qeq.planning import SumSettings, plan_sums
 from cace_qeq.structures import to_batch
-from cace_qeq.training.provenance import commit
 from cace_qeq.units import COULOMB
 from record import RESULTS, refuse_unknown, script, write_result
 
@@ -306,8 +306,9 @@ def main(parts: Annotated[list[str], typer.Argument(help=f"Any of {', '.join(PAR
         found = PARTS[part]()
         print(part, json.dumps(found, indent=1))
         loads = {**content.get("load", {}), part: os.getloadavg()[0]}  # of other work, above 1
-        commits = {**content.get("commits", {}), part: commit()}
-        write_result("scaling", {**content, part: found, "load": loads, "commits": commits})
+        machines = {**content.get("machines", {}), part: machine()}
+        commits = {name: at for name, at in content.get("commits", {}).items() if name not in machines}  # of before
+        write_result("scaling", {**content, part: found, "load": loads, "machines": machines, "commits": commits})
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ from cace_qeq.structures import AtomicBatch, collate, read_frames, to_batch
 from cace_qeq.training import TrainConfig, load_config
 from record import RESULTS, script, write_result
 from variants.changes import Change, changed, epochs_times, model, same, seeded
+from variants.comparison import earlier, settings_of
 from variants.outcomes import trained
 
 AS_CONFIGURED = "as configured"
@@ -50,19 +51,21 @@ Epochs = Annotated[float, typer.Option(help="Epochs of all stages, as a multiple
 def main(config: Config, epochs: Epochs = 1.0, seed: int = 0) -> None:
     """Train and time; the unchanged model first, and again beside every other."""
     torch.set_num_threads(1)
-    base, rows = load_config(config), dict[str, dict[str, Any]]()
-    unchanged = settings_of(base, AS_CONFIGURED, epochs, seed)
+    base, file = load_config(config), f"sizes_{config.stem}"
+    conditions = {"config": config.name, "settings": settings_of(base), "epochs": epochs, "seed": seed}
+    rows: dict[str, Any] = earlier(file, conditions, "variants")
+    unchanged = variant(base, AS_CONFIGURED, epochs, seed)
     for name in VARIANTS:
-        settings = settings_of(base, name, epochs, seed)
+        settings = variant(base, name, epochs, seed)
         result = trained(settings)
         result["cost"] = cost(settings, unchanged)
         rows[name] = result | {"bought": bought(result, rows.get(AS_CONFIGURED))}
-        write_result(f"sizes_{config.stem}", {"config": config.name, "epochs": epochs, "seed": seed, "variants": rows})
-        (RESULTS / f"sizes_{config.stem}.md").write_text(table(rows))
+        write_result(file, {**conditions, "variants": rows})
+        (RESULTS / f"{file}.md").write_text(table(rows))
     print(table(rows))
 
 
-def settings_of(base: TrainConfig, name: str, epochs: float, seed: int) -> TrainConfig:
+def variant(base: TrainConfig, name: str, epochs: float, seed: int) -> TrainConfig:
     return changed(base, f"{name}_x{epochs:g}_seed{seed}", VARIANTS[name], epochs_times(epochs), seeded(seed))
 
 

@@ -21,7 +21,7 @@ import typer
 from rich.console import Console
 
 from cace_qeq.benchmark.workers import DEFAULT, Allocator, interpreters_of, tuned_allocator
-from record import read_result, script, write_result
+from record import RESULTS, read_result, script, write_result
 from speed.bandwidth import copy_bandwidth
 from speed.memory import measure_memory
 from speed.outcome import Record, add_bandwidths, judged
@@ -51,7 +51,12 @@ def main(
     name: Name = "",
 ) -> None:
     """Measure, and print what was reached of what was hoped for."""
-    wanted, name = chosen(items, device), name or {"cpu": "throughput", "cuda": "throughput_cuda"}[device]
+    wanted, usual = chosen(items, device), {"cpu": "throughput", "cuda": "throughput_cuda"}[device]
+    if items and not resume and not name and (RESULTS / f"{usual}.json").exists():
+        raise ValueError(
+            f"some items alone would replace all in {usual}.json; give --name for another file, or --resume."
+        )
+    name = name or usual
     interpreters = interpreters_of(peers, peer_python or [], cace)
     allocators, console = (DEFAULT,) if device == "cuda" else (DEFAULT, tuned_allocator()), Console()
     with (

@@ -6,6 +6,7 @@ from pydantic import Field, field_validator
 
 from cace_qeq.nn.elements import COVALENT_RADII
 from cace_qeq.strict import Settings
+from cace_qeq.structures import Atoms
 
 PRESETS: dict[str, dict[str, Any]] = {
     "XS": {"layers": 1, "channels": 16, "body_order": 3, "hidden": (32,)},
@@ -26,10 +27,21 @@ def preset_settings(name: str) -> dict[str, Any]:
     return PRESETS[name]
 
 
+def number_of(element: Any) -> Any:
+    """The atomic number of a symbol; anything else stays as it is.
+
+    Raises ValueError for a word that is no symbol.
+    """
+    try:
+        return int(Atoms([element]).numbers[0]) if isinstance(element, str) else element
+    except KeyError:
+        raise ValueError(f"{element!r} is not the symbol of an element; give symbols or atomic numbers.") from None
+
+
 class ModelConfig(Settings):
     """Settings of a CACEQEq model; frozen, and an unknown field is an error.
 
-    species               atomic numbers of the elements
+    species               elements: atomic numbers, or symbols, which become these
     cutoff                Å, of the atomic environments
     energy                "equilibrated": E_sr + E_qeq at its minimum over the charges (NequIP-LR);
                           "coulomb": E_sr + q.A q / 2 (4G-HDNNP); "none": E_sr alone, no charges
@@ -100,6 +112,11 @@ class ModelConfig(Settings):
         Raises ValueError for another name.
         """
         return cls(**{**preset_settings(name), **changes})
+
+    @field_validator("species", mode="before")
+    @classmethod
+    def _numbers_of_symbols(cls, species: Any) -> Any:
+        return [number_of(element) for element in species] if isinstance(species, list | tuple) else species
 
     @field_validator("species")
     @classmethod

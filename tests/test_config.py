@@ -18,6 +18,10 @@ def test_presets_are_valid_and_can_be_changed(name):
     assert (config.energy, config.channels) == ("coulomb", 7)
 
 
+def test_elements_are_named_by_symbols_too():
+    assert ModelConfig(species=["O", 1], cutoff=4.0).species == (8, 1)
+
+
 def test_unknown_preset_lists_the_known_ones():
     with pytest.raises(ValueError, match="XS, S, M, L, L4"):
         ModelConfig.preset("XXL", species=[1], cutoff=4.0)
@@ -36,6 +40,7 @@ def test_frozen():
         ({"species": []}, "at least 1"),
         ({"species": [1, 1]}, "twice"),
         ({"species": [0]}, "not an atomic number"),
+        ({"species": ["Hx"]}, "'Hx' is not the symbol"),
         ({"species": [120]}, "not an atomic number"),
         ({"cutoff": -1.0}, "greater than 0"),
         ({"energy": "qeq"}, "equilibrated"),

@@ -48,19 +48,21 @@ def settings_of(config: TrainConfig) -> dict[str, Any]:
     return config.model_dump(mode="json", exclude={"training": {"output"}})
 
 
-def earlier(result: str, conditions: Mapping[str, Any], key: str) -> Rows:
+def earlier(result: str, conditions: Mapping[str, Any], key: str) -> dict[str, Any]:
     """What results/RESULT.json has under a key, to which is added.
 
-    raises  ValueError for results of other conditions
+    raises  ValueError for results of other conditions, or of unknown ones
     """
     path = RESULTS / f"{result}.json"
     if not path.exists():
         return {}
     content = json.loads(path.read_text())
     for name, value in conditions.items():
-        if content.get(name) != value:
+        if name not in content:
+            raise ValueError(f"{path} does not say of which {name} its results are; move it elsewhere.")
+        if content[name] != value:
             raise ValueError(f"{path} has results of other {name} than asked for; move it elsewhere.")
-    rows: Rows = content[key]
+    rows: dict[str, Any] = content[key]
     return rows
 
 

@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from cace_qeq.config import PRESETS
+
 # Frames are small and few, so steps are many: what the codes' own manuals recommend for such sets.
 LEARNING_RATES = {"cace_qeq": 0.005, "nequip": 0.01, "mace": 0.01}
 ENERGY_WEIGHTS = (10.0, 100.0)
@@ -24,6 +26,9 @@ RESULT = {
     "steps",
     "training_seconds",
 }
+
+
+CHARGED = {"equilibrated", "coulomb"}
 
 
 @dataclass(frozen=True)
@@ -59,6 +64,8 @@ class Run:
         if self.engine not in LEARNING_RATES:
             codes = ", ".join(LEARNING_RATES)
             raise ValueError(f"model {self.subject!r}: {self.engine!r} is none of the codes {codes}.")
+        if self.engine == "cace_qeq":
+            refuse_other_sizes(self.subject)
         if self.optimizer not in OPTIMIZERS:
             raise ValueError(f"optimizer {self.optimizer!r} is none of {', '.join(OPTIMIZERS)}.")
         if bool(self.seconds) == bool(self.epochs):
@@ -111,7 +118,7 @@ class Run:
         files  paths by "train", "valid" and "held_out"
         """
         model = self.subject.partition(" ")[2]
-        charged = self.engine == "cace_qeq" and " " in model.removesuffix(" compiled")
+        charged = self.engine == "cace_qeq" and bool(set(self.subject.split()) & CHARGED)
         job = {"model": model, "dtype": "float32", "cutoff": self.cutoff, "symbols": symbols, "work": "fit"}
         return {
             "job": {**job, "frames": str(state.parent)},
@@ -131,6 +138,22 @@ class Run:
 
     def values(self) -> dict[str, Any]:
         return {**asdict(self), "learning_rate": self.rate, "energy_weights": ENERGY_WEIGHTS}
+
+
+def refuse_other_sizes(subject: str) -> None:
+    """Raise ValueError unless a size of our own follows the code, with an energy and "compiled" behind it if any."""
+    size, *more = subject.split(" ")[1:] or [""]
+    energies = [word for word in more if word != "compiled"]
+    if (
+        size not in {"equivalent", *PRESETS}
+        or len(energies) > 1
+        or not set(energies) <= {"none", *CHARGED}
+        or "compiled" in more[:-1]
+    ):
+        raise ValueError(
+            f"model {subject!r}: expected cace_qeq and one of {', '.join(PRESETS)} or equivalent, and behind it "
+            f'nothing or one of {", ".join(sorted(CHARGED))} and none, e.g. "cace_qeq S equilibrated".'
+        )
 
 
 @dataclass(frozen=True)

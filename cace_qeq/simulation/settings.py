@@ -41,7 +41,9 @@ class DynamicsSettings(Settings):
     def _of_this_ensemble(self) -> "DynamicsSettings":
         for name in BATH if self.ensemble == "nve" else BAROSTAT if self.ensemble == "nvt" else ():
             if self.is_changed(name):
-                raise ValueError(f"{name} has no effect at constant {CONSTANT[self.ensemble]}; leave it out")
+                kind = "npt" if name in BAROSTAT else "nvt or npt"
+                where = f"at constant {CONSTANT[self.ensemble]}"
+                raise ValueError(f"{name} has no effect {where}; leave it out, or set the ensemble to {kind}")
         return self
 
 

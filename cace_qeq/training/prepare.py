@@ -29,7 +29,7 @@ from cace_qeq.training.labelled import (
 )
 from cace_qeq.training.provenance import inherited_provenance, provenance_of
 from cace_qeq.training.recorded import refuse_more_than_a_network
-from cace_qeq.training.transfer import grown_config, inherit, number_of
+from cace_qeq.training.transfer import grown_config, inherit
 
 CALIBRATION_ATOMS = 1000  # enough for stable means of features; more only costs time
 COMPILING = "training.compile: the first step of each size of a batch takes a minute or two on a processor."
@@ -112,8 +112,6 @@ def prepare(config: TrainConfig, watch: Watch = unseen) -> Prepared:
 def model_config_of(settings: dict[str, Any], species: tuple[int, ...]) -> ModelConfig:
     """The model section as a ModelConfig; the elements are those of the data unless it names them."""
     fields = {"species": species, **settings}
-    if isinstance(fields["species"], list | tuple):
-        fields["species"] = [number_of(element) for element in fields["species"]]
     preset = fields.pop("preset", None)
     try:
         config = ModelConfig(**fields) if preset is None else ModelConfig.preset(preset, **fields)

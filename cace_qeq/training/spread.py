@@ -47,7 +47,7 @@ def evaluate_committee(
 
 
 def spread_metrics(means: Sequence[tuple[Comparison, ...]], spreads: Sequence[tuple[Comparison, ...]]) -> Metrics:
-    """Three numbers for each property, None where nothing is labelled or predicted.
+    """Three numbers for each property, None where nothing is labelled or predicted, or of too few values the last.
 
     spread_PROPERTY_rms_UNIT     root mean square of the standard deviation over members
     spread_PROPERTY_error_ratio  root mean square error of the mean by it; above one, members agree more than they may
@@ -60,10 +60,12 @@ def spread_metrics(means: Sequence[tuple[Comparison, ...]], spreads: Sequence[tu
         spread = torch.cat([comparison.predicted for comparison in by_spread]).cpu()
         suffix, factor = REPORTED[name]
         size = float(spread.square().mean().sqrt())
-        known = len(error) >= FEWEST and size > 0  # not for NaN
+        known = size > 0  # not for NaN
         found[f"spread_{name}_rms_{suffix}"] = factor * size if known else None
         found[f"spread_{name}_error_ratio"] = float(error.square().mean().sqrt()) / size if known else None
-        found[f"spread_{name}_correlation"] = rank_correlation(spread, error) if known else None
+        found[f"spread_{name}_correlation"] = (
+            rank_correlation(spread, error) if known and len(error) >= FEWEST else None
+        )
     return found
 
 

@@ -7,11 +7,10 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor
 
-from cace_qeq.config import ModelConfig, preset_settings
+from cace_qeq.config import ModelConfig, number_of, preset_settings
 from cace_qeq.model import CACEQEq, widths
 from cace_qeq.nn.elements import COVALENT_RADII
 from cace_qeq.strict import readable
-from cace_qeq.structures import Atoms
 
 
 def grown_config(origin: ModelConfig, settings: dict[str, Any], species: Sequence[int]) -> ModelConfig:
@@ -40,17 +39,6 @@ def grown_config(origin: ModelConfig, settings: dict[str, Any], species: Sequenc
         raise ValueError(readable(error, "model")) from None
     refuse_contradictions(origin, config)
     return config
-
-
-def number_of(element: Any) -> Any:
-    """The atomic number of a symbol; anything else stays as it is.
-
-    raises  ValueError for a word that is no symbol
-    """
-    try:
-        return int(Atoms([element]).numbers[0]) if isinstance(element, str) else element
-    except KeyError:
-        raise ValueError(f"model.species: {element!r} is not the symbol of an element.") from None
 
 
 def refuse_contradictions(origin: ModelConfig, config: ModelConfig) -> None:

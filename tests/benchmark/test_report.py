@@ -88,8 +88,24 @@ def test_other_files_are_named(tmp_path, content):
 
 
 @pytest.mark.parametrize(
-    ("subject", "weight"), [("cace_qeq S equilibrated", 5.0), ("cace_qeq S", 0.0), ("nequip S", 0.0)]
+    ("subject", "weight"),
+    [
+        ("cace_qeq S equilibrated", 5.0),
+        ("cace_qeq equivalent coulomb", 5.0),
+        ("cace_qeq S none", 0.0),
+        ("cace_qeq S compiled", 0.0),
+        ("cace_qeq S", 0.0),
+        ("nequip S", 0.0),
+    ],
 )
 def test_charges_are_fitted_by_models_that_have_them(tmp_path, subject, weight):
     plan = replace(RUN, subject=subject).plan({"train": []}, ["H"], tmp_path / "state.pt")
     assert plan["charge_weight"] == weight
+
+
+@pytest.mark.parametrize(
+    "subject", ["cace_qeq", "cace_qeq  S", "cace_qeq XXL", "cace_qeq S qeq", "cace_qeq S none coulomb"]
+)
+def test_models_of_our_own_that_do_not_exist_are_refused_at_once(subject):
+    with pytest.raises(ValueError, match="expected cace_qeq and one of XS, S, M, L, L4 or equivalent"):
+        replace(RUN, subject=subject)

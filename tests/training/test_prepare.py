@@ -141,7 +141,7 @@ def test_the_seed_alone_decides_the_parameters(tmp_path):
 def test_species_come_from_the_data_or_must_cover_it():
     assert model_config_of({"preset": "S", "cutoff": 4.0}, (1, 8)).species == (1, 8)
     assert model_config_of({"cutoff": 4.0, "species": ["O", 1, "C"]}, (1, 8)).species == (8, 1, 6)
-    with pytest.raises(ValueError, match="model.species: 'Hx' is not the symbol"):
+    with pytest.raises(ValueError, match="model: species: 'Hx' is not the symbol"):
         model_config_of({"cutoff": 4.0, "species": ["Hx"]}, (1,))
     assert model_config_of({"cutoff": 4.0, "species": [8, 1, 6]}, (1, 8)).species == (8, 1, 6)
     with pytest.raises(ValueError, match=r"model.species \[8\] lacks \[1\]"):
