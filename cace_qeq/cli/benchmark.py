@@ -207,7 +207,7 @@ def shown(name: str, rows: list[list[str]]) -> Table:
     found = Table(title=f"{name}, root mean square errors on held-out frames")
     columns = [column for column in COLUMNS if any(row[HEAD.index(column)] != UNKNOWN for row in rows)]
     for column in columns:
-        found.add_column(column, justify="left" if column == "model" else "right")
+        found.add_column(column, justify="left" if column == "model" else "right", overflow="fold")
     for row in rows:
         found.add_row(*(row[HEAD.index(column)] for column in columns))
     return found

@@ -20,11 +20,12 @@ UNITS = {
 def metrics_table(title: str, metrics: Mapping[str, float | int | None]) -> Table:
     """One row per property with its errors."""
     table = Table(title=title)
-    for column in ("property", "RMSE", "MAE", "unit"):
+    for column in ("property", "RMSE", "MAE", "unit", "RMSE, % of spread"):
         table.add_column(column, justify="left" if column in ("property", "unit") else "right")
     for name, unit in UNITS.items():
         errors = [value for key, value in metrics.items() if key.startswith(f"{name}_")]
-        table.add_row(name, *(f"{value:.4g}" if value is not None else "–" for value in errors), unit)
+        root_mean_square, absolute, relative = (f"{value:.4g}" if value is not None else "–" for value in errors)
+        table.add_row(name, root_mean_square, absolute, unit, relative)
     if "n_structures" in metrics:
         table.caption = f"{metrics['n_structures']} structures, {metrics['n_atoms']} atoms"
     return table

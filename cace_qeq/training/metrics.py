@@ -1,6 +1,6 @@
 """Root mean square and mean absolute errors of a model on labelled structures."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -134,7 +134,22 @@ def evaluation_of(collected: Sequence[tuple[Comparison, ...]], sizes: Sequence[t
         tally.add(comparisons, loss)
     n_structures, n_atoms = (sum(numbers) for numbers in zip(*sizes, strict=True)) if sizes else (0, 0)
     counts: Metrics = {"n_structures": n_structures, "n_atoms": n_atoms}
-    return Evaluation({**tally.metrics(), **counts}, parities(collected))
+    parity = parities(collected)
+    return Evaluation({**tally.metrics(), **relative_errors(parity), **counts}, parity)
+
+
+def relative_errors(parity: Mapping[str, Parity]) -> Metrics:
+    """Root mean square errors in percent of the labels' standard deviation: 100 is no better than their mean.
+
+    None where nothing is labelled or predicted, or all labels are the same.
+    """
+    found: Metrics = {}
+    for name in PROPERTIES:
+        pair = parity.get(name)
+        spread = 0.0 if pair is None else float(pair.reference.std())
+        error = 0.0 if pair is None else float(np.sqrt(np.mean((pair.predicted - pair.reference) ** 2)))
+        found[f"{name}_percent_of_spread"] = 100 * error / spread if spread else None
+    return found
 
 
 def parities(collected: Sequence[tuple[Comparison, ...]]) -> dict[str, Parity]:

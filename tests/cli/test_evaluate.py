@@ -87,7 +87,9 @@ def test_errors_by_hand(folder, tmp_path):
     assert result.exit_code == 0, result.output
     errors = json.loads((tmp_path / "errors.json").read_text())
     names = {f"{name}_{kind}_{unit}" for name, unit in PROPERTIES.items() for kind in ("rmse", "mae")}
+    names |= {f"{name}_percent_of_spread" for name in PROPERTIES}
     assert set(errors) == names | {"n_structures", "n_atoms"}
+    assert 0 < errors["forces_percent_of_spread"] < 1000
     assert (errors["n_structures"], errors["n_atoms"]) == (4, 12)
     assert errors["stress_rmse_mev_per_angstrom3"] is None
     frames = read(folder / "valid.extxyz", ":")

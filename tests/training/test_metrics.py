@@ -1,10 +1,11 @@
+import numpy as np
 import pytest
 import torch
 
 from cace_qeq.structures import PROPERTIES
 from cace_qeq.training.config import Weights
 from cace_qeq.training.loss import Comparison, Loss
-from cace_qeq.training.metrics import Tally, parities
+from cace_qeq.training.metrics import Parity, Tally, parities, relative_errors
 
 LOSS = Loss(Weights(energy=2, forces=1))
 
@@ -25,6 +26,17 @@ def test_errors_by_name_and_unit():
     assert metrics["dipole_rmse_e_angstrom"] == pytest.approx(0.1)
     assert metrics["charges_rmse_me"] is None
     assert metrics["stress_mae_mev_per_angstrom3"] is None
+
+
+def test_errors_beside_the_spread_of_the_labels():
+    reference = np.array([1.0, 3.0, 5.0, 7.0])
+    mean, off = np.full(4, 4.0), reference + 0.5
+    found = relative_errors(
+        {"forces": Parity(reference, mean), "energy": Parity(reference, off), "dipole": Parity(mean, mean)}
+    )
+    assert found["forces_percent_of_spread"] == pytest.approx(100)
+    assert found["energy_percent_of_spread"] == pytest.approx(100 * 0.5 / 5**0.5)
+    assert found["dipole_percent_of_spread"] is found["charges_percent_of_spread"] is None
 
 
 def test_batches_add_up_to_one():
