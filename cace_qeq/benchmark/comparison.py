@@ -9,6 +9,7 @@ from cace_qeq.benchmark.record import write_result
 from cace_qeq.benchmark.runs import Finished, Run
 from cace_qeq.benchmark.workers import Interpreter, Worker, tuned_allocator
 from cace_qeq.structures import read_frames
+from cace_qeq.training.provenance import commit
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,8 @@ class Comparison:
         state, allocator = self.states / f"{one.name}.pt", tuned_allocator()  # which helps peers most
         plan = {**one.plan(files, symbols(files["train"]), state), "box": dataset(one.set).box}
         with Worker(one.engine, self.interpreters[one.engine], allocator, tell) as worker:
-            result, versions = worker.ask("fit", plan=plan), worker.ask("versions")
+            versions = worker.ask("versions")
+            result = worker.ask("fit", plan={**plan, "code": {**versions, "commit": commit()}})
         held_out = "valid" if files["held_out"] == files["valid"] else "test"
         about = {
             "run": one.values(),

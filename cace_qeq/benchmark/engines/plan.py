@@ -2,7 +2,7 @@
 
 import json
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -27,6 +27,7 @@ class FitPlan:
     energy_ramp    shares of the budget between which that weight grows
     state          file from which a broken run goes on
     box            Å, edge of the periodic cube that frames lie in where their files leave it out, otherwise 0
+    code           versions of its packages, and our commit
     """
 
     job: Job
@@ -45,6 +46,7 @@ class FitPlan:
     charge_weight: float
     state: str
     box: float = 0.0
+    code: dict[str, str | None] = field(default_factory=dict)
 
     @classmethod
     def of(cls, values: dict[str, Any]) -> "FitPlan":
