@@ -5,6 +5,7 @@ import sys
 from types import SimpleNamespace
 
 import pytest
+import torch
 from typer.testing import CliRunner
 
 from cace_qeq.benchmark import SETS
@@ -17,14 +18,17 @@ NAME = "ag3_cace_qeq-XS_0.5s_8frames_seed2"
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     out = tmp_path_factory.mktemp("out")
-    arguments = ["benchmark", "run", "ag3", "--models", "cace_qeq XXL,cace_qeq XS", "--seconds", "0.5"]
+    (out / "states").mkdir()
+    torch.save({"conditions": "of another day"}, out / "states" / "ag3_cace_qeq-S_0.5s_8frames_seed2.pt")
+    arguments = ["benchmark", "run", "ag3", "--models", "cace_qeq S,cace_qeq XS", "--seconds", "0.5"]
     arguments += ["--frames", "8", "--seeds", "2", "--out", str(out)]
     return SimpleNamespace(out=out, arguments=arguments, first=run(app, arguments))
 
 
 def test_a_failure_is_told_and_the_rest_is_run(trained):
     assert trained.first.exit_code == 1, trained.first.output
-    assert "ag3, cace_qeq XXL, 8 frames, seed 2: cace_qeq: ValueError: there is no preset 'XXL'" in trained.first.output
+    assert "ag3, cace_qeq S, 8 frames, seed 2: cace_qeq: ValueError: " in trained.first.output
+    assert "is of a training under other conditions; delete it to begin anew" in trained.first.output
     assert "1 of 2 trainings are finished" in trained.first.output
 
 
@@ -44,7 +48,7 @@ def test_a_result_says_how_it_came_about(trained):
 def test_what_is_finished_is_not_run_again(trained):
     path = trained.out / f"{NAME}.json"
     before = path.stat().st_mtime_ns
-    again = [argument.replace("cace_qeq XXL,", "") for argument in trained.arguments]
+    again = [argument.replace("cace_qeq S,", "") for argument in trained.arguments]
     result = run(app, again)
     assert result.exit_code == 0
     assert "1 of 1 trainings are finished" in result.output
@@ -80,6 +84,7 @@ WRONG = {
     "unknown set": (["run", "water"], "there is no set 'water'"),
     "set not there": (["run", "acac", "--models", "cace_qeq S"], "github.com/davkovacs/BOTNet-datasets"),
     "no model": (["run", "ag3", "--models", "cace_qeq S,"], "expected codes and sizes with commas between"),
+    "unknown size": (["run", "ag3", "--models", "cace_qeq XXL"], "expected cace_qeq and one of XS, S, M, L, L4"),
     "unknown code": (["run", "ag3", "--models", "cece S"], "'cece' is none of the codes cace_qeq, nequip, mace"),
     "unknown peer": (["run", "ag3", "--peer-python", "nequipp=python"], "there is no peer 'nequipp'"),
     "peer without path": (["run", "ag3", "--peer-python", "nequip"], "expected PEER=PATH"),
