@@ -12,7 +12,7 @@ from torch import Tensor
 import zoo
 from cace_qeq.calculator import CACEQEqCalculator
 from cace_qeq.config import ModelConfig
-from cace_qeq.electrostatics import Solver
+from cace_qeq.electrostatics import Solver, coulomb_energy
 from cace_qeq.model import CACEQEq
 from cace_qeq.nn.heads import Readout
 from cace_qeq.prediction import predict
@@ -110,6 +110,21 @@ def test_responses(make):
     found = predict_response(model.to("cuda"), batch.to("cuda"))
     for name in ("dipole", "polarizability", "fukui", "hardness", "born_charges"):
         assert_same(getattr(found, name), getattr(expected, name), 1e-9, name)
+
+
+@pytest.mark.parametrize("method", ["structure_factors", "mesh"])
+@pytest.mark.parametrize("make", [zoo.ethanol, zoo.crystal, zoo.slab], ids=lambda f: f.__name__)
+def test_the_energy_of_given_charges(make, method):
+    atoms = make()
+    charges = torch.linspace(-1, 1, len(atoms), dtype=torch.float64)
+    found = []
+    for device in ("cpu", "cuda"):
+        positions = torch.from_numpy(atoms.positions).to(device).requires_grad_()
+        cell = torch.from_numpy(atoms.cell.array).to(device)
+        widths = torch.full_like(charges, 0.6).to(device)
+        energy = coulomb_energy(positions, cell, atoms.pbc, charges.to(device), widths, solver=Solver(method))
+        found.append(torch.autograd.grad(energy, positions)[0].cpu())
+    torch.testing.assert_close(found[1], found[0], rtol=0, atol=1e-9)
 
 
 @pytest.mark.parametrize("energy", ["none", "equilibrated"])

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from cace_qeq.cli.structure import ChargeOption, FrameOption, ModelArgument, structure_of
+from cace_qeq.cli.structure import ChargeOption, FrameOption, ModelArgument, refuse_idle_charge, structure_of
 from cace_qeq.committee import Committee, load_potential
 from cace_qeq.doctor import Check, examine, samples
 from cace_qeq.files import refuse_unwritable, write_atomically
@@ -42,6 +42,7 @@ def doctor(
     patients = potential.members if isinstance(potential, Committee) else (potential,)
     if structure is None and (charge is not None or frame != -1):
         raise ValueError("--charge and --frame are those of a STRUCTURE, but none is given; give its file, or neither.")
+    refuse_idle_charge(charge, potential.config.energy, model)
     if structure is None:
         structures = samples(potential.config.species)
     else:

@@ -50,7 +50,7 @@ def predict(
     refuse_unwritable(out)
     frames = [with_total_charge(atoms, charge) for path in data for atoms in read_frames(path)]
     calculator = CACEQEqCalculator(model, device, precision_of(dtype), solver=solver_of(solver))
-    refuse_idle_charge(charge, calculator, model)
+    refuse_idle_charge(charge, calculator.model.config.energy, model)
     console = Console()
     with Progress(console=console, transient=True) as progress:
         task, results = progress.add_task("predicting", total=len(frames)), []

@@ -66,16 +66,16 @@ class Start:
         atoms = structure_of(self.structure, self.frame, self.charge)
         precision = precision_of(self.precision)
         atoms.calc = CACEQEqCalculator(self.model, self.device, precision, solver=self.solver, compiled=self.compiled)
-        refuse_idle_charge(self.charge, atoms.calc, self.model)
+        refuse_idle_charge(self.charge, atoms.calc.model.config.energy, self.model)
         if self.compiled:
             with Console().status("generating code for the network"):
                 atoms.get_potential_energy()
         return atoms
 
 
-def refuse_idle_charge(charge: float | None, calculator: CACEQEqCalculator, model: Path) -> None:
-    """Raise ValueError for a total charge that a model has no use for."""
-    if charge and not calculator.has_charges:
+def refuse_idle_charge(charge: float | None, energy: str, model: Path) -> None:
+    """Raise ValueError for a total charge that a model with this energy has no use for."""
+    if charge and energy == "none":
         raise ValueError(f"--charge {charge:g}: {model} has no charges, so that it changes nothing; omit it.")
 
 

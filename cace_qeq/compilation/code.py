@@ -22,7 +22,7 @@ Code = Callable[..., Tensors]
 class Watched:
     """Parameters and buffers of a module, which code is generated for as they are.
 
-    What is written through `.data`, past torch's own count, is not seen.
+    Modules that are replaced are not seen, nor what is written through `.data`, past torch's own count.
     """
 
     def __init__(self, module: nn.Module):

@@ -12,6 +12,7 @@ from cace_qeq.electrostatics.geometry import ChargeGeometry
 from cace_qeq.electrostatics.kernels import Background, refuse_unknown, self_interaction, split_self_interaction
 from cace_qeq.electrostatics.single import PRECISE, Periodicity, prepared, settings_of
 from cace_qeq.electrostatics.solver import Solver
+from cace_qeq.records import moved
 
 NARROWEST = 1e-9  # Å, of what stands for a point charge, and is lost to rounding beside other widths
 
@@ -53,7 +54,8 @@ def coulomb_energy(
     directions = checked_periodicity(pbc)
     lattice = checked_cell(cell, directions).to(coordinates.device)
     settings = settings_of(solver, max(float(widths.detach().max()), NARROWEST))
-    geometry, _ = prepared(coordinates, lattice, directions, nothing_imposed(len(coordinates)), settings)
+    nothing = moved(nothing_imposed(len(coordinates)), coordinates.device)
+    geometry, _ = prepared(coordinates, lattice, directions, nothing, settings)
     return coulomb_form(geometry, widths, background).energy(given)
 
 

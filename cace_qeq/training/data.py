@@ -1,11 +1,14 @@
 """From files of labelled frames to batches: reading, splitting, preparing once, filling by atoms."""
 
 import math
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from cace_qeq.committee import Committee
@@ -28,6 +31,7 @@ from cace_qeq.structures import (
 )
 from cace_qeq.training.config import DataConfig
 
+FAR = 6.0  # Å, of images from an isolated atom
 EVALUATION_ATOMS = 500  # per batch; larger ones gain nothing on a processor
 
 
@@ -122,29 +126,39 @@ def defined_labels(atoms: Atoms, labels: Labels) -> Labels:
 def split_off(frames: tuple[Frame, ...], fraction: float, seed: int) -> tuple[tuple[Frame, ...], tuple[Frame, ...]]:
     """Training frames, and the random `fraction` of them that is set aside, both in file order.
 
-    The last frame of an element, and its last single atom, stay with the training frames.
+    Isolated atoms, and the last frame of an element, stay with the training frames.
     """
     n_aside = max(1, round(fraction * len(frames)))
     order = torch.randperm(len(frames), generator=torch.Generator().manual_seed(seed)).tolist()
-    left, aside = Counter(kind for frame in frames for kind in kinds_of(frame)), set[int]()
+    elements = [set(frame.atoms.numbers.tolist()) for frame in frames]
+    left, aside = Counter(element for each in elements for element in each), set[int]()
     for index in order:
-        kinds = kinds_of(frames[index])
-        if len(aside) < n_aside and all(left[kind] > 1 for kind in kinds):
+        last = any(left[element] == 1 for element in elements[index])
+        if len(aside) < n_aside and not last and not is_isolated(frames[index].atoms):
             aside.add(index)
-            left.subtract(kinds)
+            left.subtract(elements[index])
     if n_aside >= len(frames) or not aside:
         raise ValueError(
             f"a validation fraction of {fraction} leaves no frame of every element to train on, of {len(frames)}; "
             "give more frames or a smaller data.valid."
         )
+    if len(aside) < n_aside:
+        warnings.warn(
+            f"{len(aside)} frames are set aside instead of {n_aside}: "
+            "the others are the last of an element, or isolated atoms.",
+            stacklevel=2,
+        )
     train = tuple(frame for index, frame in enumerate(frames) if index not in aside)
     return train, tuple(frames[index] for index in sorted(aside))
 
 
-def kinds_of(frame: Frame) -> set[tuple[int, ...]]:
-    """Its elements, and of a single atom also that it is one, with neighbours of its own kind or without."""
-    elements: set[tuple[int, ...]] = {(number,) for number in frame.atoms.numbers.tolist()}
-    return elements | {(*element, 1, *frame.atoms.pbc) for element in elements if len(frame.atoms) == 1}
+def is_isolated(atoms: Atoms) -> bool:
+    """Whether it is one atom whose images, if it has any, are far away."""
+    if len(atoms) > 1:
+        return False
+    steps = np.array(list(product((-1, 0, 1), repeat=3)), dtype=float) * atoms.pbc
+    images = np.linalg.norm(steps @ atoms.cell.array, axis=1)[steps.any(axis=1)]
+    return bool((images > FAR).all())
 
 
 def species_of(frames: Sequence[Frame]) -> tuple[int, ...]:

@@ -68,7 +68,8 @@ def fit(config: TrainConfig, start: Start = "new", reporter: Reporter | None = N
 
 def refuse_other_files(folder: RunFolder, prepared: Prepared) -> None:
     """Raise ValueError if the data files, or the model that it starts from, have changed since the run began."""
-    if folder.state.exists() and progress_of(folder.state).files != hashes_of(prepared.model.provenance):
+    before = progress_of(folder.state).files if folder.state.exists() else []  # or of a version that did not note them
+    if before and before != hashes_of(prepared.model.provenance):
         raise ValueError(
             f"the data files are not those that the run in {folder.path} was trained on, "
             "or start_from is another model now; put them back, or start again with --overwrite."

@@ -53,6 +53,14 @@ def test_a_charge_without_a_structure_is_refused(model):
     assert "are those of a STRUCTURE" in str(result.exception)
 
 
+def test_a_charge_that_changes_nothing_is_refused(tmp_path):
+    save_model(untrained_model(cluster(), energy="none"), tmp_path / "bare.safetensors")
+    cluster().write(tmp_path / "one.extxyz")
+    arguments = [str(tmp_path / name) for name in ("bare.safetensors", "one.extxyz")]
+    result = run(app, ["doctor", *arguments, "--charge", "1"])
+    assert "has no charges, so that it changes nothing" in str(result.exception)
+
+
 def test_of_a_committee_every_member(tmp_path):
     cluster().write(tmp_path / "one.extxyz")
     save_committee(Committee([healthy(), copy.deepcopy(healthy())]), tmp_path / "both.safetensors")

@@ -13,6 +13,7 @@ from cace_qeq.training.data import (
     charged,
     examples_of,
     filled_batches,
+    is_isolated,
     read_labelled,
     read_split,
     split_off,
@@ -97,13 +98,32 @@ def test_a_fraction_that_leaves_nothing_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_the_last_frame_of_an_element_and_its_last_single_atom_stay_for_training(tmp_path, seed):
+def test_isolated_atoms_and_the_last_frame_of_an_element_stay_for_training(tmp_path, seed):
     frames = read(trimers(tmp_path) / "train.extxyz", ":")
-    oxide = Atoms("AgO", positions=[(0, 0, 0), (0, 0, 2.0)])
-    write(tmp_path / "more.extxyz", [*frames, Atoms("Ag"), oxide, Atoms("Au2", positions=[(0, 0, 0), (0, 0, 2.5)])])
-    train, valid = split_off(read_labelled([tmp_path / "more.extxyz"], LabelKeys()), 0.6, seed=seed)
-    assert len(valid) == 9
-    assert {"Ag", "AgO", "Au2"} <= {str(frame.atoms.symbols) for frame in train}
+    pair = [(0, 0, 0), (0, 0, 2.0)]
+    alone = [
+        Atoms("Ag"),
+        Atoms("Ag", info={"total_charge": 1}),
+        Atoms("Ag", cell=[[0, 9, 9], [9, 0, 9], [9, 9, 0]], pbc=True),
+    ]
+    write(
+        tmp_path / "more.extxyz", [*frames, *alone, Atoms("AgO", pair), Atoms("Au2", pair), bulk("Ag"), bulk("Ag", a=4)]
+    )
+    train, valid = split_off(read_labelled([tmp_path / "more.extxyz"], LabelKeys()), 0.5, seed=seed)
+    assert len(valid) == 10
+    kept = [str(frame.atoms.symbols) for frame in train]
+    assert {"AgO", "Au2"} <= set(kept)
+    assert sum(is_isolated(frame.atoms) for frame in train) == 3
+
+
+def test_fewer_frames_than_asked_for_are_told(tmp_path):
+    write(
+        tmp_path / "few.extxyz",
+        [Atoms(f"H{z}", [(0, 0, 0), (0, 0, 1)]) for z in ("C", "N", "O", "F")]
+        + 2 * [Atoms("H2", [(0, 0, 0), (0, 0, 1)])],
+    )
+    with pytest.warns(UserWarning, match="2 frames are set aside instead of 3"):
+        split_off(read_labelled([tmp_path / "few.extxyz"], LabelKeys()), 0.5, seed=0)
 
 
 def test_crystals_of_one_atom_are_set_aside_as_others(tmp_path):

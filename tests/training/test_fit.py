@@ -10,7 +10,7 @@ import ase.io
 import pytest
 import torch
 
-from cace_qeq.checkpoint import load_model, read
+from cace_qeq.checkpoint import load_model, read, write
 from cace_qeq.training import fit, load_config, parse_config, trainer
 from cace_qeq.training.config import dump_config
 from cace_qeq.training.reporting import Silent
@@ -224,6 +224,16 @@ def test_other_data_cannot_resume_a_run_that_has_no_model_yet(tmp_path):
     ase.io.write(folder / "train.extxyz", frames[::-1])
     with pytest.raises(ValueError, match="the data files are not those"):
         fit(config, "resume")
+
+
+def test_states_that_do_not_note_their_files_go_on(folder):
+    config = small_config(folder, "old", epochs=4)
+    outcome = fit(config, reporter=StopAfter(3, 1))
+    metadata, values = read(outcome.folder.state)
+    progress = json.loads(metadata["progress"])
+    assert len(progress.pop("files")) > 0
+    write(outcome.folder.state, {**metadata, "progress": json.dumps(progress)}, values)
+    assert len(fit(config, "resume").history) == 4
 
 
 def test_the_time_limit_ends_with_the_best_model(folder):

@@ -49,7 +49,9 @@ def write_predictions(path: Path, frames: Sequence[Atoms], predictions: Sequence
 def with_results(atoms: Atoms, prediction: dict[str, Any]) -> Atoms:
     results = {name: value for name, value in prediction.items() if name not in UNWANTED}
     labelled, found = relabelled(atoms, LabelKeys()), atoms.copy()
-    found.info = {key: value for key, value in atoms.info.items() if key != SOURCE and not of_models(key)}
+    found.info = {
+        key: value for key, value in atoms.info.items() if not (key == SOURCE or of_models(key) or weighs(key))
+    }
     found.arrays = {key: as_columns(values) for key, values in atoms.arrays.items() if not of_models(key)}
     found.info |= labelled.info
     found.arrays |= labelled.arrays
@@ -57,6 +59,11 @@ def with_results(atoms: Atoms, prediction: dict[str, Any]) -> Atoms:
     for name, value in results.items():
         (found.arrays if name in PER_ATOM else found.info)[name] = value
     return found
+
+
+def weighs(key: str) -> bool:
+    """Whether a key is the weight of a label, of which `relabelled` writes the product."""
+    return key == "config_weight" or (key.startswith("config_") and key.endswith("_weight"))
 
 
 def of_models(key: str) -> bool:

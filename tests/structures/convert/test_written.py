@@ -6,7 +6,7 @@ from ase.build import molecule
 from ase.calculators.singlepoint import SinglePointCalculator
 
 import zoo
-from cace_qeq.structures import LabelKeys, labels_of, read_frames, total_charge_of, write_frames
+from cace_qeq.structures import LabelKeys, labels_of, read_frames, total_charge_of, write_frames, write_predictions
 from cace_qeq.structures.convert.conditions import written_conditions
 
 KEYS = LabelKeys(energy="E0", forces="F0", charges="Q0", stress="S0", dipole="D0", total_charge="N0")
@@ -71,3 +71,12 @@ def test_masses_and_conditions_on_charges_stay(tmp_path):
     (again,) = read_frames(tmp_path / "out.extxyz")
     assert again.get_masses().tolist() == atoms.get_masses().tolist()
     assert written_conditions(again) == written_conditions(atoms)
+
+
+def test_weights_of_predicted_frames_are_those_of_before(tmp_path):
+    atoms = molecule("H2O")
+    atoms.info |= {"REF_energy": -1.0, "config_weight": 2.0, "config_energy_weight": 3.0, "config_note": "x"}
+    write_predictions(tmp_path / "out.extxyz", [atoms], [{"energy": -1.0, "forces": np.ones((3, 3))}])
+    (again,) = read_frames(tmp_path / "out.extxyz")
+    assert labels_of(again, LabelKeys()).weights[0, 0] == labels_of(atoms, LabelKeys()).weights[0, 0] == 6
+    assert again.info["config_note"] == "x"
