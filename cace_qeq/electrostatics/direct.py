@@ -48,8 +48,11 @@ class AllPairs:
         return by_positions, by_variance
 
     def energy(self, charges: Tensor) -> Tensor:
-        parts = [checkpoint(self._energy, rows, charges, use_reentrant=False) for rows in self._blocks()]
-        return torch.stack(parts).sum()
+        blocks = list(self._blocks())
+        if len(blocks) == 1:
+            return self._energy(blocks[0], charges)
+        # several are worked out again for derivatives, so that one of them at a time is in memory
+        return torch.stack([checkpoint(self._energy, rows, charges, use_reentrant=False) for rows in blocks]).sum()
 
     def _energy(self, rows: slice, charges: Tensor) -> Tensor:
         return torch.dot(charges[rows], self._rows(rows)[0] @ charges) / 2
