@@ -45,6 +45,8 @@ UNLEARNED = (
     "ionization energies and electron affinities say, and flows along bonds from there."
 )
 
+BEYOND = "the model has seen total charges from {:+g} to {:+g} e, and {:+g} e is beyond them."
+
 Potential = TypeVar("Potential", bound=CACEQEq | Committee)
 
 
@@ -137,7 +139,8 @@ class CACEQEqCalculator(Calculator):
         if any(seen) and silent and charge_by_conditions(atoms) is None:
             raise ValueError(
                 f"{place(atoms)}: the total charge is missing, and the model has seen {seen} e; "
-                'state it, 0 included: atoms.info["charge"], on the command line --charge or --default-total-charge.'
+                'state it, 0 included: atoms.info["total_charge"], on the command line --charge, or of predict and '
+                "evaluate --default-total-charge."
             )
         charge = total_charge_of(atoms, LabelKeys(), default=0.0)
         matters = self.model.config.energy == "equilibrated" or math.isnan(charge)  # of "coulomb" beside electrodes
@@ -147,6 +150,8 @@ class CACEQEqCalculator(Calculator):
         along_bonds = self.model.config.charge_flow == "bonds" and abs(charge) > 0  # not NaN
         if along_bonds and seen and not any(known * charge > 0 for known in seen):
             warnings.warn(UNLEARNED.format(", ".join(f"{known:+g}" for known in seen), charge), stacklevel=2)
+        elif len(set(seen)) > 1 and not math.isnan(charge) and not min(seen) <= charge <= max(seen):
+            warnings.warn(BEYOND.format(min(seen), max(seen), charge), stacklevel=2)
         return charge
 
     def check_state(self, atoms: Atoms, tol: float = 1e-15) -> list[str]:

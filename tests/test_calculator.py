@@ -234,7 +234,9 @@ def test_other_precisions_are_refused():
 
 def test_a_missing_total_charge_is_zero_only_for_models_that_saw_no_other():
     atoms = charged_ethanol()
-    with pytest.raises(ValueError, match=r"has seen \[-1.0, 0.0\] e; state it, 0 included: atoms.info\[\"charge\"\]"):
+    with pytest.raises(
+        ValueError, match=r"has seen \[-1.0, 0.0\] e; state it, 0 included: atoms.info\[\"total_charge\"\]"
+    ):
         atoms.get_potential_energy()
     atoms.info["charge"] = 0
     atoms.get_potential_energy()

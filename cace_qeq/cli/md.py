@@ -149,9 +149,11 @@ def heading(atoms: Atoms, settings: DynamicsSettings) -> str:
     bath = "" if settings.ensemble == "nve" else f" at {settings.temperature:g} K"
     bath += f" and {settings.pressure:g} bar" if settings.ensemble == "npt" else ""
     charge = atoms.calc.total_charge(atoms)
-    total = "charge from electrodes" if math.isnan(charge) else f"total charge {charge:+g} e"
+    total = (
+        "charge from electrodes" if math.isnan(charge) else f"total charge {format(charge, '+g') if charge else 0} e"
+    )
     return (
-        f"{atoms.symbols} ({len(atoms)} atoms, {total}), "
+        f"{atoms.get_chemical_formula()} ({len(atoms)} atoms, {total}), "
         f"{settings.ensemble.upper()}{bath}, {settings.n_steps} steps of {settings.timestep:g} fs"
     )
 

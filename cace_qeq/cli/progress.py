@@ -6,6 +6,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -67,7 +68,7 @@ class RichReporter:
         console.print(f"Total charges of the training frames: {charges} e.", highlight=False)
         console.print(f"Parameters: {summary.n_parameters}.", highlight=False)
         for note in summary.notes:
-            console.print(f"[yellow]{note}")
+            console.print(f"[yellow]{escape(note)}")
 
     def epoch_began(self, epoch: int, n_epochs: int, n_steps: int) -> None:
         if self.display is None:

@@ -7,7 +7,7 @@ import numpy as np
 import typer
 from rich.console import Console
 
-from cace_qeq.files import write_atomically
+from cace_qeq.files import refuse_unwritable, write_atomically
 from cace_qeq.plots import plot_spectrum
 from cace_qeq.simulation import Spectrum, dipole_series, infrared_spectrum, log_of
 from cace_qeq.structures import read_frames
@@ -35,16 +35,23 @@ def spectrum(
         raise ValueError(f"--out is {out}, the name of the figure; give that of the table, such as spectrum.csv.")
     if out.resolve() in (trajectory.resolve(), log_of(trajectory).resolve()):
         raise ValueError(f"--out is {out}, which is the trajectory or its log; give another name.")
+    figure = out.with_suffix(".png")
+    for path in (out, figure):
+        if path.exists():
+            raise FileExistsError(f"{path} exists already; choose another name with --out.")
+    refuse_unwritable(out)
     series = dipole_series(read_frames(trajectory)[skip:])
     found = infrared_spectrum(series, resolution)
     shown = found.wavenumbers <= largest
     found = Spectrum(found.wavenumbers[shown], found.intensities[shown])
-    figure = out.with_suffix(".png")
     write_atomically(out, table(found).encode())
     plot_spectrum(found.wavenumbers, found.intensities, figure)
     console = Console(markup=False)
     span = len(series.dipoles) * series.interval / 1000
     console.print(f"{len(series.dipoles)} frames over {span:.3g} ps at {series.temperature:.0f} K.", highlight=False)
+    apart = float(found.wavenumbers[1]) if len(found.wavenumbers) > 1 else 0.0
+    if 0 < resolution < apart:
+        console.print(f"They resolve {apart:.0f} 1/cm, not {resolution:g}: a longer trajectory would.", highlight=False)
     console.print(f"Spectrum: {out}, {figure}.", highlight=False, soft_wrap=True)
 
 

@@ -27,6 +27,7 @@ class Sample:
     dipole            e Å   its length
     lowest_charge     e
     highest_charge    e
+    forces_spread     eV/Å  of a committee, the largest standard deviation of a component over its members
     """
 
     step: int
@@ -40,11 +41,12 @@ class Sample:
     dipole: float
     lowest_charge: float
     highest_charge: float
+    forces_spread: float = np.nan
 
 
 HEADER = (
     "step,time_fs,potential_energy_ev,kinetic_energy_ev,total_energy_ev,temperature_k,volume_angstrom3,"
-    "pressure_bar,dipole_e_angstrom,lowest_charge_e,highest_charge_e"
+    "pressure_bar,dipole_e_angstrom,lowest_charge_e,highest_charge_e,forces_spread_ev_per_angstrom"
 )
 
 
@@ -89,6 +91,7 @@ def sample(atoms: Atoms, step: int, time: float, temperature: float) -> Sample:
         dipole=float(np.linalg.norm(results.get("dipole", np.nan))),
         lowest_charge=float(np.min(charges)),
         highest_charge=float(np.max(charges)),
+        forces_spread=float(np.max(results.get("forces_spread", np.nan))),
     )
 
 
@@ -138,7 +141,10 @@ def read_log(path: Path, last_step: int) -> list[Sample]:
     Raises ValueError for another file.
     """
     whole_lines = path.read_text().rpartition("\n")[0].splitlines()
-    if whole_lines[:1] != [HEADER]:
+    if not whole_lines or whole_lines[0] not in (
+        HEADER,
+        HEADER.rpartition(",")[0],
+    ):  # earlier ones lack the last column
         raise ValueError(f"{path} is not the log of a run, or was cut; start a new run.")
     rows = list(csv.reader(whole_lines))[1:]
     samples = [Sample(int(cells[0]), *(float(cell or "nan") for cell in cells[1:])) for cells in rows]

@@ -24,7 +24,7 @@ from cace_qeq.structures.convert.lookup import ALIASES
 SUFFIXES = (".extxyz", ".xyz")
 EXACT, SHORT, WHOLE, LOGICAL = ".17g", ".10f", "d", ""
 KINDS = {WHOLE: "I", LOGICAL: "L"}  # R otherwise
-RESULTS = ("energy", "short_range_energy", "electrostatic_energy", "dipole", "stress")
+RESULTS = ("energy", "energy_spread", "short_range_energy", "electrostatic_energy", "dipole", "stress")
 VOIGT = [0, 5, 4, 5, 1, 3, 4, 3, 2]
 
 
@@ -73,7 +73,7 @@ def columns_of(atoms: Atoms) -> Iterable[tuple[str, NDArray[Any], str]]:
         yield "masses", atoms.arrays["masses"].reshape(-1, 1), EXACT
     if atoms.has("momenta"):
         yield "momenta", atoms.get_momenta(), EXACT
-    for name in ("forces", "charges"):
+    for name in ("forces", "forces_spread", "charges"):
         if name in atoms.calc.results:
             yield name, np.asarray(atoms.calc.results[name]).reshape(len(atoms), -1), SHORT
 

@@ -1,5 +1,6 @@
 """The output folder of a run: which files it holds, and who may write into it."""
 
+import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,12 +55,15 @@ class RunFolder:
         return self.path / "parity.png"
 
     def check(self, config: TrainConfig, start: Start) -> None:
-        """Raise ValueError if the folder may not be written in this way."""
+        """Raise ValueError if the folder may not be written in this way, PermissionError if not at all."""
         if start == "new" and self.path.exists() and any(self.path.iterdir()):
             raise ValueError(
                 f"{self.path} already holds files; continue that run with --resume, replace it with "
                 "--overwrite, or choose another training.output."
             )
+        there = next(place for place in (self.path.resolve(), *self.path.resolve().parents) if place.exists())
+        if not os.access(there, os.W_OK):
+            raise PermissionError(f"nothing can be written in {there}; choose another training.output.")
         origin = config.training.start_from
         if origin is not None and origin.resolve() == self.model.resolve():
             raise ValueError(f"training.start_from is {origin}, which this run would replace; choose another output.")

@@ -16,6 +16,7 @@ from cace_qeq.structures import LabelKeys, refuse_absent
 from cace_qeq.training.baseline import energies_of_atoms, force_scale, isolated_energies, refit_reference_energies
 from cace_qeq.training.config import TrainConfig, TrainingConfig
 from cace_qeq.training.data import Example, examples_of, filled_batches, joined, read_split, species_of
+from cace_qeq.training.doubts import repeated, shifted, unvalidated
 from cace_qeq.training.element_charges import fit_element_charges
 from cace_qeq.training.labelled import (
     LabelRow,
@@ -94,19 +95,30 @@ def prepare(config: TrainConfig, watch: Watch = unseen) -> Prepared:
     rows = label_rows(split, (train, valid), keys, config.training.all_stages)
     check_weights(rows, config.training.all_stages, model.config)
     check_born_charges(split.train + split.valid, train + valid, config.training.all_stages, model.config)
-    notes = (*notes, *unused(rows, model.config))
+    notes = (*notes, *unused(rows, model.config), *unvalidated(rows), *repeated(split, keys))
     check_expansions(rows, config.training.consistency)
     if origin is None:
         notes = (*notes, *undetermined(train, config.training, model.config.species))
     scale = force_scale(train)
     model.provenance = provenance_of(config, sets)
+    stated = tuple(model.provenance["total_charges"])
     if origin is None:
         set_baseline(model, train, config, scale)
     else:
         extend_baseline(model, train, config, origin.config.species)
         model.provenance = inherited_provenance(model.provenance, origin)
+        notes = (beginning(config.training, origin, model), *notes)
+    notes = (*notes, *shifted(model, {"training": train, "validation": valid, "test": test}))
     batches = [tuple(joined(b) for b in filled_batches(s, config.training.batch_atoms, None)) for s in sets[1:]]
-    return Prepared(model, train, batches[0], batches[1], scale, summary_of(model, rows, sets, notes))
+    return Prepared(model, train, batches[0], batches[1], scale, summary_of(model, rows, sets, stated, notes))
+
+
+def beginning(config: TrainingConfig, origin: CACEQEq, model: CACEQEq) -> str:
+    """A note on the model that training starts from."""
+    new = [number for number in model.config.species if number not in origin.config.species]
+    elements = f"new elements: {', '.join(map(str, new))}" if new else "no new element"
+    seen = ", ".join(f"{charge:+g}" for charge in origin.provenance.get("total_charges", ())) or "none"
+    return f"Training starts from {config.start_from}; {elements}; total charges that it has seen: {seen} e."
 
 
 def model_config_of(settings: dict[str, Any], species: tuple[int, ...]) -> ModelConfig:
@@ -183,7 +195,11 @@ def set_reference_energies(model: CACEQEq, train: Sequence[Example], config: Tra
 
 
 def summary_of(
-    model: CACEQEq, rows: tuple[LabelRow, ...], sets: Sequence[Sequence[Example]], notes: tuple[str, ...]
+    model: CACEQEq,
+    rows: tuple[LabelRow, ...],
+    sets: Sequence[Sequence[Example]],
+    total_charges: tuple[float, ...],
+    notes: tuple[str, ...],
 ) -> Summary:
     names = ("train", "valid", "test")
     return Summary(
@@ -191,7 +207,7 @@ def summary_of(
         frames={name: len(examples) for name, examples in zip(names, sets, strict=True)},
         atoms={name: sum(e.batch.n_atoms for e in examples) for name, examples in zip(names, sets, strict=True)},
         species=model.config.species,
-        total_charges=tuple(model.provenance["total_charges"]),
+        total_charges=total_charges,
         n_parameters=sum(parameter.numel() for parameter in model.parameters()),
         notes=notes,
     )

@@ -41,3 +41,14 @@ def test_a_key_that_no_frame_has_is_refused(tmp_path):
     result = run(app, ["convert", str(source), str(target), "--keys", "energy=nope"])
     assert "--keys: no frame has 'nope' as energy" in str(result.exception)
     assert not target.exists()
+
+
+def test_what_is_left_out_is_said(tmp_path):
+    source = tmp_path / "frames.extxyz"
+    source.write_text(
+        "1\nProperties=species:S:1:pos:R:3:F_dft:R:3 E_dft=-1.0 REF_energy=-2.0 config_type=a name=x\nNa 0 0 0 0 0 0\n"
+    )
+    result = run(app, ["convert", str(source), str(tmp_path / "first.extxyz")])
+    assert "Left out: E_dft, F_dft, name. Labels among them need --keys." in result.output
+    named = run(app, ["convert", str(source), str(tmp_path / "second.extxyz"), "--keys", "energy=E_dft,forces=F_dft"])
+    assert "Left out: REF_energy, name." in named.output

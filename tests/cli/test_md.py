@@ -1,6 +1,7 @@
 """`cace-qeq md`, as it is typed."""
 
 import copy
+import csv
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from typer.testing import CliRunner
 
 from cace_qeq.checkpoint import save_model
 from cace_qeq.cli import app
+from cace_qeq.committee import Committee, save_committee
 from small_models import cluster, crystal, trained_model, untrained_model
 
 
@@ -29,7 +31,7 @@ def md(*arguments: str):
 def test_energy_drift_is_reported_and_files_written(folder):
     result = md("cluster.xyz", "--steps", "20", "--timestep", "1", "--interval", "5")
     assert result.exit_code == 0, result.output
-    assert "NaClNaClNaClNaCl (8 atoms, total charge +0 e), NVE, 20 steps of 1 fs" in result.output
+    assert "Cl4Na4 (8 atoms, total charge 0 e), NVE, 20 steps of 1 fs" in result.output
     assert "energy drift" in result.output
     assert len(read("md.extxyz", ":")) == 5
     assert len((folder / "md.csv").read_text().splitlines()) == 6
@@ -126,3 +128,17 @@ def test_a_model_that_saw_charges_wants_to_know(folder):
     result = md("cluster.xyz", "--steps", "1")
     assert "total charge is missing" in str(result.exception)
     assert md("cluster.xyz", "--steps", "1", "--charge", "0").exit_code == 0
+
+
+def test_a_committee_tells_how_far_its_members_are_apart(folder):
+    members = [untrained_model(cluster(), seed) for seed in range(2)]
+    save_committee(Committee(members), "model.safetensors")
+    result = md("cluster.xyz", "--steps", "2", "--interval", "1", "--temperature", "1")
+    assert result.exit_code == 0, result.output
+    frames = read("md.extxyz", ":")
+    rows = list(csv.DictReader((folder / "md.csv").open()))
+    for atoms, row in zip(frames, rows, strict=True):
+        assert atoms.info["energy_spread"] > 0
+        largest = atoms.arrays["forces_spread"].max()
+        assert largest > 0
+        assert float(row["forces_spread_ev_per_angstrom"]) == pytest.approx(largest, abs=1e-9)

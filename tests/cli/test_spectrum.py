@@ -43,3 +43,22 @@ def test_the_trajectory_and_its_log_stay_what_they_are(tmp_path):
     for name in ("md.extxyz", "md.csv"):
         result = run(app, ["spectrum", str(tmp_path / "md.extxyz"), "--out", str(tmp_path / name)])
         assert "is the trajectory or its log" in str(result.exception)
+
+
+def test_nothing_is_written_over(tmp_path):
+    (tmp_path / "md.extxyz").write_text("1\n\nO 0 0 0\n")
+    (tmp_path / "ir.csv").write_text("precious")
+    result = run(app, ["spectrum", str(tmp_path / "md.extxyz"), "--out", str(tmp_path / "ir.csv")])
+    assert "exists already" in str(result.exception)
+    assert (tmp_path / "ir.csv").read_text() == "precious"
+
+
+def test_a_resolution_that_the_trajectory_does_not_have_is_said(tmp_path):
+    path = tmp_path / "md.extxyz"
+    for step in range(64):
+        atoms = Atoms("OH", [[0, 0, 0], [0, 0, 1]], momenta=np.ones((2, 3)))
+        atoms.calc = SinglePointCalculator(atoms, dipole=np.array([0.0, 0.0, 0.1 * np.cos(step)]))
+        append(path, frame_text(atoms, {"step": step, "time_fs": 2.0 * step, "free_motions": 1}))
+    result = run(app, ["spectrum", str(path), "--out", str(tmp_path / "ir.csv"), "--resolution", "10"])
+    assert result.exit_code == 0, result.output
+    assert "1/cm, not 10: a longer trajectory would." in result.output

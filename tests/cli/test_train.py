@@ -8,6 +8,8 @@ from ase.io import read, write
 from typer.testing import CliRunner
 
 from cace_qeq.cli import app
+from cace_qeq.cli.train import poor
+from cace_qeq.training import Evaluation
 from small_runs import small_values, trimers
 
 run = CliRunner().invoke
@@ -86,3 +88,14 @@ def test_test_frames_without_labels_do_not_fail_a_finished_run(config, tmp_path)
     assert result.exit_code == 0, result.output
     assert (tmp_path / "run" / "learning_curve.png").exists()
     assert "Ended: finished" in result.output
+
+
+def test_errors_beyond_the_spread_of_labels_and_the_end_of_time_are_told(config):
+    """After a single epoch."""
+    result = run(app, ["train", str(config), "training.max_minutes=1e-9", "training.learning_rate=1e-9"])
+    assert result.exit_code == 0, result.output
+    assert "Ended: time limit" in result.output
+    assert "raise training.max_minutes to --resume it" in result.output
+    errors = Evaluation({"forces_percent_of_spread": 117.3, "energy_percent_of_spread": 99.0, "n_atoms": 300}, {})
+    (note,) = poor({"test": errors})
+    assert note.startswith("forces, test: errors are 117 % of the spread of the labels")

@@ -64,6 +64,17 @@ def test_rows_beyond_a_step_and_rows_cut_off_are_left_out(tmp_path):
         assert [one.step for one in read_log(tmp_path / "md.csv", last_step=100)][-1] == 90
 
 
+def test_logs_without_the_last_column_are_read_too(tmp_path):
+    """Of versions that did not write it."""
+    write_log(tmp_path / "md.csv", samples())
+    lines = (tmp_path / "md.csv").read_text().splitlines()
+    (tmp_path / "md.csv").write_text("".join(line.rpartition(",")[0] + "\n" for line in lines))
+    assert len(read_log(tmp_path / "md.csv", last_step=100)) == 11
+    (tmp_path / "md.csv").write_text("step\n0\n")
+    with pytest.raises(ValueError, match="is not the log of a run"):
+        read_log(tmp_path / "md.csv", last_step=100)
+
+
 def test_the_header_names_units(tmp_path):
     write_log(tmp_path / "md.csv", [])
     header = (tmp_path / "md.csv").read_text().strip().split(",")

@@ -16,7 +16,7 @@ from cace_qeq.structures.convert.lookup import (
     total_charge_of,
 )
 from cace_qeq.structures.convert.tensors import to_batch
-from cace_qeq.structures.convert.written import write_frames, write_predictions
+from cace_qeq.structures.convert.written import left_out, write_frames, write_predictions
 
 __all__ = [
     "CONDITION_KEYS",
@@ -30,6 +30,7 @@ __all__ = [
     "conditions_of",
     "label_sources",
     "labels_of",
+    "left_out",
     "place",
     "read_frames",
     "refuse_absent",

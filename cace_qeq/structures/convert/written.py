@@ -15,11 +15,12 @@ from numpy.typing import NDArray
 from cace_qeq.files import write_atomically
 from cace_qeq.structures.convert.conditions import CONDITION_KEYS
 from cace_qeq.structures.convert.frames import SOURCE
-from cace_qeq.structures.convert.lookup import LabelKeys, labels_of, total_charge_of
+from cace_qeq.structures.convert.lookup import LabelKeys, label_sources, labels_of, total_charge_of
 from cace_qeq.structures.labels import PROPERTIES
 
 PER_ATOM = ("electronegativities", "forces_spread", "charges_spread")
 UNWANTED = ("free_energy", "external_forces")  # the energy once more, and no property of the atoms
+KNOWN = ("numbers", "positions", "masses", "config_type")
 OF_MODELS = (*all_outputs, "short_range_energy", "electrostatic_energy", "surface_stress", "electronegativities")
 """Names of results, which a file may hold of another model."""
 
@@ -32,6 +33,15 @@ def write_frames(path: Path, frames: Sequence[Atoms], keys: LabelKeys) -> None:
     text = io.StringIO()
     write(text, [relabelled(atoms, keys) for atoms in frames], format="extxyz")
     write_atomically(path, text.getvalue().encode())
+
+
+def left_out(frames: Sequence[Atoms], keys: LabelKeys) -> list[str]:
+    """Keys of frames that `write_frames` does not write, in alphabetical order."""
+    found: set[str] = set()
+    for atoms in frames:
+        used = {*label_sources(atoms, keys).values(), *CONDITION_KEYS, *KNOWN, SOURCE}
+        found |= {key for key in (*atoms.info, *atoms.arrays) if key not in used and not weighs(key)}
+    return sorted(found)
 
 
 def write_predictions(path: Path, frames: Sequence[Atoms], predictions: Sequence[dict[str, Any]]) -> None:
