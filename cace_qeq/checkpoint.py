@@ -134,7 +134,9 @@ def write(path: Path, metadata: dict[str, str], tensors: dict[str, Tensor]) -> N
 def read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
     """Metadata and tensors of a safetensors file."""
     if not path.is_file():
-        raise FileNotFoundError(f"there is no model file {path}")
+        inside = path / "model.safetensors"
+        hint = f", a folder; is {inside} meant?" if inside.is_file() else ""
+        raise FileNotFoundError(f"there is no model file {path}{hint}")
     try:
         with safe_open(path, framework="pt") as file:
             return file.metadata() or {}, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118

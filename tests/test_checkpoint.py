@@ -69,6 +69,12 @@ def test_missing_file(tmp_path):
         load_model(tmp_path / "nothing.safetensors")
 
 
+def test_a_folder_with_a_model_is_not_the_model(model, tmp_path):
+    save_model(model, tmp_path / "model.safetensors")
+    with pytest.raises(FileNotFoundError, match=r"a folder; is .*model\.safetensors meant\?"):
+        load_model(tmp_path)
+
+
 @pytest.mark.parametrize("keep", [0, 4, 400, -10])
 def test_damaged_file(model, tmp_path, keep):
     path = tmp_path / "model.safetensors"

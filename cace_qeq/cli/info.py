@@ -19,7 +19,10 @@ def info(model: ModelArgument) -> None:
     potential = load_potential(model)
     members = potential.members if isinstance(potential, Committee) else (potential,)
     table = Table("", "", title=Text(str(model)), show_header=False)
-    for name, value in {**described(members), **origin(members[0].provenance)}.items():
+    told = {**described(members), **origin(members[0].provenance)}
+    if len(members) > 1:
+        told["seed"] = ", ".join(str(member.provenance.get("seed", "unknown")) for member in members)
+    for name, value in told.items():
         table.add_row(name, Text(value))
     Console().print(table)
 

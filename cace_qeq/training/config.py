@@ -230,7 +230,8 @@ def load_config(path: Path, overrides: Iterable[str] = ()) -> TrainConfig:
     raises  ValueError naming the file, the key, and what was expected; FileNotFoundError
     """
     if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file; check the path (relative ones start at {Path.cwd()}).")
+        what = "a folder, expected a YAML file" if path.is_dir() else "no such file"
+        raise FileNotFoundError(f"{path}: {what}; check the path (relative ones start at {Path.cwd()}).")
     try:
         values = _plain(path.read_text())
     except (yaml.YAMLError, UnicodeDecodeError) as error:

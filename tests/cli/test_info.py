@@ -39,6 +39,7 @@ def test_a_trained_model(model):
 
 def test_a_committee_and_a_model_from_elsewhere(model, tmp_path):
     save_committee(Committee([load_model(model), load_model(model)]), tmp_path / "both.safetensors")
-    assert told(tmp_path / "both.safetensors")["members"] == "2"
+    found = told(tmp_path / "both.safetensors")
+    assert (found["members"], found["seed"]) == ("2", "3, 3")
     save_model(trained_model(), tmp_path / "made.safetensors")
     assert "seed" not in told(tmp_path / "made.safetensors")

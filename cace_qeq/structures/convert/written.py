@@ -92,7 +92,7 @@ def relabelled(atoms: Atoms, keys: LabelKeys) -> Atoms:
     bare.arrays |= {key: atoms.arrays[key] for key in ("masses", *CONDITION_KEYS) if key in atoms.arrays}
     bare.info |= {
         "REF_energy": labels.energy.item(),
-        "REF_stress": labels.stress[0].numpy(),
+        "REF_stress": labels.stress[0].numpy().ravel(),  # nine numbers, which others than ASE read too
         "REF_dipole": labels.dipole[0].numpy(),
         "total_charge": total_charge_of(atoms, keys, float("nan")),
     }
