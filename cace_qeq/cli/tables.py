@@ -18,14 +18,15 @@ UNITS = {
 
 
 def metrics_table(title: str, metrics: Mapping[str, float | int | None]) -> Table:
-    """One row per property with its errors."""
+    """One row per property that has any, with its errors."""
     table = Table(title=title)
     for column in ("property", "RMSE", "MAE", "unit", "RMSE, % of spread"):
         table.add_column(column, justify="left" if column in ("property", "unit") else "right")
     for name, unit in UNITS.items():
         errors = [value for key, value in metrics.items() if key.startswith(f"{name}_")]
         root_mean_square, absolute, relative = (f"{value:.4g}" if value is not None else "–" for value in errors)
-        table.add_row(name, root_mean_square, absolute, unit, relative)
+        if any(value is not None for value in errors):
+            table.add_row(name, root_mean_square, absolute, unit, relative)
     if "n_structures" in metrics:
         table.caption = f"{metrics['n_structures']} structures, {metrics['n_atoms']} atoms"
     return table
@@ -61,11 +62,13 @@ def spread_table(title: str, metrics: Mapping[str, float | int | None]) -> Table
 
 
 def label_table(summary: Summary) -> Table:
-    """What will be trained on."""
+    """What will be trained on; what has neither labels nor weight is left out."""
     table = Table(title="Labels of the training frames")
     for column in ("property", "read from", "frames", "validation frames", "values", "weight"):
         table.add_column(column, justify="left" if column in ("property", "read from") else "right")
     for row in summary.rows:
+        if not (row.train or row.valid or any(row.weights)):
+            continue
         keys = ", ".join(f"{key} ({count})" for key, count in row.keys.items()) or "–"
         weights = " → ".join(f"{weight:g}" for weight in row.weights)
         table.add_row(row.property, keys, str(row.train), str(row.valid), str(row.values), weights)

@@ -212,4 +212,4 @@ def test_blanks_between_keys_and_brackets_in_paths(folder, tmp_path):
     keys = "energy=REF_energy, forces=REF_forces"
     result = run(app, ["evaluate", str(model), str(folder / "valid.extxyz"), "--keys", keys])
     assert result.exit_code == 0, result.output
-    assert "m[old]" in result.output.replace("\n", "")
+    assert "m[old]" in "".join(result.output.split())  # titles are broken where a table is narrow
