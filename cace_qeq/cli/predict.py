@@ -19,8 +19,7 @@ from cace_qeq.cli.structure import (
 )
 from cace_qeq.files import refuse_unwritable
 from cace_qeq.simulation.trajectory import named_as_xyz
-from cace_qeq.structures import TOTAL_CHARGE_KEYS, Atoms, read_frames, write_predictions
-from cace_qeq.structures.convert.lookup import charge_by_conditions
+from cace_qeq.structures import TOTAL_CHARGE_KEYS, Atoms, charge_by_conditions, read_frames, write_predictions
 from cace_qeq.training.data import EVALUATION_ATOMS, filled
 
 Data = Annotated[list[Path], typer.Argument(help="Files of structures, in any format that ASE reads.")]

@@ -30,7 +30,11 @@ def charge_form(geometry: ChargeGeometry, parameters: ChargeParameters, backgrou
     """
     refuse_unknown(background)
     width = parameters.width
-    own = parameters.hardness + self_interaction(width)
+    return with_own(geometry, width, parameters.hardness + self_interaction(width), background)
+
+
+def with_own(geometry: ChargeGeometry, width: Tensor, own: Tensor, background: Background) -> Sum:
+    """A of one structure, with what charges have with themselves, (atom,) eV/e²."""
     if not geometry.periodic[0]:
         return Sum([Diagonal(own), AllPairs(geometry.positions, width.square())])
     return Sum([Diagonal(own - split_self_interaction(geometry.split[0])), *lattice_forms(geometry, width, background)])

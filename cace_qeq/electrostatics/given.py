@@ -5,11 +5,10 @@ from torch import Tensor
 
 from cace_qeq.conditions import nothing_imposed
 from cace_qeq.electrostatics.checks import Numbers, checked, checked_cell, checked_periodicity
-from cace_qeq.electrostatics.coulomb_forms import lattice_forms
-from cace_qeq.electrostatics.direct import AllPairs
-from cace_qeq.electrostatics.forms import Diagonal, Form, Sum
+from cace_qeq.electrostatics.coulomb_forms import with_own
+from cace_qeq.electrostatics.forms import Sum
 from cace_qeq.electrostatics.geometry import ChargeGeometry
-from cace_qeq.electrostatics.kernels import Background, refuse_unknown, self_interaction, split_self_interaction
+from cace_qeq.electrostatics.kernels import Background, refuse_unknown, self_interaction
 from cace_qeq.electrostatics.single import PRECISE, Periodicity, prepared, settings_of
 from cace_qeq.electrostatics.solver import Solver
 from cace_qeq.records import moved
@@ -63,10 +62,4 @@ def coulomb_form(geometry: ChargeGeometry, width: Tensor, background: Background
     """A of one structure, without the interaction of a point charge with itself."""
     spread = width.clamp(min=NARROWEST)
     own = torch.where(width > 0, self_interaction(spread), 0.0)
-    forms: list[Form]
-    if geometry.periodic[0]:
-        forms = lattice_forms(geometry, spread, background)
-        own = own - split_self_interaction(geometry.split[0])
-    else:
-        forms = [AllPairs(geometry.positions, spread.square())]
-    return Sum([Diagonal(own), *forms])
+    return with_own(geometry, spread, own, background)

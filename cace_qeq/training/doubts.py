@@ -1,6 +1,5 @@
 """What looks wrong about the frames of a run although it can be trained on: notes for people, before training."""
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -28,7 +27,7 @@ def unvalidated(rows: Sequence[LabelRow]) -> tuple[str, ...]:
 
 def repeated(split: Split, keys: LabelKeys) -> tuple[str, ...]:
     """Notes on frames that stand twice, and on held-out frames that are trained on."""
-    known = Counter(identity(frame, keys) for frame in split.train)
+    known = {identity(frame, keys) for frame in split.train}
     twice = len(split.train) - len(known)
     notes = [f"{twice} training frames repeat others."] if twice else []
     for name, frames in {"validation": split.valid, "test": split.test}.items():
