@@ -106,7 +106,7 @@ def charged(n_edge: int, method: str) -> tuple[ChargeGeometry, ChargeParameters]
         structure=torch.zeros(len(atoms), dtype=torch.int64),
         center=pairs.center,
         neighbor=pairs.neighbor,
-        shift=pairs.shift,
+        shift=pairs.shift_components,
         triplets=torch.from_numpy(plan.triplets).unsqueeze(0),
         split=torch.tensor([plan.split], dtype=torch.float64),
         mesh=torch.tensor([plan.mesh]),
@@ -201,7 +201,7 @@ def product(n_edge: int = 12) -> dict[str, float]:
     spacing = float(geometry.cells[0, 0, 0]) / int(geometry.mesh[0, 0])
     other = torchpme.PMECalculator(torchpme.CoulombPotential(float(geometry.split[0])), spacing, 6).double()
     pairs = torch.stack([geometry.center, geometry.neighbor], dim=1)
-    images = geometry.shift.double() @ geometry.cells[0]
+    images = geometry.shift.T @ geometry.cells[0]
     distances = (geometry.positions[geometry.neighbor] - geometry.positions[geometry.center] + images).norm(dim=1)
     tasks = {
         "product": lambda: form.product(charges),
@@ -227,7 +227,7 @@ def given(n_edge: int = 12) -> dict[str, float]:
     *mesh, order = geometry.mesh[0].tolist()
     center = torch.cat([geometry.center, geometry.neighbor])
     neighbor = torch.cat([geometry.neighbor, geometry.center])
-    shift, sorted_by_center = torch.cat([geometry.shift, -geometry.shift]), center.argsort(stable=True)
+    shift, sorted_by_center = torch.cat([geometry.shift, -geometry.shift], dim=1).T, center.argsort(stable=True)
     peer = partial(
         particle_mesh_ewald,
         geometry.positions,

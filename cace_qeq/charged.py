@@ -148,7 +148,7 @@ def charge_geometry(batch: AtomicBatch) -> ChargeGeometry:
         structure=batch.structure,
         center=pairs.center,
         neighbor=pairs.neighbor,
-        shift=pairs.shift,
+        shift=pairs.shift_components,
         triplets=ewald.triplets,
         split=ewald.split,
         mesh=ewald.mesh,

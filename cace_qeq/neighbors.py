@@ -4,6 +4,7 @@ Floor zero: structures and electrostatics both list pairs here.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -30,6 +31,11 @@ class Pairs:
     center: Tensor
     neighbor: Tensor
     shift: Tensor
+
+    @cached_property
+    def shift_components(self) -> Tensor:
+        """(3, pair)  float64  the same numbers as distances are made of"""
+        return self.shift.T.to(torch.float64, memory_format=torch.contiguous_format)
 
 
 def neighbor_pairs(positions: Floats, cell: Floats, pbc: Flags, cutoff: float) -> Pairs:

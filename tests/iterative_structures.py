@@ -20,7 +20,7 @@ def meshed(structure: ChargedStructure, accuracy: float = FINE) -> ChargeGeometr
         geometry,
         center=pairs.center,
         neighbor=pairs.neighbor,
-        shift=pairs.shift,
+        shift=pairs.shift_components,
         triplets=torch.zeros(1, 0, 3, dtype=torch.int64),
         split=torch.tensor([plan.split], dtype=torch.float64),
         mesh=torch.tensor([plan.mesh]),

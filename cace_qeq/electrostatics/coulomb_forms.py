@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from cace_qeq.electrostatics.direct import AllPairs
+from cace_qeq.electrostatics.displacements import PairIndex, squared_distances
 from cace_qeq.electrostatics.forms import Diagonal, Form, Gram, Pairwise, Sum, Uniform
 from cace_qeq.electrostatics.geometry import ChargeGeometry
 from cace_qeq.electrostatics.kernels import (
@@ -17,9 +18,9 @@ from cace_qeq.electrostatics.kernels import (
     self_interaction,
     split_self_interaction,
 )
-from cace_qeq.electrostatics.matrix import Wave
 from cace_qeq.electrostatics.mesh import mesh_form
 from cace_qeq.electrostatics.qeq import ChargeParameters
+from cace_qeq.electrostatics.waves import Waves
 from cace_qeq.units import COULOMB
 
 
@@ -47,18 +48,17 @@ def lattice_forms(geometry: ChargeGeometry, width: Tensor, background: Backgroun
         forms.append(slab_dipole(geometry))
     shape = geometry.mesh[0].tolist()
     if not any(shape):
-        return [*forms, *structure_factors(geometry)]
+        return [*forms, structure_factors(geometry)]
     mesh = mesh_form(geometry.positions, geometry.cells[0], geometry.split[0], tuple(shape[:3]), shape[3])
     return [*forms, mesh]
 
 
 def real_space(geometry: ChargeGeometry, width: Tensor) -> Pairwise:
     first, second = geometry.center, geometry.neighbor
-    positions, images = geometry.positions.T.contiguous(), geometry.cells[0].T @ geometry.shift.T.to(width.dtype)
-    displacement = positions.index_select(1, second) - positions.index_select(1, first) + images  # (3, pair) is faster
+    index = PairIndex(first, second, geometry.shift, len(width))
     variance = width.square()
     interaction = screened_gaussian_coulomb(
-        displacement.square().sum(0),
+        squared_distances(geometry.positions, geometry.cells[0], index),
         variance.index_select(0, first) + variance.index_select(0, second),
         geometry.split[0],
     )
@@ -67,7 +67,7 @@ def real_space(geometry: ChargeGeometry, width: Tensor) -> Pairwise:
 
 def uniform(geometry: ChargeGeometry, width: Tensor, background: Background) -> Uniform:
     """Background, and of slabs what their images add to all pairs alike or by the height of either atom."""
-    volume = torch.linalg.det(geometry.cells[0]).abs()
+    volume = geometry.volume[0]
     variance = torch.zeros_like(width) if geometry.slab[0] else width.square()
     values = background_interaction(volume, geometry.split[0], 2 * variance, background) / 2
     if geometry.slab[0]:
@@ -78,7 +78,7 @@ def uniform(geometry: ChargeGeometry, width: Tensor, background: Background) -> 
 
 def slab_dipole(geometry: ChargeGeometry) -> Gram:
     """4π k_e/V z_a z_b, the rest of a slab's images."""
-    volume = torch.linalg.det(geometry.cells[0]).abs()
+    volume = geometry.volume[0]
     return Gram((4 * math.pi * COULOMB / volume).sqrt() * heights(geometry).unsqueeze(1))
 
 
@@ -88,11 +88,10 @@ def heights(geometry: ChargeGeometry) -> Tensor:
     return height - height.detach().mean()
 
 
-def structure_factors(geometry: ChargeGeometry) -> list[Form]:
+def structure_factors(geometry: ChargeGeometry) -> Waves:
     """The reciprocal sum over the waves of the plan."""
     cell, triplets = geometry.cells[0], geometry.triplets[0]
     triplets = triplets[triplets.any(dim=1)]
     vectors = 2 * math.pi * triplets.to(cell.dtype) @ torch.linalg.inv(cell).T
-    amplitude = reciprocal_amplitude(vectors.square().sum(-1), torch.linalg.det(cell).abs(), geometry.split[0])
-    cosine, sine = Wave.apply(geometry.positions @ vectors.T)
-    return [Gram(amplitude * cosine), Gram(amplitude * sine)]
+    amplitude = reciprocal_amplitude(vectors.square().sum(-1), geometry.volume[0], geometry.split[0])
+    return Waves.of(geometry.positions, vectors, amplitude)

@@ -19,7 +19,7 @@ class ChargeGeometry:
     structure  (atom,)            int64, ascending
     center     (pair,)            int64, ascending; real-space Ewald pairs of the periodic structures, each of
     neighbor   (pair,)            int64  them once, images of an atom with itself included
-    shift      (pair, 3)          int64, lattice vectors added to the neighbour
+    shift      (3, pair)          whole numbers, lattice vectors added to the neighbour
     triplets   (structure, k, 3)  int64, one reciprocal vector of each pair ±k; rows of zeros are padding
     split      (structure,)       Å, η of the Ewald sums
     mesh       (structure, 4)     int64, points along each lattice vector and order of the splines; zeros where
@@ -45,6 +45,12 @@ class ChargeGeometry:
         return self.cells.shape[0]
 
     @cached_property
+    def volume(self) -> Tensor:
+        """(structure,)  Å³"""
+        first, second, third = self.cells.unbind(1)
+        return (first * torch.linalg.cross(second, third)).sum(1).abs()
+
+    @cached_property
     def slab(self) -> Tensor:
         """(structure,)  bool"""
         return self.normal.detach().any(dim=1)
@@ -61,7 +67,7 @@ class ChargeGeometry:
             structure=torch.searchsorted(rows, self.structure[atoms]),
             center=new_atom[self.center[pairs]],
             neighbor=new_atom[self.neighbor[pairs]],
-            shift=self.shift[pairs],
+            shift=self.shift[:, pairs],
             **{name: getattr(self, name)[rows] for name in per_structure},
         )
 

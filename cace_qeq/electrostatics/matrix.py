@@ -18,6 +18,7 @@ from cace_qeq.electrostatics.kernels import (
     slab_interaction,
     split_self_interaction,
 )
+from cace_qeq.electrostatics.waves import CosineAndSine
 
 
 def coulomb_matrix(geometry: ChargeGeometry, width: Tensor, background: Background = "point") -> Tensor:
@@ -83,7 +84,7 @@ def _real_space_half(geometry: ChargeGeometry, width: Tensor) -> Tensor:
 def _lattice_vectors(shift: Tensor, cells: Tensor, owner: Tensor) -> Tensor:
     """(pair, 3)  shift times cell; one product per structure, whose pairs lie together."""
     counts = torch.bincount(owner, minlength=len(cells)).tolist()
-    parts = shift.to(cells.dtype).split(counts)
+    parts = shift.T.split(counts)
     return torch.cat([part @ cell for part, cell in zip(parts, cells, strict=True)])
 
 
@@ -98,7 +99,7 @@ def _reciprocal_sum(geometry: ChargeGeometry, rows: Tensor) -> Tensor:
     positions = geometry.padded(geometry.positions, 0.0).index_select(0, rows)
     phase = positions @ vectors.transpose(1, 2)
     weight = amplitude.unsqueeze(1) * geometry.occupied.index_select(0, rows).unsqueeze(2)
-    cosine, sine = Wave.apply(phase)
+    cosine, sine = CosineAndSine.apply(phase)
     return _Gram.apply(weight * cosine) + _Gram.apply(weight * sine)
 
 
@@ -123,21 +124,6 @@ def _images_of_slabs(geometry: ChargeGeometry, rows: Tensor) -> Tensor:
     cell_height = (cells @ normal).norm(dim=1, keepdim=True)  # the other vectors lie in the plane
     images = slab_interaction(squared, torch.linalg.det(cells).abs().view(-1, 1, 1), cell_height)
     return images * occupied.unsqueeze(1) * occupied.unsqueeze(2)
-
-
-class Wave(torch.autograd.Function):
-    """Cosine and sine together: each is the other's derivative, so no derivative evaluates them again."""
-
-    @staticmethod
-    def forward(ctx: Any, phase: Tensor) -> tuple[Tensor, Tensor]:
-        cosine, sine = phase.cos(), phase.sin()
-        ctx.save_for_backward(cosine, sine)
-        return cosine, sine
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
-        cosine, sine = ctx.saved_tensors
-        return gradients[1] * cosine - gradients[0] * sine
 
 
 class _Gram(torch.autograd.Function):

@@ -79,7 +79,7 @@ def with_charges_as_sites(geometry: ChargeGeometry, external: ExternalCharges, s
         structure=torch.zeros(len(positions), dtype=torch.int64, device=positions.device),
         center=external.center[pairs] - atoms[0],
         neighbor=external.neighbor[pairs] - charges[0] + len(atoms),
-        shift=external.shift[pairs],
+        shift=external.shift[pairs].T.to(positions.dtype, memory_format=torch.contiguous_format),
     )
 
 

@@ -169,7 +169,7 @@ def _one_structure(positions: Tensor, cells: Tensor, normal: Tensor, pairs: Pair
         structure=torch.zeros(len(positions), dtype=torch.int64, device=positions.device),
         center=pairs.center,
         neighbor=pairs.neighbor,
-        shift=pairs.shift,
+        shift=pairs.shift_components,
         triplets=torch.from_numpy(plan.triplets).to(positions.device).unsqueeze(0),
         split=positions.new_tensor([plan.split]),
         mesh=torch.tensor([plan.mesh], device=positions.device),

@@ -5,6 +5,7 @@ import torch
 
 from cace_qeq.electrostatics.direct import AllPairs
 from cace_qeq.electrostatics.forms import Diagonal, Gram, Pairwise, Sum, Uniform
+from cace_qeq.electrostatics.waves import Waves
 
 N = 5
 
@@ -19,6 +20,7 @@ FORMS = {
     "uniform": (Uniform, random(N)),
     "pairwise": (lambda values: Pairwise(values, FIRST, SECOND), random(5)),
     "gram": (Gram, random(N, 2)),
+    "waves": (Waves.of, random(N, 3), random(7, 3), random(7).square()),
     "all pairs": (AllPairs, 3 * random(N, 3), random(N).square() + 0.2),
     "sum": (lambda a, b: Sum([Diagonal(a), Gram(b)]), random(N), random(N, 3)),
 }

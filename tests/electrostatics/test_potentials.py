@@ -66,11 +66,11 @@ def test_the_potential_does_not_depend_on_the_split(make, background):
             structure=geometry.structure[:N_ATOMS],
             center=geometry.center[within],
             neighbor=geometry.neighbor[within],
-            shift=geometry.shift[within],
+            shift=geometry.shift[:, within],
         )
         external = ExternalCharges.of_one(*the_last(structure).values())
         imposed = replace(nothing_imposed(N_ATOMS), external=external).with_pairs(
-            geometry.center[across], geometry.neighbor[across] - N_ATOMS, geometry.shift[across]
+            geometry.center[across], geometry.neighbor[across] - N_ATOMS, geometry.shift[:, across].T.long()
         )
         return imposed_potential(inner, structure.width[:N_ATOMS], imposed, background)
 
