@@ -33,6 +33,7 @@ class Pairs:
     shift: Tensor
 
     @cached_property
+    @torch.inference_mode(False)
     def shift_components(self) -> Tensor:
         """(3, pair)  float64  the same numbers as distances are made of"""
         return self.shift.T.to(torch.float64, memory_format=torch.contiguous_format)

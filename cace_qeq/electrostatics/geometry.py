@@ -44,9 +44,9 @@ class ChargeGeometry:
     def n_structures(self) -> int:
         return self.cells.shape[0]
 
-    @cached_property
+    @property
     def volume(self) -> Tensor:
-        """(structure,)  Å³"""
+        """(structure,)  Å³, not kept: charges are found without gradients first"""
         first, second, third = self.cells.unbind(1)
         return (first * torch.linalg.cross(second, third)).sum(1).abs()
 

@@ -1,7 +1,7 @@
 """What the world looks like: structures and labels from files and ase.Atoms to frozen batched tensors."""
 
 from cace_qeq.neighbors import Pairs, neighbor_pairs
-from cace_qeq.structures.batch import AtomicBatch, EwaldTerms, GeometrySettings, Neighbors
+from cace_qeq.structures.batch import AtomicBatch, EwaldTerms, GeometrySettings
 from cace_qeq.structures.collate import collate, collate_labels
 from cace_qeq.structures.convert import (
     CONDITION_KEYS,
@@ -28,6 +28,7 @@ from cace_qeq.structures.convert import (
 )
 from cace_qeq.structures.labels import PROPERTIES, Labels
 from cace_qeq.structures.neighbors import padded_table
+from cace_qeq.structures.table import Neighbors
 
 __all__ = [
     "CONDITION_KEYS",

@@ -9,8 +9,7 @@ from cace_qeq.conditions import Imposed
 from cace_qeq.lattice import Method
 from cace_qeq.neighbors import Pairs
 from cace_qeq.records import moved
-
-PADDING_DISTANCE = 1000.0  # Å; beyond every cutoff, so that padding contributes exact zeros
+from cace_qeq.structures.table import Neighbors
 
 
 @dataclass(frozen=True)
@@ -31,20 +30,6 @@ class GeometrySettings:
     method: Method = "auto"
     mesh_accuracy: float = 1e-5
     bonded: bool = False
-
-
-@dataclass(frozen=True)
-class Neighbors:
-    """Neighbours within the cutoff as a table, one row per receiver, padded to the longest row.
-
-    index  (atom, slot)     int64  the neighbour b; the receiver itself in padding
-    shift  (atom, slot, 3)  int64  lattice vectors added to the neighbour
-    mask   (atom, slot)     bool   False in padding
-    """
-
-    index: Tensor
-    shift: Tensor
-    mask: Tensor
 
 
 @dataclass(frozen=True)
@@ -139,9 +124,5 @@ class AtomicBatch:
 
     def displacements(self) -> Tensor:
         """(atom, slot, 3)  Å  from each receiver to its neighbours, PADDING_DISTANCE along each axis in padding."""
-        table = self.neighbors
-        senders = self.positions.index_select(0, table.index.flatten()).view(*table.index.shape, 3)
-        vectors = senders - self.positions.unsqueeze(1)
-        if self.periodic:
-            vectors = vectors + table.shift.to(self.cells.dtype) @ self.cells.index_select(0, self.structure)
-        return torch.where(table.mask.unsqueeze(-1), vectors, PADDING_DISTANCE)
+        lattice = self.cells.index_select(0, self.structure) if self.periodic else None
+        return self.neighbors.displacements(self.positions, lattice).transpose(1, 2)

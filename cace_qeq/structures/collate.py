@@ -8,8 +8,9 @@ from torch import Tensor
 
 from cace_qeq.conditions import collate_imposed
 from cace_qeq.neighbors import Pairs
-from cace_qeq.structures.batch import AtomicBatch, EwaldTerms, Neighbors
+from cace_qeq.structures.batch import AtomicBatch, EwaldTerms
 from cace_qeq.structures.labels import Labels
+from cace_qeq.structures.table import Neighbors
 
 
 def collate(batches: Sequence[AtomicBatch]) -> AtomicBatch:

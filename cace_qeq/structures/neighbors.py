@@ -3,7 +3,7 @@
 import torch
 
 from cace_qeq.neighbors import Pairs
-from cace_qeq.structures.batch import Neighbors
+from cace_qeq.structures.table import Neighbors
 
 
 def padded_table(pairs: Pairs, n_atoms: int) -> Neighbors:

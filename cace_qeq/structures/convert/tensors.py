@@ -13,10 +13,11 @@ from cace_qeq.lattice import NO_MESH, EwaldPlan
 from cace_qeq.neighbors import Pairs, neighbor_pairs, pairs_once
 from cace_qeq.planning import SumSettings, plan_sums
 from cace_qeq.slab import MARGIN, thickness_of
-from cace_qeq.structures.batch import AtomicBatch, EwaldTerms, GeometrySettings, Neighbors
+from cace_qeq.structures.batch import AtomicBatch, EwaldTerms, GeometrySettings
 from cace_qeq.structures.convert.conditions import imposed_on
 from cace_qeq.structures.convert.frames import check_atoms, place
 from cace_qeq.structures.neighbors import padded_table
+from cace_qeq.structures.table import Neighbors
 
 Floats = NDArray[np.float64]
 CLOSEST = 1e-3  # Å; nearer atoms are a mistake in the file
