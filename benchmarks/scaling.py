@@ -192,23 +192,33 @@ def along_bonds() -> list[dict[str, float]]:
 
 
 def product(n_edge: int = 12) -> dict[str, float]:
-    """K q on a prepared mesh, against a forward pass of torch-pme."""
+    """K q on a prepared mesh, and with the mesh made anew, against forward passes of torch-pme, which begin there.
+
+    Its meshes have powers of two: the nearest below and above ours.
+    """
     import torchpme
 
     geometry, parameters = charged(n_edge, "mesh")
     form = charge_form(geometry, parameters, "point")
     charges = torch.randn(len(geometry.positions), dtype=torch.float64)
-    spacing = float(geometry.cells[0, 0, 0]) / int(geometry.mesh[0, 0])
-    other = torchpme.PMECalculator(torchpme.CoulombPotential(float(geometry.split[0])), spacing, 6).double()
+    edge, points = float(geometry.cells[0, 0, 0]), int(geometry.mesh[0, 0])
+    below = 2 ** (points.bit_length() - 1)
+    potential = torchpme.CoulombPotential(float(geometry.split[0]))
+    others = {n: torchpme.PMECalculator(potential, edge / (n / 2 - 1), 6).double() for n in (below, 2 * below)}
     pairs = torch.stack([geometry.center, geometry.neighbor], dim=1)
     images = geometry.shift.T @ geometry.cells[0]
     distances = (geometry.positions[geometry.neighbor] - geometry.positions[geometry.center] + images).norm(dim=1)
     tasks = {
         "product": lambda: form.product(charges),
-        "torch_pme": lambda: other(charges.unsqueeze(1), geometry.cells[0], geometry.positions, pairs, distances),
+        "with_its_mesh": lambda: charge_form(geometry, parameters, "point").product(charges),
     }
+    for n, other in others.items():
+        tasks[f"torch_pme_{n}"] = partial(
+            other, charges.unsqueeze(1), geometry.cells[0], geometry.positions, pairs, distances
+        )
     found = in_turns(tasks)
-    return {"atoms": len(charges), **found, "ratio": found["product"] / found["torch_pme"]}
+    ratios = {f"ratio_to_{n}": found["product"] / found[f"torch_pme_{n}"] for n in others}
+    return {"atoms": len(charges), "mesh_points": points, **found, **ratios}
 
 
 def given(n_edge: int = 12) -> dict[str, float]:

@@ -103,3 +103,8 @@ def test_point_charges_need_no_widths():
 def test_impossible_conditions_are_explained(conditions, where, message):
     with pytest.raises(ValueError, match=message):
         impose(Conditions(**conditions), where)
+
+
+def test_neutral_fragments_may_be_in_a_field_along_bonds():
+    conditions = Conditions(fragments=[([0], 0.0)], field=[0.0, 0.0, 0.1])
+    assert impose(conditions, replace(PERIODIC, bonded=True)).field.tolist() == [[0.0, 0.0, 0.1]]

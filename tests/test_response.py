@@ -9,7 +9,7 @@ from ase import Atoms
 
 import zoo
 from cace_qeq.electrostatics import Solver
-from cace_qeq.response import predict_response
+from cace_qeq.response import predict_born_charges, predict_response
 from cace_qeq.structures import to_batch
 from small_models import untrained_model
 
@@ -137,3 +137,8 @@ def test_inference_mode_is_refused_by_name():
     model, batch = prepared("one atom", {})
     with torch.inference_mode(), pytest.raises(RuntimeError, match=r"torch\.inference_mode"):
         predict_response(model, batch)
+
+
+def test_a_slab_of_free_charge_has_no_whole_born_charges():
+    model = untrained_model(zoo.slab())
+    assert predict_born_charges(model, to_batch(zoo.slab(), model.geometry, 0.0)).isnan().all()

@@ -14,6 +14,9 @@ from cace_qeq.nn import ace
 from cace_qeq.nn.ace import Environments, ExpansionSettings, environments
 from cace_qeq.nn.covariants import MessageSettings
 from cace_qeq.nn.equivariant import CovariantMessage, EquivariantACE
+from cace_qeq.prediction import predict
+from cace_qeq.structures import collate, to_batch
+from small_models import untrained_model
 
 SETTINGS = ExpansionSettings(3, 4.0, 5, 3, 6, 3, 3, "complete", "none")
 
@@ -119,3 +122,12 @@ def test_an_oversampled_quadrature_changes_nothing():
     other = EquivariantACE(SETTINGS, 3, replace(MessageSettings(1, 4), quadrature_degree=21)).double()
     other.load_state_dict(reference.state_dict())
     torch.testing.assert_close(other(around, species()), reference(around, species()), rtol=1e-11, atol=1e-11)
+
+
+def test_normalised_atoms_do_not_know_the_rest_of_a_batch():
+    atoms, other = zoo.ethanol(), zoo.ethanol()
+    other.positions *= 1.3
+    model = untrained_model(atoms, energy="none", message_rank=1, layers=2, normalization="rms")
+    alone, beside = (to_batch(one, model.geometry, 0.0) for one in (atoms, other))
+    found = predict(model, collate([alone, beside])).energy[0]
+    torch.testing.assert_close(found, predict(model, alone).energy[0], rtol=0, atol=1e-9)

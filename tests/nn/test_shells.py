@@ -33,3 +33,12 @@ def test_stiffness_and_softness_stay_positive_whatever_the_parameters():
         parameter.data.fill_(-20.0)
     walls = module(torch.ones(3, 5), ATOMS)
     assert (walls.stiffness > 0).all() and (walls.softness > 0).all()
+
+
+def test_each_wall_has_its_own_environment():
+    for moving, still in (("upper", "lower"), ("lower", "upper")):
+        module = ShellWalls(2, 5, [4])
+        torch.nn.init.ones_(getattr(module, moving).linear.weight)
+        near, far = (module(size * torch.ones(3, 5), ATOMS) for size in (0.0, 1.0))
+        assert (getattr(near, still) == getattr(far, still)).all()
+        assert (getattr(near, moving) != getattr(far, moving)).all()

@@ -162,3 +162,13 @@ def test_the_polarizability_of_a_charged_slab_is_symmetric():
     model, batch = prepared("slab")
     found = predict_response(model, replace(batch, total_charge=batch.total_charge + 1)).polarizability[0]
     torch.testing.assert_close(found, found.T, rtol=0, atol=1e-10)
+
+
+def test_charged_fragments_of_a_neutral_cell_leave_no_dipole():
+    atoms = zoo.crystal()
+    model = untrained_model(atoms, charge_flow="bonds")
+    atoms.arrays["charge_fragment"] = np.array([0] + (len(atoms) - 1) * [-1])
+    for charge in (0.0, 0.5):
+        atoms.info["fragment_charges"] = [charge]
+        found = predict_response(model, to_batch(atoms, model.geometry, 0.0)).dipole
+        assert bool(found.isfinite().all()) == (charge == 0)

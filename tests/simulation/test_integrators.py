@@ -9,7 +9,7 @@ from ase.md.md import MolecularDynamics
 from scipy.spatial.transform import Rotation
 
 from cace_qeq.simulation import DynamicsSettings, run_dynamics
-from cace_qeq.simulation.integrators import integrator, reseed
+from cace_qeq.simulation.integrators import barostat_mass, integrator, reseed
 
 
 class NoForces(Calculator):
@@ -177,3 +177,8 @@ def test_pressure_needs_a_crystal(pbc, tmp_path):
     with pytest.raises(ValueError, match="npt needs a cell"):
         run_dynamics(atoms, DynamicsSettings(n_steps=1, ensemble="npt"), tmp_path / "a.extxyz")
     assert not list(tmp_path.iterdir())
+
+
+def test_the_inertia_of_the_volume():
+    settings = DynamicsSettings(n_steps=1, ensemble="npt", temperature=100, barostat_time=500)
+    assert barostat_mass(7, settings) == pytest.approx(3 * 8 * units.kB * 100 * (500 * units.fs) ** 2)

@@ -165,3 +165,11 @@ def test_trajectories_without_a_spectrum_are_explained():
 def test_a_resolution_that_leaves_too_few_frames_is_refused():
     with pytest.raises(ValueError, match="leaves 1 frames, expected .* 1/cm or less"):
         infrared_spectrum(oscillation(1000.0, 1.0, 64), 1e6)
+
+
+def test_an_ion_that_drifts_absorbs_nothing():
+    time = np.arange(1024.0)[:, None]
+    still = 0.02 * np.cos(0.3 * time) * [1.0, 0.0, 0.0]
+    moving = still + 0.005 * time * [1.0, 2.0, 0.0]
+    found, expected = (infrared_spectrum(DipoleSeries(d, 1.0, 300.0), 100.0).intensities for d in (moving, still))
+    np.testing.assert_allclose(found, expected, atol=1e-3 * expected.max())

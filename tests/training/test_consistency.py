@@ -166,3 +166,38 @@ def test_expansions_about_energies_that_nobody_knows_are_refused(tmp_path):
 def test_terms_without_weight_are_refused(tmp_path):
     with pytest.raises(ValueError, match="training.consistency: both weights are zero"):
         parse_config(small_values(tmp_path, consistency={"displacement": 0.02}), "test")
+
+
+def test_both_terms_are_the_written_ones(prepared):
+    """Equations 3 and 4 to first order, where one energy is missing."""
+    part = joined(prepared.train)
+    energy = part.labels.energy.clone()
+    energy[0] = torch.nan
+    part = replace(part, labels=replace(part.labels, energy=energy))
+    steps = torch.cat(random_steps(prepared.train, 0.02, 3), dim=1)
+    here = predict(prepared.model, part.batch)
+    there = predict(prepared.model, replace(part.batch, positions=part.batch.positions + steps[0]))
+
+    def work(forces, step):
+        return torch.zeros_like(energy).index_add(0, part.batch.structure, (forces * step).sum(1))
+
+    unit = 3 * prepared.scale  # of trimers
+    missed = (there.energy - energy + work(part.labels.forces, steps[0])) / unit
+    apart = (there.energy - work(there.forces, steps[1]) - here.energy + work(here.forces, steps.sum(0))) / unit
+    loss = ConsistencyLoss(Consistency(taylor=2, spatial=3), Loss(Weights(forces=1)), prepared.scale, 6, 7)
+    found = loss(prepared.model, part, differentiable_predict(prepared.model, part.batch), steps)
+    torch.testing.assert_close(found, 2 * missed[1:].square().mean() + 3 * apart.square().mean())
+
+
+def test_atoms_without_labelled_forces_contribute_the_models(prepared):
+    met = own_labels(prepared)
+    unknown = replace(met, labels=replace(met.labels, forces=met.labels.forces * torch.nan))
+    found, expected = (value(prepared, part, Consistency(taylor=1), 0.02) for part in (unknown, met))
+    torch.testing.assert_close(found, expected)
+
+
+def test_terms_count_beside_energies_alone(prepared):
+    shared = SharedGradient(OneOf(0, 1), prepared.model, prepared.scale)
+    plain = Loss(Weights(energy=1))
+    _, more = shared(prepared.train, replace(plain, consistency=Consistency(spatial=1)), 5)
+    assert more > shared(prepared.train, plain, 5)[1] + 1e-9

@@ -1,10 +1,14 @@
+from dataclasses import replace
+
 import pytest
 import torch
 from ase import Atoms
 from ase.io import read, write
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
+from cace_qeq.structures import PROPERTIES
 from cace_qeq.training import step
+from cace_qeq.training.baseline import refit_reference_energies
 from cace_qeq.training.config import Weights
 from cace_qeq.training.loss import Loss
 from cace_qeq.training.prepare import prepare
@@ -75,3 +79,27 @@ def test_clipping_shortens_and_keeps_the_direction():
     torch.testing.assert_close(clipped(long, 5.0), torch.tensor([3.0, 4.0]))
     torch.testing.assert_close(clipped(short, 5.0), short)
     assert clipped(torch.zeros(2), 5.0).tolist() == [0.0, 0.0]
+
+
+def test_a_stress_alone_can_be_learned(tmp_path):
+    crystal = Atoms("Ag", positions=[(0, 0, 0)], cell=[3, 3, 3.1], pbc=True)
+    crystal.info |= {"total_charge": 0, "REF_stress": [0.1] * 6}
+    for name in ("train", "valid"):
+        write(tmp_path / f"{name}.extxyz", [crystal] * 2)
+    prepared = prepare(small_config(tmp_path, weights={"stress": 1}))
+    shared = SharedGradient(OneOf(0, 1), prepared.model, 1.0)
+    vector, value = shared(prepared.train, Loss(Weights(stress=1)))
+    assert 0 < value < float("inf") and vector.isfinite().all()
+
+
+def test_frames_without_weight_do_not_move_reference_energies(prepared):
+    first, *others = prepared.train
+    weights, found = first.labels.weights.clone(), []
+    weights[:, PROPERTIES.index("energy")] = 1e-14
+    start = prepared.model.reference_energies.clone()
+    for error in (0.0, 1000.0):
+        labels = replace(first.labels, energy=first.labels.energy + error, weights=weights)
+        refit_reference_energies(prepared.model, [replace(first, labels=labels), *others])
+        found.append(prepared.model.reference_energies.clone())
+        prepared.model.set_reference_energies(start)
+    torch.testing.assert_close(found[0], found[1], rtol=0, atol=1e-6)
