@@ -18,6 +18,7 @@ from ase.outputs import Properties, all_outputs
 from cace_qeq.checkpoint import device_of, refuse_precision
 from cace_qeq.committee import Committee, load_potential
 from cace_qeq.compilation import compile_networks
+from cace_qeq.conditions import SAME_CHARGE
 from cace_qeq.electrostatics import ConvergenceError, Solver
 from cace_qeq.model import CACEQEq
 from cace_qeq.results import SPREADS, answer, answers, refuse_infinite
@@ -144,13 +145,17 @@ class CACEQEqCalculator(Calculator):
             )
         charge = total_charge_of(atoms, LabelKeys(), default=0.0)
         matters = self.model.config.energy == "equilibrated" or math.isnan(charge)  # of "coulomb" beside electrodes
-        if matters and len(set(seen)) == 1 and charge != seen[0]:
+        if matters and len(set(seen)) == 1 and not abs(charge - seen[0]) <= SAME_CHARGE:
             warnings.warn(UNSEEN.format(seen[0]), stacklevel=2)
             return charge
-        along_bonds = self.model.config.charge_flow == "bonds" and abs(charge) > 0  # not NaN
+        along_bonds = self.model.config.charge_flow == "bonds" and abs(charge) > SAME_CHARGE  # not NaN
         if along_bonds and seen and not any(known * charge > 0 for known in seen):
             warnings.warn(UNLEARNED.format(", ".join(f"{known:+g}" for known in seen), charge), stacklevel=2)
-        elif len(set(seen)) > 1 and not math.isnan(charge) and not min(seen) <= charge <= max(seen):
+        elif (
+            len(set(seen)) > 1
+            and not math.isnan(charge)
+            and not min(seen) - SAME_CHARGE <= charge <= max(seen) + SAME_CHARGE
+        ):
             warnings.warn(BEYOND.format(min(seen), max(seen), charge), stacklevel=2)
         return charge
 

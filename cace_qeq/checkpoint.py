@@ -26,7 +26,12 @@ class CheckpointError(ValueError):
 
 
 def save_model(model: CACEQEq, path: str | Path) -> None:
-    """Write the model; the file appears whole or not at all."""
+    """Write the model; the file appears whole or not at all.
+
+    Raises TypeError for anything else, such as a committee, which `save_committee` writes.
+    """
+    if not isinstance(model, CACEQEq):
+        raise TypeError(f"save_model was given a {type(model).__name__}, expected a CACEQEq; see save_committee.")
     metadata = {
         "format": FORMAT,
         "version": VERSION,

@@ -3,6 +3,7 @@
 import errno
 import os
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
 
@@ -22,6 +23,13 @@ def write_atomically(path: str | Path, content: bytes) -> None:
             replace_file(path, content)
     except OSError as error:
         raise OSError(error.errno, error.strerror, str(path)) from error
+
+
+def refuse_inputs(target: Path, inputs: Iterable[Path]) -> None:
+    """Raise ValueError where what is written would replace what is read."""
+    for path in inputs:
+        if path.resolve() == target.resolve():
+            raise ValueError(f"{target} is an input, which would be replaced; choose another name for the output.")
 
 
 def refuse_unwritable(path: str | Path) -> None:

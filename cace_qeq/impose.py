@@ -123,6 +123,8 @@ def refuse_both(fragment: Tensor, electrode: Tensor) -> None:
 
 
 def refuse_unknown_total(total_charge: float, at_potential: bool) -> None:
+    if math.isinf(total_charge):
+        raise ValueError(f"the total charge is {total_charge}, expected a finite number of e")
     if math.isnan(total_charge) and not at_potential:
         raise ValueError(
             "the total charge is NaN, which leaves it to electrodes, but there are none; give a number, or electrodes"

@@ -94,3 +94,15 @@ def test_an_excess_charge_whose_place_was_never_learned_is_warned_of(seen, charg
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         atoms.get_potential_energy()
+
+
+@pytest.mark.parametrize(("seen", "charge"), [([0.0], 5e-17), ([-1.0, 0.0, 1.0], 1 + 1e-12)])
+@pytest.mark.parametrize("flow", ["free", "bonds"])
+def test_rounding_of_charges_is_not_warned_of(seen, charge, flow):
+    model = untrained_model(cluster(), charge_flow=flow)
+    model.provenance["total_charges"] = seen
+    atoms = cluster()
+    atoms.calc, atoms.info["charge"] = CACEQEqCalculator(model), charge
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        atoms.get_potential_energy()

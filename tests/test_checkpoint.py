@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import save_file
 
 from cace_qeq.checkpoint import CheckpointError, fingerprint, load_model, read, save_model
-from cace_qeq.committee import load_potential
+from cace_qeq.committee import Committee, load_potential
 from cace_qeq.config import ModelConfig
 from cace_qeq.model import CACEQEq
 
@@ -135,3 +135,9 @@ def test_models_that_differ_in_more_than_parameters_are_told_apart(model, name):
     assert fingerprint(copy.deepcopy(model).double()) == before
     model.get_buffer(name).add_(0.5)
     assert fingerprint(model) != before
+
+
+def test_a_committee_is_not_saved_as_a_model(model, tmp_path):
+    with pytest.raises(TypeError, match="given a Committee, expected a CACEQEq; see save_committee"):
+        save_model(Committee([model, model]), tmp_path / "model.safetensors")
+    assert not (tmp_path / "model.safetensors").exists()

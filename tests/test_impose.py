@@ -108,3 +108,8 @@ def test_impossible_conditions_are_explained(conditions, where, message):
 def test_neutral_fragments_may_be_in_a_field_along_bonds():
     conditions = Conditions(fragments=[([0], 0.0)], field=[0.0, 0.0, 0.1])
     assert impose(conditions, replace(PERIODIC, bonded=True)).field.tolist() == [[0.0, 0.0, 0.1]]
+
+
+def test_infinite_total_charges_are_refused():
+    with pytest.raises(ValueError, match="total charge is inf, expected a finite number"):
+        impose(Conditions(), boundary(total_charge=math.inf))

@@ -16,7 +16,7 @@ from rich.table import Table
 from cace_qeq.cli.structure import ChargeOption, FrameOption, ModelArgument, refuse_idle_charge, structure_of
 from cace_qeq.committee import Committee, load_potential
 from cace_qeq.doctor import Check, examine, samples
-from cace_qeq.files import refuse_unwritable, write_atomically
+from cace_qeq.files import refuse_inputs, refuse_unwritable, write_atomically
 
 Findings = Mapping[str, Sequence[Check]]  # of every structure, by its name
 
@@ -48,6 +48,7 @@ def doctor(
     else:
         structures = {str(structure): structure_of(structure, frame, charge)}
     if json is not None:
+        refuse_inputs(json, [model, *([structure] if structure else [])])
         refuse_unwritable(json)
     console, findings = Console(), {}
     for (number, patient), (place, atoms) in product(enumerate(patients, 1), structures.items()):

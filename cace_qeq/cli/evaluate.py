@@ -14,7 +14,7 @@ from rich.progress import Progress
 from cace_qeq.cli.structure import SavedPrecisionOption, SolverOption, precision_of, solver_of
 from cace_qeq.cli.tables import UNITS, groups_table, metrics_table, spread_table
 from cace_qeq.committee import Committee, load_potential
-from cace_qeq.files import refuse_unwritable, write_atomically
+from cace_qeq.files import refuse_inputs, refuse_unwritable, write_atomically
 from cace_qeq.model import CACEQEq
 from cace_qeq.plots import plot_parity
 from cace_qeq.strict import refuse_unknown_keys
@@ -62,6 +62,7 @@ def evaluate(
     groups = grouped(frames, by) if by else {}
     for target in (json, plots and plots / PARITY):
         if target is not None:
+            refuse_inputs(target, [model, *data])
             refuse_unwritable(target)
     batches = partial(batches_for, trained, keys=names, default_charge=default_total_charge, batch_atoms=batch_atoms)
     with Progress(console=console, transient=True) as progress:
@@ -69,13 +70,12 @@ def evaluate(
         done = partial(progress.advance, task)
         evaluation, spread = judged(trained, batches(frames), done)
         parts = {value: judged(trained, batches(members), done)[0].metrics for value, members in groups.items()}
+    write({**evaluation.metrics, **spread} | ({by: parts} if parts else {}), evaluation.parity, json, plots)
     console.print(metrics_table(escape(f"Errors of {model}"), evaluation.metrics))
     if parts:
         console.print(groups_table(escape(f"Root mean square errors by {by}"), parts))
     if spread:
         console.print(spread_table("Spread of its members", spread))
-    metrics = {**evaluation.metrics, **spread} | ({by: parts} if parts else {})
-    write(metrics, evaluation.parity, json, plots)
 
 
 def grouped(frames: Sequence[Frame], key: str) -> dict[str, list[Frame]]:

@@ -71,6 +71,11 @@ class RunFolder:
             if not self.config.exists():
                 raise ValueError(f"{self.path} holds no run to resume (no config.yaml); start it without --resume.")
             refuse_changes(load_config(self.config), config, self.config)
+            if not self.state.exists() and (self.model.exists() or self.log.exists()):
+                raise ValueError(
+                    f"{self.path} holds a run but not its {self.state.relative_to(self.path)}, without which it would "
+                    "begin anew; bring that back, replace the run with --overwrite, or choose another training.output."
+                )
 
     def claim(self, config: TrainConfig, start: Start) -> None:
         """Clear the files of a replaced run and write the configuration."""

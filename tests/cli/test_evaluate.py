@@ -1,4 +1,5 @@
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -213,3 +214,13 @@ def test_blanks_between_keys_and_brackets_in_paths(folder, tmp_path):
     result = run(app, ["evaluate", str(model), str(folder / "valid.extxyz"), "--keys", keys])
     assert result.exit_code == 0, result.output
     assert "m[old]" in "".join(result.output.split())  # titles are broken where a table is narrow
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "test.extxyz"])
+def test_inputs_are_not_replaced(folder, tmp_path, name):
+    for file in ("model.safetensors", "test.extxyz"):
+        shutil.copy(folder / (file if file == "model.safetensors" else "valid.extxyz"), tmp_path / file)
+    before = (tmp_path / name).read_bytes()
+    result = evaluate(tmp_path, tmp_path / "test.extxyz", "--json", tmp_path / name)
+    assert isinstance(result.exception, ValueError) and "is an input" in str(result.exception)
+    assert (tmp_path / name).read_bytes() == before

@@ -61,3 +61,11 @@ def test_epochs_may_be_added_where_the_schedule_does_not_count_them(folder, tmp_
         folder.check(shorter, "resume")
     folder.claim(shorter, "overwrite")
     folder.check(longer, "resume")
+
+
+@pytest.mark.parametrize("name", ["model", "log"])
+def test_a_run_without_its_state_does_not_begin_anew(folder, config, name):
+    folder.claim(config, "new")
+    getattr(folder, name).write_text("of a run")
+    with pytest.raises(ValueError, match="without which it would begin anew"):
+        folder.check(config, "resume")
