@@ -151,11 +151,7 @@ class CACEQEqCalculator(Calculator):
         along_bonds = self.model.config.charge_flow == "bonds" and abs(charge) > SAME_CHARGE  # not NaN
         if along_bonds and seen and not any(known * charge > 0 for known in seen):
             warnings.warn(UNLEARNED.format(", ".join(f"{known:+g}" for known in seen), charge), stacklevel=2)
-        elif (
-            len(set(seen)) > 1
-            and not math.isnan(charge)
-            and not min(seen) - SAME_CHARGE <= charge <= max(seen) + SAME_CHARGE
-        ):
+        elif len(set(seen)) > 1 and (charge < min(seen) - SAME_CHARGE or charge > max(seen) + SAME_CHARGE):  # not NaN
             warnings.warn(BEYOND.format(min(seen), max(seen), charge), stacklevel=2)
         return charge
 

@@ -139,5 +139,5 @@ def test_models_that_differ_in_more_than_parameters_are_told_apart(model, name):
 
 def test_a_committee_is_not_saved_as_a_model(model, tmp_path):
     with pytest.raises(TypeError, match="given a Committee, expected a CACEQEq; see save_committee"):
-        save_model(Committee([model, model]), tmp_path / "model.safetensors")
+        save_model(Committee([model, copy.deepcopy(model)]), tmp_path / "model.safetensors")
     assert not (tmp_path / "model.safetensors").exists()
