@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from cace_qeq.electrostatics.forms import Gram
+
 
 @dataclass(frozen=True)
 class Waves:
@@ -33,13 +35,11 @@ class Waves:
     def parameters(self) -> tuple[Tensor, ...]:
         return self.positions, self.vectors, self.amplitude
 
-    @torch.no_grad()
     def product(self, charges: Tensor) -> Tensor:
-        return self._factors @ (charges @ self._factors)
+        return self._constant.product(charges)
 
-    @torch.no_grad()
     def add_to(self, matrix: Tensor) -> None:
-        matrix.addmm_(self._factors, self._factors.T)
+        self._constant.add_to(matrix)
 
     def gradients(self, left: Tensor, right: Tensor) -> tuple[Tensor, ...]:
         """With ∂(x.A y)/∂(k.r_a) = a_k² x_a (S_k(y) cos k.r_a - C_k(y) sin k.r_a), and x and y exchanged."""
@@ -69,12 +69,12 @@ class Waves:
         return charges.unsqueeze(1) * by_positions, by_vectors
 
     @cached_property
-    def _factors(self) -> Tensor:
-        """Constants whose products with each other are the matrix.  (atom, 2 k)"""
+    def _constant(self) -> Gram:
+        """The same matrix, without gradients."""
         factors = self.cosine.new_empty(len(self.cosine), 2, self.cosine.shape[1])
         for part, wave in zip(factors.unbind(1), (self.cosine, self.sine), strict=True):
             torch.mul(wave.detach(), self.amplitude.detach(), out=part)
-        return factors.flatten(1)
+        return Gram(factors.flatten(1))
 
 
 class CosineAndSine(torch.autograd.Function):
