@@ -73,6 +73,11 @@ def fingerprint(potential: nn.Module) -> str:
     return digest.hexdigest()[:12]
 
 
+def mark(potential: nn.Module) -> str:
+    """The fingerprint behind a letter, so that no file takes it for a number."""
+    return f"f{fingerprint(potential)}"
+
+
 def device_of(name: torch.device | str) -> torch.device:
     """A device that can be used.
 

@@ -7,7 +7,7 @@ import typer
 from rich.console import Console
 
 from cace_qeq.cli.evaluate import Keys, label_keys
-from cace_qeq.structures import left_out, read_frames, refuse_absent, write_frames
+from cace_qeq.structures import left_out, read_frames, refuse_absent, told_of_predictions, write_frames
 
 Source = Annotated[Path, typer.Argument(help="Labelled frames: RuNNer's input.data, or any format that ASE reads.")]
 Target = Annotated[Path, typer.Argument(help="The extended xyz file to write.")]
@@ -26,3 +26,5 @@ def convert(source: Source, target: Target, keys: Keys = "") -> None:
     console.print(f"{len(frames)} frames: {target}", soft_wrap=True)
     if dropped := left_out(frames, names):
         console.print(f"Left out: {', '.join(dropped)}. Labels among them need --keys.", soft_wrap=True)
+    if told := told_of_predictions(frames, "--keys"):
+        console.print(told, soft_wrap=True)

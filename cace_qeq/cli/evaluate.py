@@ -18,7 +18,7 @@ from cace_qeq.files import refuse_inputs, refuse_unwritable, write_atomically
 from cace_qeq.model import CACEQEq
 from cace_qeq.plots import plot_parity
 from cace_qeq.strict import refuse_unknown_keys
-from cace_qeq.structures import LabelKeys, label_sources, refuse_absent
+from cace_qeq.structures import LabelKeys, label_sources, refuse_absent, told_of_predictions
 from cace_qeq.training import Evaluation, Frame, Metrics, batches_for, evaluate_committee, read_labelled
 from cace_qeq.training import evaluate as evaluated
 from cace_qeq.training.data import EVALUATION_ATOMS, Example
@@ -128,5 +128,6 @@ def refuse_unlabelled(keys: LabelKeys, frames: Sequence[Frame]) -> None:
     if not any(label_sources(frame.atoms, keys)[name] for frame in frames for name in UNITS):
         raise ValueError(
             f"no frame has a label of any property ({', '.join(UNITS)}), so there are no errors; name the keys of "
-            "labels with --keys, e.g. energy=E0,forces=F0."
+            "labels with --keys, e.g. energy=E0,forces=F0. "
+            + told_of_predictions([frame.atoms for frame in frames], "--keys")
         )

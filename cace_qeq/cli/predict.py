@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from cace_qeq.calculator import CACEQEqCalculator
+from cace_qeq.checkpoint import mark
 from cace_qeq.cli.evaluate import BatchAtoms, Charge, Device, Model
 from cace_qeq.cli.structure import (
     SavedPrecisionOption,
@@ -57,7 +58,7 @@ def predict(
             part = [with_default(atoms, default_total_charge) for atoms in frames[first:end]]
             results += calculator.results_together(part)
             progress.advance(task, len(part))
-    write_predictions(out, frames, results)
+    write_predictions(out, frames, results, mark(calculator.model))
     console.print(f"{len(frames)} frames: {out}", markup=False, soft_wrap=True, highlight=False)
 
 

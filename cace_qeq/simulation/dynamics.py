@@ -7,13 +7,12 @@ import numpy as np
 from ase import Atoms
 from ase.md.md import MolecularDynamics
 
-from cace_qeq.checkpoint import fingerprint
 from cace_qeq.simulation.integrators import barostat_state, integrator, reseed, restore_barostat
 from cace_qeq.simulation.record import DynamicsSummary, Sample, read_log, row, sample, summarize, write_log
 from cace_qeq.simulation.settings import DynamicsSettings
-from cace_qeq.simulation.trajectory import append, cut, frame_text, held, named_as_xyz, tail
+from cace_qeq.simulation.trajectory import append, cut, frame_text, held, mark_of, named_as_xyz, tail
 from cace_qeq.simulation.velocities import draw_velocities, free_motions, temperature_of
-from cace_qeq.structures import LabelKeys, total_charge_of, written_conditions
+from cace_qeq.structures import MODEL, LabelKeys, total_charge_of, written_conditions
 
 HIGHEST_TEMPERATURE = 1e6  # K, beyond which nothing is left that could go on
 DRIVEN = ("temperature", "friction", "seed")  # by a Langevin bath
@@ -123,7 +122,7 @@ class Run:
         self.reporter = reporter
         self.samples: list[Sample] = []
         self.free_motions = free_motions(atoms, settings.ensemble)
-        self.model = model_of(atoms)
+        self.mark = mark_of(atoms)
         self.noise = np.random.default_rng(settings.seed)
         self.dynamics: MolecularDynamics = integrator(atoms, settings, self.noise)
 
@@ -167,7 +166,7 @@ class Run:
             "temperature": temperature,
             "free_motions": self.free_motions,
             "ensemble": ensemble_of(self.settings),
-            "model": self.model,
+            **self.mark,
         }
         if bath := bath_of(self.settings):
             info["bath"] = bath
@@ -195,12 +194,6 @@ def bath_of(settings: DynamicsSettings) -> str:
     """What drives a run besides its model, which it cannot change either; nothing at constant energy."""
     names = {"nve": (), "nvt": DRIVEN, "npt": (*DRIVEN, "pressure", "barostat_time")}[settings.ensemble]
     return ", ".join(f"{name} {getattr(settings, name)}" for name in names)
-
-
-def model_of(atoms: Atoms) -> str:
-    """Its digits behind a letter, so that no file takes them for a number."""
-    model = getattr(atoms.calc, "model", None)
-    return "unknown" if model is None else f"f{fingerprint(model)}"
 
 
 def stated_charge(atoms: Atoms) -> float:
@@ -237,7 +230,7 @@ def refuse_another_run(atoms: Atoms, frame: Atoms, settings: DynamicsSettings, t
         )
     if not np.array_equal(held(frame), held(atoms)):
         raise ValueError(f"{trajectory} was run with other atoms held; give the structure that it began with.")
-    if frame.info.get("model", model_of(atoms)) != model_of(atoms):
+    if frame.info.get(MODEL) != mark_of(atoms).get(MODEL):
         raise ValueError(f"{trajectory} was run with another model; give the same, or start a new run.")
     before = frame.info.get("ensemble", ensemble_of(settings))
     if before != ensemble_of(settings):

@@ -13,7 +13,7 @@ from ase.optimize import BFGS, FIRE, LBFGS
 from cace_qeq.files import refuse_unwritable, write_atomically
 from cace_qeq.simulation.integrators import refuse_charges_left_behind
 from cace_qeq.simulation.settings import RelaxationSettings
-from cace_qeq.simulation.trajectory import append, frame_text, named_as_xyz
+from cace_qeq.simulation.trajectory import append, frame_text, mark_of, named_as_xyz
 
 OPTIMIZERS = {"bfgs": BFGS, "lbfgs": LBFGS, "fire": FIRE}
 
@@ -99,14 +99,14 @@ def new_xyz(path: Path) -> Path:
 
 
 def keep_step(path: Path, atoms: Atoms, search: Any) -> None:
-    append(path, frame_text(atoms, {"step": search.nsteps}))
+    append(path, frame_text(atoms, {"step": search.nsteps, **mark_of(atoms)}))
 
 
 def write_structure(path: Path, atoms: Atoms, converged: bool) -> None:
     """At rest: the momenta of a structure that moved say nothing of its minimum."""
     atoms.set_momenta(np.zeros((len(atoms), 3)))
     del atoms.arrays["momenta"]
-    write_atomically(path, frame_text(atoms, {"converged": converged}).encode())
+    write_atomically(path, frame_text(atoms, {"converged": converged, **mark_of(atoms)}).encode())
 
 
 def degrees_of_freedom(atoms: Atoms, settings: RelaxationSettings) -> Any:

@@ -18,7 +18,10 @@ from ase.io import iread
 from ase.io.extxyz import key_val_dict_to_str
 from numpy.typing import NDArray
 
-from cace_qeq.structures import CONDITION_KEYS
+from cace_qeq.checkpoint import mark
+from cace_qeq.committee import Committee
+from cace_qeq.model import CACEQEq
+from cace_qeq.structures import CONDITION_KEYS, MODEL
 from cace_qeq.structures.convert.lookup import ALIASES
 
 SUFFIXES = (".extxyz", ".xyz")
@@ -47,6 +50,12 @@ class Tail:
     atoms: Atoms
     end: int
     newest_step: int
+
+
+def mark_of(atoms: Atoms) -> dict[str, str]:
+    """What tells that results are those of a model of this package, and of which; nothing of other calculators."""
+    model = getattr(atoms.calc, "model", None)
+    return {MODEL: mark(model)} if isinstance(model, CACEQEq | Committee) else {}
 
 
 def frame_text(atoms: Atoms, info: dict[str, Any]) -> str:

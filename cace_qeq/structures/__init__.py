@@ -5,6 +5,7 @@ from cace_qeq.structures.batch import AtomicBatch, EwaldTerms, GeometrySettings
 from cace_qeq.structures.collate import collate, collate_labels
 from cace_qeq.structures.convert import (
     CONDITION_KEYS,
+    MODEL,
     TOTAL_CHARGE_KEYS,
     Atoms,
     LabelKeys,
@@ -21,6 +22,7 @@ from cace_qeq.structures.convert import (
     read_frames,
     refuse_absent,
     to_batch,
+    told_of_predictions,
     total_charge_of,
     write_frames,
     write_predictions,
@@ -32,6 +34,7 @@ from cace_qeq.structures.table import Neighbors
 
 __all__ = [
     "CONDITION_KEYS",
+    "MODEL",
     "PROPERTIES",
     "TOTAL_CHARGE_KEYS",
     "AtomicBatch",
@@ -59,6 +62,7 @@ __all__ = [
     "refuse_absent",
     "to_batch",
     "charge_by_conditions",
+    "told_of_predictions",
     "total_charge_of",
     "write_frames",
     "write_predictions",

@@ -78,8 +78,11 @@ def label_rows(
     )
 
 
-def check_weights(rows: Sequence[LabelRow], stages: Sequence[Stage], model: ModelConfig) -> None:
-    """Raise ValueError for a weight on something that is not labelled or not predicted."""
+def check_weights(rows: Sequence[LabelRow], stages: Sequence[Stage], model: ModelConfig, hint: str = "") -> None:
+    """Raise ValueError for a weight on something that is not labelled or not predicted.
+
+    hint  why there may be no labels
+    """
     for row in rows:
         if not any(row.weights):
             continue
@@ -87,6 +90,7 @@ def check_weights(rows: Sequence[LabelRow], stages: Sequence[Stage], model: Mode
             raise ValueError(
                 f"weights.{row.property} is {max(row.weights)}, but no training frame has a label for it"
                 f"{COUNTS.get(row.property, '')}; set the weight to 0 or name its key in data.keys.{row.property}."
+                + f" {hint}".rstrip()
             )
         if model.energy == "none" and row.property in OF_CHARGES:
             raise ValueError(

@@ -12,7 +12,7 @@ from cace_qeq.checkpoint import load_model
 from cace_qeq.config import ModelConfig
 from cace_qeq.model import CACEQEq
 from cace_qeq.strict import readable
-from cace_qeq.structures import LabelKeys, refuse_absent
+from cace_qeq.structures import LabelKeys, refuse_absent, told_of_predictions
 from cace_qeq.training.baseline import energies_of_atoms, force_scale, isolated_energies, refit_reference_energies
 from cace_qeq.training.config import TrainConfig, TrainingConfig
 from cace_qeq.training.data import Example, examples_of, filled_batches, joined, read_split, species_of
@@ -93,7 +93,9 @@ def prepare(config: TrainConfig, watch: Watch = unseen) -> Prepared:
         sets = [examples_of(frames, model.geometry, keys, default_charge, on_frame) for frames in parts]
     train, valid, test = sets
     rows = label_rows(split, (train, valid), keys, config.training.all_stages)
-    check_weights(rows, config.training.all_stages, model.config)
+    hint = told_of_predictions([frame.atoms for frame in split.everything], "data.keys")
+    check_weights(rows, config.training.all_stages, model.config, hint)
+    notes = (*notes, *filter(None, [hint]))
     check_born_charges(split.train + split.valid, train + valid, config.training.all_stages, model.config)
     notes = (*notes, *unused(rows, model.config), *unvalidated(rows), *repeated(split, keys))
     check_expansions(rows, config.training.consistency)

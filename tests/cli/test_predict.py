@@ -1,16 +1,21 @@
 """`cace-qeq predict`, as it is typed."""
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from ase.build import molecule
+from ase.calculators.morse import MorsePotential
 from ase.constraints import FixAtoms
 from ase.io import read, write
 from typer.testing import CliRunner
 
 from cace_qeq import CACEQEq, CACEQEqCalculator, Committee, ModelConfig, save_committee, save_model
 from cace_qeq.cli import app
-from small_models import cluster, crystal, trained_model, untrained_model
+from cace_qeq.structures import LabelKeys, label_sources, read_frames
+from small_models import MORSE, cluster, crystal, trained_model, untrained_model
 
 
 @pytest.fixture
@@ -147,11 +152,40 @@ def test_labels_are_kept_beside_the_results(folder):
 
 
 def test_results_of_another_calculator_become_labels(folder):
-    assert predict("model.safetensors", "crystal.extxyz", "--default-total-charge", "0").exit_code == 0
-    assert predict("model.safetensors", "predicted.extxyz", "--out", "again.extxyz").exit_code == 0
-    before, found = read("predicted.extxyz"), read("again.extxyz")
+    before = read("crystal.extxyz")
+    before.calc = MorsePotential(**MORSE)
+    before.get_forces()
+    write("morse.extxyz", before)
+    charge = ("--default-total-charge", "0")
+    assert predict("model.safetensors", "morse.extxyz", "--out", "again.extxyz", *charge).exit_code == 0
+    found = read("again.extxyz")
     assert found.info["REF_energy"] == pytest.approx(before.get_potential_energy())
     assert np.abs(found.arrays["REF_forces"] - before.get_forces()).max() < 1e-7
+
+
+def test_predictions_are_no_labels_unless_they_are_named(folder):
+    save_model(untrained_model(crystal(), seed=3), "other.safetensors")
+    assert predict("model.safetensors", "crystal.extxyz", "--default-total-charge", "0").exit_code == 0
+    assert predict("other.safetensors", "predicted.extxyz", "--out", "again.extxyz").exit_code == 0
+    assert "REF_energy" not in read("again.extxyz").info
+    refused = CliRunner().invoke(app, ["evaluate", "other.safetensors", "predicted.extxyz"])
+    assert "In 1 of 1 frames the results are predictions of a model" in str(refused.exception)
+    named = ["--keys", "energy=energy,forces=forces", "--json", "errors.json"]
+    taken = CliRunner().invoke(app, ["evaluate", "other.safetensors", "predicted.extxyz", *named])
+    assert taken.exit_code == 0, taken.output
+    assert json.loads(Path("errors.json").read_text())["forces_rmse_mev_per_angstrom"] > 1
+
+
+@pytest.mark.parametrize("name", ["kept.db", "kept.json", "kept.traj"])
+def test_predictions_that_ase_keeps_are_no_labels_either(folder, name):
+    atoms = read("crystal.extxyz")
+    atoms.info["charge"] = 0
+    atoms.calc = CACEQEqCalculator("model.safetensors")
+    atoms.get_forces()
+    write(name, atoms)
+    (again,) = read_frames(name)
+    assert again.get_potential_energy() == atoms.get_potential_energy()
+    assert not any(found for key, found in label_sources(again, LabelKeys()).items() if key != "total_charge")
 
 
 def test_the_precision_is_the_one_that_is_asked_for(folder):

@@ -2,11 +2,13 @@
 
 import numpy as np
 import pytest
+from ase.calculators.morse import MorsePotential
 from ase.io import read
 
 from cace_qeq.calculator import CACEQEqCalculator
 from cace_qeq.simulation import DynamicsSettings, RelaxationSettings, relax, run_dynamics
-from small_models import cluster, crystal, trained_model
+from cace_qeq.structures import LabelKeys, label_sources, read_frames
+from small_models import MORSE, cluster, crystal, trained_model
 
 
 def salt(atoms):
@@ -49,6 +51,18 @@ def test_external_charges_do_not_follow_a_cell(tmp_path):
     ]:
         with pytest.raises(ValueError, match="external charges stay where they are"):
             run(atoms, settings, tmp_path / "r.extxyz")
+
+
+def test_what_a_model_moved_is_not_labelled_by_it(tmp_path):
+    """A model trained on its own trajectory would learn what it knows; another calculator's results are labels."""
+    settings = DynamicsSettings(n_steps=1)
+    for name, atoms, keys in [("ours", salt(cluster()), {None}), ("theirs", cluster(), {"energy", "forces", None})]:
+        atoms.calc = atoms.calc or MorsePotential(**MORSE)
+        relax(atoms, RelaxationSettings(n_steps=1), tmp_path / f"{name}.xyz", trajectory=tmp_path / f"{name}_steps.xyz")
+        run_dynamics(atoms, settings, tmp_path / f"{name}_md.xyz")
+        for path in tmp_path.glob(f"{name}*.xyz"):
+            for frame in read_frames(path):
+                assert set(label_sources(frame, LabelKeys()).values()) == keys, path
 
 
 def test_the_structure_is_written_with_its_charges(tmp_path):

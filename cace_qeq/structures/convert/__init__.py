@@ -3,7 +3,7 @@
 from ase import Atoms
 
 from cace_qeq.structures.convert.conditions import CONDITION_KEYS, conditions_of, written_conditions
-from cace_qeq.structures.convert.frames import MissingFileError, check_atoms, place, read_frames
+from cace_qeq.structures.convert.frames import MODEL, MissingFileError, check_atoms, place, read_frames
 from cace_qeq.structures.convert.kept import NeighborCache
 from cace_qeq.structures.convert.lookup import (
     TOTAL_CHARGE_KEYS,
@@ -13,6 +13,7 @@ from cace_qeq.structures.convert.lookup import (
     label_sources,
     labels_of,
     refuse_absent,
+    told_of_predictions,
     total_charge_of,
 )
 from cace_qeq.structures.convert.tensors import to_batch
@@ -20,6 +21,7 @@ from cace_qeq.structures.convert.written import left_out, write_frames, write_pr
 
 __all__ = [
     "CONDITION_KEYS",
+    "MODEL",
     "TOTAL_CHARGE_KEYS",
     "Atoms",
     "LabelKeys",
@@ -36,6 +38,7 @@ __all__ = [
     "refuse_absent",
     "to_batch",
     "charge_by_conditions",
+    "told_of_predictions",
     "total_charge_of",
     "write_frames",
     "write_predictions",

@@ -13,6 +13,7 @@ from ase.io.formats import open_with_compression
 from cace_qeq.structures.convert.runner import is_runner, read_runner
 
 SOURCE = "cace_qeq_source"  # the key in atoms.info under which a frame remembers where it was read
+MODEL = "cace_qeq_model"  # and the fingerprint of the model that predicted its results
 EXTENDED_XYZ = (".xyz", ".extxyz")
 COMPRESSED = (".gz", ".bz2", ".xz")
 DATABASES = (".db", ".json")  # of ASE

@@ -12,7 +12,7 @@ from ase.stress import voigt_6_to_full_3x3_stress
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cace_qeq.structures.convert.frames import place
+from cace_qeq.structures.convert.frames import MODEL, place
 from cace_qeq.structures.labels import PROPERTIES, Labels
 
 Floats = NDArray[np.float64]
@@ -26,6 +26,7 @@ ALIASES = {
 }
 IN_RESULTS = {"born_charges": "born_effective_charges"}  # of ASE's calculators, where names differ
 IGNORED = "none"  # instead of a key
+CALCULATOR = "caceqeqcalculator"  # as ASE's databases and trajectories name ours
 CHARGE_TOLERANCE = 0.02  # e; populations are often written with three digits
 
 
@@ -35,8 +36,9 @@ class LabelKeys:
 
     "none" instead of a key leaves a property out, whatever the frames have of it.
 
-    The usual ones are, in this order: REF_<name>, the results of a calculator, <name>. Stress may also be
-    a virial: a key with "virial" in it. The usual keys of the total charge are total_charge and charge.
+    The usual ones are, in this order: REF_<name>, the results of a calculator, <name>; of a frame that holds
+    predictions of this package (see `is_predicted`) REF_<name> alone. Stress may also be a virial: a key with "virial"
+    in it. The usual keys of the total charge are total_charge and charge.
     """
 
     energy: str | None = None
@@ -79,6 +81,25 @@ def label_sources(atoms: Atoms, keys: LabelKeys) -> dict[str, str | None]:
     if not atoms.pbc.all():
         found["stress"] = None
     return {name: finding.key if finding else None for name, finding in found.items()}
+
+
+def is_predicted(atoms: Atoms) -> bool:
+    """Whether a model of this package computed the results in a frame, which are no labels then.
+
+    Files of `cace-qeq predict`, `md` and `relax` say so, and what ASE keeps in databases and trajectories.
+    """
+    return MODEL in atoms.info or getattr(atoms.calc, "name", None) == CALCULATOR
+
+
+def told_of_predictions(structures: Sequence[Atoms], where: str) -> str:
+    """A sentence on frames whose results are predictions, and how to train on them all the same; "" without any."""
+    count = sum(is_predicted(atoms) for atoms in structures)
+    if not count:
+        return ""
+    return (
+        f"In {count} of {len(structures)} frames the results are predictions of a model, which are no labels unless "
+        f"{where} names them, e.g. forces."
+    )
 
 
 def refuse_absent(keys: LabelKeys, structures: Sequence[Atoms], where: str) -> None:
@@ -178,10 +199,13 @@ def candidates(atoms: Atoms, keys: LabelKeys, name: str) -> Iterator[tuple[str, 
         yield configured, written
         yield configured, results  # where ASE puts energy, forces, stress, charges and dipole on reading
         return
-    if name != "total_charge":
-        yield from ((f"REF_{key}", written) for key in usual)
+    if name == "total_charge":
+        yield from ((key, written) for key in usual)
+        return
+    yield from ((f"REF_{key}", written) for key in usual)
+    if not is_predicted(atoms):
         yield IN_RESULTS.get(name, name), results
-    yield from ((key, written) for key in usual)
+        yield from ((key, written) for key in usual)
 
 
 def label(atoms: Atoms, keys: LabelKeys, name: str, shape: tuple[int, ...]) -> Tensor:

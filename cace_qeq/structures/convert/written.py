@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from cace_qeq.files import write_atomically
 from cace_qeq.structures.convert.conditions import CONDITION_KEYS
-from cace_qeq.structures.convert.frames import SOURCE
+from cace_qeq.structures.convert.frames import MODEL, SOURCE
 from cace_qeq.structures.convert.lookup import LabelKeys, label_sources, labels_of, total_charge_of
 from cace_qeq.structures.labels import PROPERTIES
 
@@ -39,20 +39,21 @@ def left_out(frames: Sequence[Atoms], keys: LabelKeys) -> list[str]:
     """Keys of frames that `write_frames` does not write, in alphabetical order."""
     found: set[str] = set()
     for atoms in frames:
-        used = {*label_sources(atoms, keys).values(), *CONDITION_KEYS, *KNOWN, SOURCE}
+        used = {*label_sources(atoms, keys).values(), *CONDITION_KEYS, *KNOWN, SOURCE, MODEL}
         found |= {key for key in (*atoms.info, *atoms.arrays) if key not in used and not weighs(key)}
     return sorted(found)
 
 
-def write_predictions(path: Path, frames: Sequence[Atoms], predictions: Sequence[dict[str, Any]]) -> None:
+def write_predictions(path: Path, frames: Sequence[Atoms], predictions: Sequence[dict[str, Any]], model: str) -> None:
     """Frames with results where ASE looks for them, labels beside them as in `write_frames`, and all else they told.
 
     What another model said of them is left out.
 
     predictions  results of a calculator for each frame
+    model        its `mark`, by which the results are known not to be labels
     """
-    text = io.StringIO()
-    write(text, [with_results(*pair) for pair in zip(frames, predictions, strict=True)], format="extxyz")
+    text, results = io.StringIO(), [prediction | {MODEL: model} for prediction in predictions]
+    write(text, [with_results(*pair) for pair in zip(frames, results, strict=True)], format="extxyz")
     write_atomically(path, text.getvalue().encode())
 
 
