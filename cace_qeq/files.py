@@ -1,10 +1,13 @@
-"""Files that appear whole or not at all."""
+"""Files that appear whole or not at all, and that one process at a time writes."""
 
 import errno
 import os
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 
 def write_atomically(path: str | Path, content: bytes) -> None:
@@ -43,6 +46,34 @@ def refuse_unwritable(path: str | Path) -> None:
             tempfile.TemporaryFile(dir=path.parent).close()
     except OSError as error:
         raise OSError(error.errno, error.strerror, str(path)) from error
+
+
+@contextmanager
+def alone(path: Path) -> Iterator[None]:
+    """While this lasts, no other process may do the same with this path; a process that dies lets go.
+
+    The folder of the path is made where there is none, and removed where nothing is left in it.
+
+    Raises BlockingIOError where another one does already.
+    """
+    is_new = not path.parent.exists()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(path.parent / f".{path.name}.lock", timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise BlockingIOError(f"{path} is being written by another process; wait for it, or stop it.") from None
+    except NotImplementedError:  # a file system without locks
+        yield
+        return
+    try:
+        yield
+    finally:
+        Path(lock.lock_file).unlink(missing_ok=True)  # before it is free, so that nobody waits for what is gone
+        lock.release()
+        if is_new:
+            with suppress(OSError):
+                path.parent.rmdir()
 
 
 def replace_file(path: Path, content: bytes) -> None:

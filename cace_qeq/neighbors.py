@@ -17,6 +17,7 @@ Flags = NDArray[np.bool_]
 
 CLOSED_GAP = 1.01  # cutoffs
 MOST_CELLS = 1e5  # of vesin
+MOST_NEIGHBORS = 2e4  # of an atom, a hundred times those of the densest matter within a usual cutoff
 
 
 @dataclass(frozen=True)
@@ -47,8 +48,9 @@ def neighbor_pairs(positions: Floats, cell: Floats, pbc: Flags, cutoff: float) -
     pbc        (3,)       periodic directions, those of the rows of the cell
     cutoff                Å
 
-    Raises ValueError for a structure that is too wide and flat.
+    Raises ValueError for a structure that is too wide and flat, and for a cell that has collapsed.
     """
+    refuse_collapsed(len(positions), cell[pbc], cutoff)
     directions = open_directions(cell, pbc)
     near = without_gaps(positions, directions, cutoff)
     refuse_too_flat(near, cell[pbc], directions, cutoff)
@@ -77,6 +79,20 @@ def open_directions(cell: Floats, pbc: Flags) -> Floats:
     """(direction, 3)  unit vectors perpendicular to all periodic ones and to each other"""
     n_periodic = int(pbc.sum())
     return np.linalg.svd(cell[pbc])[2][n_periodic:] if n_periodic else np.eye(3)
+
+
+def refuse_collapsed(n_atoms: int, vectors: Floats, cutoff: float) -> None:
+    """Raise ValueError for a cell so small that its images would take hours and all memory to list.
+
+    vectors  (periodic, 3)  Å, lattice vectors of periodic directions
+    """
+    ball = {0: 1.0, 1: 2 * cutoff, 2: np.pi * cutoff**2, 3: 4 / 3 * np.pi * cutoff**3}[len(vectors)]
+    content = float(np.sqrt(max(np.linalg.det(vectors @ vectors.T), 0.0)))  # length, area or volume
+    if ball > content and n_atoms * ball > MOST_NEIGHBORS * content:
+        raise ValueError(
+            f"the cell {vectors.tolist()} holds {n_atoms} atoms in {content:.3g} Å^{len(vectors)}: each would have "
+            f"more than {MOST_NEIGHBORS:g} neighbours within {cutoff:g} Å; the cell has collapsed or is in other units"
+        )
 
 
 def refuse_too_flat(positions: Floats, vectors: Floats, directions: Floats, cutoff: float) -> None:

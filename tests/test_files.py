@@ -2,11 +2,13 @@
 
 import os
 import stat
+import subprocess
+import sys
 import threading
 
 import pytest
 
-from cace_qeq.files import write_atomically
+from cace_qeq.files import alone, write_atomically
 
 
 def test_a_link_stays_one(tmp_path):
@@ -47,3 +49,17 @@ def test_what_cannot_be_written_leaves_the_old_file_and_is_named(tmp_path, monke
         write_atomically(tmp_path / "results", b"new")
     assert [path.name for path in tmp_path.iterdir()] == ["results"]
     assert (tmp_path / "results").read_text() == "old"
+
+
+def test_a_process_that_dies_lets_go(tmp_path):
+    """One that is killed while it writes does not stand in the way of the next."""
+    code = f"from pathlib import Path; from cace_qeq.files import alone\nwith alone(Path({str(tmp_path / 'run')!r})):"
+    process = subprocess.Popen([sys.executable, "-c", code + " print(flush=True); input()"], stdin=-1, stdout=-1)
+    process.stdout.readline()
+    with pytest.raises(BlockingIOError, match="run is being written by another process"), alone(tmp_path / "run"):
+        pass
+    process.kill()
+    process.communicate()
+    with alone(tmp_path / "run"):
+        pass
+    assert list(tmp_path.iterdir()) == []

@@ -41,6 +41,7 @@ DOORS = {
     "rich": {"cli"},
     "matplotlib": {"plots", "benchmark.figures"},
     "safetensors": {"checkpoint"},
+    "filelock": {"files"},
     "yaml": {"training"},
     "pickle": set(),
     "dill": set(),

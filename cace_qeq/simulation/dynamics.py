@@ -7,6 +7,7 @@ import numpy as np
 from ase import Atoms
 from ase.md.md import MolecularDynamics
 
+from cace_qeq.files import alone
 from cace_qeq.simulation.integrators import barostat_state, integrator, reseed, restore_barostat
 from cace_qeq.simulation.record import DynamicsSummary, Sample, read_log, row, sample, summarize, write_log
 from cace_qeq.simulation.settings import DynamicsSettings
@@ -14,7 +15,8 @@ from cace_qeq.simulation.trajectory import append, cut, frame_text, held, mark_o
 from cace_qeq.simulation.velocities import draw_velocities, free_motions, temperature_of
 from cace_qeq.structures import MODEL, LabelKeys, total_charge_of, written_conditions
 
-HIGHEST_TEMPERATURE = 1e6  # K, beyond which nothing is left that could go on
+HIGHEST_TEMPERATURE = 1e5  # K, beyond which nothing is left that could go on
+LARGEST_CHANGE = 1.0  # eV/atom, of an energy that should be constant
 DRIVEN = ("temperature", "friction", "seed")  # by a Langevin bath
 
 
@@ -51,17 +53,18 @@ def run_dynamics(
 
     Structures that carry momenta keep them; others get thermal ones.
 
-    Raises FileExistsError for a trajectory or log that is there already, ValueError for settings that do not
-    suit the structure, and FloatingPointError when the atoms fly apart.
+    Raises FileExistsError for a trajectory or log that is there already, BlockingIOError for one that another process
+    writes, ValueError for settings that do not suit the structure, and FloatingPointError when the atoms fly apart.
     """
     trajectory = new_run(Path(trajectory))
     if not atoms.get_momenta().any():
         draw_velocities(atoms, settings.temperature, settings.seed)
     run = Run(atoms, settings, trajectory, reporter or Silent())
     atoms.get_forces()
-    trajectory.parent.mkdir(parents=True, exist_ok=True)
-    run.record(0)
-    return run.finish(0)
+    with alone(trajectory):
+        new_run(trajectory)
+        run.record(0)
+        return run.finish(0)
 
 
 def resume_dynamics(
@@ -74,10 +77,17 @@ def resume_dynamics(
 
     atoms  the structure that the run began with, its calculator attached; moved in place
 
-    Raises FileNotFoundError without a trajectory, and ValueError for one of another structure, total charge, conditions
-    on charges, model, ensemble, bath or time step, or of a longer run.
+    Raises FileNotFoundError without a trajectory, BlockingIOError for one that another process writes, and ValueError
+    for one of another structure, total charge, conditions on charges, model, ensemble, bath or time step, of a longer
+    run, or damaged.
     """
     trajectory = begun_run(Path(trajectory))
+    with alone(trajectory):
+        return go_on(atoms, settings, trajectory, reporter or Silent())
+
+
+def go_on(atoms: Atoms, settings: DynamicsSettings, trajectory: Path, reporter: Reporter) -> DynamicsSummary:
+    """As `resume_dynamics`, of a trajectory that nobody else writes."""
     last = tail(trajectory)
     refuse_another_run(atoms, last.atoms, settings, trajectory)
     if settings.n_steps < last.newest_step:
@@ -89,7 +99,7 @@ def resume_dynamics(
     atoms.positions = last.atoms.positions
     atoms.set_momenta(last.atoms.get_momenta(), apply_constraint=False)
     step = int(last.atoms.info["step"])
-    run = Run(atoms, settings, trajectory, reporter or Silent())
+    run = Run(atoms, settings, trajectory, reporter)
     run.restore(last.atoms.info)
     cut(trajectory, last.end)
     write_log(log_of(trajectory), run.samples)
@@ -153,12 +163,7 @@ class Run:
         time = step * self.settings.timestep
         temperature = temperature_of(self.atoms, self.settings.ensemble, self.free_motions)
         one = sample(self.atoms, step, time, temperature)
-        if not one.temperature < HIGHEST_TEMPERATURE:
-            raise FloatingPointError(
-                f"at step {step} the temperature is {one.temperature:.3g} K: the atoms fly apart; take a "
-                "shorter time step, a relaxed structure or a model that knows such structures. "
-                f"{self.trajectory} ends before."
-            )
+        self.refuse_blast(one)
         info: dict[str, Any] = {
             "step": step,
             "time_fs": time,
@@ -179,6 +184,20 @@ class Run:
         append(self.trajectory, frame_text(self.atoms, info))
         self.samples.append(one)
         self.reporter.sampled(one)
+
+    def refuse_blast(self, one: Sample) -> None:
+        """Raise FloatingPointError where atoms fly apart: nothing that follows would mean anything."""
+        change = abs(one.total_energy - (self.samples or [one])[0].total_energy) / len(self.atoms)
+        if not one.temperature < HIGHEST_TEMPERATURE:
+            what = f"the temperature is {one.temperature:.3g} K"
+        elif self.settings.ensemble == "nve" and not change < LARGEST_CHANGE:
+            what = f"the total energy, which should be constant, has changed by {change:.3g} eV per atom"
+        else:
+            return
+        raise FloatingPointError(
+            f"at step {one.step} {what}: the atoms fly apart; take a shorter time step, a relaxed structure or a model "
+            f"that knows such structures. {self.trajectory} ends before."
+        )
 
 
 def log_of(trajectory: Path) -> Path:
@@ -218,7 +237,8 @@ def refuse_another_run(atoms: Atoms, frame: Atoms, settings: DynamicsSettings, t
         )
     if not np.allclose(frame.get_masses(), atoms.get_masses(), rtol=1e-12, atol=0.0):
         raise ValueError(f"{trajectory} was run with other masses; give the structure that it began with.")
-    if not {"step", "time_fs", "free_motions"} <= frame.info.keys() or not frame.has("momenta"):
+    told = [frame.info.get(name) for name in ("step", "time_fs", "free_motions")]
+    if not all(isinstance(number, int | float | np.number) for number in told) or not frame.has("momenta"):
         raise ValueError(f"{trajectory} was not written by this program and lacks what a run resumes from.")
     then, now = stated_charge(frame), stated_charge(atoms)
     if not np.array_equal(then, now, equal_nan=True):
@@ -246,6 +266,6 @@ def refuse_another_run(atoms: Atoms, frame: Atoms, settings: DynamicsSettings, t
         )
     if abs(frame.info["time_fs"] - frame.info["step"] * settings.timestep) > 1e-6:
         raise ValueError(
-            f"{trajectory} was run with a time step of {frame.info['time_fs'] / frame.info['step']:g} fs, "
-            f"not {settings.timestep:g} fs; give the same."
+            f"{trajectory} took {frame.info['time_fs']:g} fs for {frame.info['step']} steps, not steps of "
+            f"{settings.timestep:g} fs; give the same."
         )

@@ -3,6 +3,7 @@
 import csv
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -135,6 +136,14 @@ def row(one: Sample) -> str:
     return ",".join("" if np.isnan(value) else f"{value:.12g}" for value in astuple(one)) + "\n"
 
 
+def sample_of(cells: Sequence[str], path: Path) -> Sample:
+    """The reverse of `row`.  Raises ValueError naming the file."""
+    try:
+        return Sample(int(cells[0]), *(float(cell or "nan") for cell in cells[1:]))
+    except (ValueError, TypeError, IndexError):
+        raise ValueError(f"{path}: {','.join(cells)!r} is no row of a log; repair it, or start a new run.") from None
+
+
 def read_log(path: Path, last_step: int) -> list[Sample]:
     """The samples up to a step; a row that was cut off while it was written is left out.
 
@@ -146,6 +155,7 @@ def read_log(path: Path, last_step: int) -> list[Sample]:
         HEADER.rpartition(",")[0],
     ):  # earlier ones lack the last column
         raise ValueError(f"{path} is not the log of a run, or was cut; start a new run.")
-    rows = list(csv.reader(whole_lines))[1:]
-    samples = [Sample(int(cells[0]), *(float(cell or "nan") for cell in cells[1:])) for cells in rows]
+    samples = [sample_of(cells, path) for cells in csv.reader(whole_lines[1:])]
+    if any(later.step <= earlier.step for earlier, later in pairwise(samples)):
+        raise ValueError(f"the steps of {path} do not increase, as if two runs had written it; start a new run.")
     return [one for one in samples if one.step <= last_step]

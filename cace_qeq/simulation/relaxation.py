@@ -10,7 +10,7 @@ from ase import Atoms, units
 from ase.filters import FrechetCellFilter
 from ase.optimize import BFGS, FIRE, LBFGS
 
-from cace_qeq.files import refuse_unwritable, write_atomically
+from cace_qeq.files import alone, refuse_unwritable, write_atomically
 from cace_qeq.simulation.integrators import refuse_charges_left_behind
 from cace_qeq.simulation.settings import RelaxationSettings
 from cace_qeq.simulation.trajectory import append, frame_text, mark_of, named_as_xyz
@@ -61,10 +61,19 @@ def relax(
     path        new file, .extxyz or .xyz; written also where the search gave up, failed or was interrupted
     trajectory  new file of the same kind, which receives every step
 
-    Raises FileExistsError for a file that is there already, OSError for one that cannot be written, and ValueError
+    Raises FileExistsError for a file that is there already, OSError for one that cannot be written or that another
+    process writes, and ValueError
     for a cell to be relaxed that is not periodic in three directions or holds external charges.
     """
     path, steps = new_files(path, trajectory)
+    with alone(path):
+        return relax_alone(atoms, settings, path, reporter, steps)
+
+
+def relax_alone(
+    atoms: Atoms, settings: RelaxationSettings, path: Path, reporter: RelaxationReporter, steps: Path | None
+) -> Relaxation:
+    """As `relax`, into files that are known to be new and that nobody else writes."""
     before = float(atoms.get_potential_energy())
     search = OPTIMIZERS[settings.optimizer](degrees_of_freedom(atoms, settings), logfile=None)
     search.attach(lambda: reporter(search.nsteps, float(atoms.get_potential_energy()), largest_force(atoms)))

@@ -126,7 +126,7 @@ def append(path: Path, text: str) -> None:
 def tail(path: Path) -> Tail:
     """Where a trajectory can go on: the last frame but for one between two intervals, at the end of a shorter run.
 
-    Raises ValueError without a complete frame.
+    Raises ValueError without a complete frame, and where the last one is damaged.
     """
     last, end, newest = b"", 0, b""
     with path.open("rb") as file:
@@ -136,7 +136,14 @@ def tail(path: Path) -> Tail:
                 last, end = frame, file.tell()
     if not last:
         raise ValueError(f"{path} holds no complete frame to resume from; delete it and start again.")
-    return Tail(next(iread(io.StringIO(last.decode()), format="extxyz")), end, stated(newest, b"step"))
+    try:
+        atoms = next(iread(io.StringIO(last.decode()), format="extxyz"))
+    except Exception as error:  # ASE's reader raises whatever it stumbles over
+        raise ValueError(
+            f"{path}: the frame that ends at byte {end} cannot be read ({error}); cut it and what follows off, or "
+            "start a new run."
+        ) from error
+    return Tail(atoms, end, stated(newest, b"step"))
 
 
 def complete_frame(file: io.BufferedIOBase) -> bytes:

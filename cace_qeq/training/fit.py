@@ -11,7 +11,7 @@ import torch
 from torch.multiprocessing import ProcessRaisedException
 
 from cace_qeq.checkpoint import load_model, save_model
-from cace_qeq.files import write_atomically
+from cace_qeq.files import alone, write_atomically
 from cace_qeq.training.config import TrainConfig, TrainingConfig
 from cace_qeq.training.folder import RunFolder, Start
 from cace_qeq.training.interrupt import StopRequest
@@ -47,11 +47,17 @@ def fit(config: TrainConfig, start: Start = "new", reporter: Reporter | None = N
     start     "new", "resume" to continue the run in the output folder, or "overwrite" to replace it
     reporter  is told of progress
 
-    raises  ValueError for a folder, data or settings that cannot be trained on
+    raises  ValueError for a folder, data or settings that cannot be trained on, BlockingIOError for a folder that
+            another process trains in
     """
-    reporter = reporter or Silent()
     folder = RunFolder(config.training.output)
     folder.check(config, start)
+    with alone(folder.path / "run"):
+        return fit_in(folder, config, start, reporter or Silent())
+
+
+def fit_in(folder: RunFolder, config: TrainConfig, start: Start, reporter: Reporter) -> Outcome:
+    """As `fit`, in a folder that nobody else writes into."""
     fabric = fabric_of(config.training)
     prepared = prepare(config, reporter.preparing)
     if start == "resume":

@@ -154,6 +154,14 @@ def test_atoms_that_fly_apart_stop_the_run(tmp_path):
     assert list(tmp_path.iterdir()) == []  # nothing stands in the way of a corrected run
 
 
+def test_steps_too_long_for_the_bonds_stop_the_run(tmp_path):
+    """Free atoms at a few thousand kelvin would look like a run that went well."""
+    settings = DynamicsSettings(n_steps=200, timestep=40, interval=1)
+    with pytest.raises(FloatingPointError, match="has changed by .* eV per atom: the atoms fly apart"):
+        run_dynamics(salt(cluster()), settings, tmp_path / "md.extxyz")
+    assert max(one.temperature for one in read_log(tmp_path / "md.csv", 200)) < 1e5
+
+
 def test_calculators_may_compute_what_is_asked_alone(tmp_path):
     class Lazy(EMT):
         def calculate(self, atoms=None, properties=("energy",), system_changes=all_changes):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from cace_qeq.simulation import Sample, read_log
-from cace_qeq.simulation.record import row, summarize, write_log
+from cace_qeq.simulation.record import HEADER, row, summarize, write_log
 
 
 def samples(n=11, slope=0.0, ripple=0.0, ensemble_volume=np.nan):
@@ -62,6 +62,16 @@ def test_rows_beyond_a_step_and_rows_cut_off_are_left_out(tmp_path):
     for missing in (1, 2, 30):
         (tmp_path / "md.csv").write_text(text[:-missing])
         assert [one.step for one in read_log(tmp_path / "md.csv", last_step=100)][-1] == 90
+
+
+def test_damaged_logs_are_refused(tmp_path):
+    write_log(tmp_path / "md.csv", [*samples(3), *samples(3)])
+    with pytest.raises(ValueError, match="do not increase, as if two runs had written it"):
+        read_log(tmp_path / "md.csv", last_step=100)
+    for damage in ("x", "1,2", "1,2,3,4,5,6,7,8,9,10,eleven"):
+        (tmp_path / "md.csv").write_text(f"{HEADER}\n{damage}\n")
+        with pytest.raises(ValueError, match=f"md.csv: '{damage}' is no row of a log"):
+            read_log(tmp_path / "md.csv", last_step=100)
 
 
 def test_logs_without_the_last_column_are_read_too(tmp_path):

@@ -8,6 +8,7 @@ from ase.constraints import FixAtoms
 from ase.io import read
 
 from cace_qeq.calculator import CACEQEqCalculator
+from cace_qeq.files import alone
 from cace_qeq.simulation import DynamicsSettings, log_of, read_log, resume_dynamics, run_dynamics
 from cace_qeq.simulation.record import HEADER
 from cace_qeq.structures import read_frames
@@ -169,7 +170,7 @@ def test_a_total_charge_of_zero_need_not_be_written(tmp_path):
 
 def test_another_time_step_cannot_resume(tmp_path):
     run_dynamics(salt(cluster()), DynamicsSettings(n_steps=10, timestep=1), tmp_path / "md.extxyz")
-    with pytest.raises(ValueError, match="time step of 1 fs, not 0.5 fs"):
+    with pytest.raises(ValueError, match="took 10 fs for 10 steps, not steps of 0.5 fs"):
         resume_dynamics(salt(cluster()), DynamicsSettings(n_steps=20), tmp_path / "md.extxyz")
 
 
@@ -180,6 +181,28 @@ def test_there_is_nothing_to_resume(tmp_path):
     log_of(tmp_path / "md.extxyz").touch()
     with pytest.raises(ValueError, match="no complete frame"):
         resume_dynamics(salt(cluster()), DynamicsSettings(n_steps=20), tmp_path / "md.extxyz")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [("step=10", "step=x", "lacks what a run resumes from"), (":R:", ":Q:", "md.extxyz: the frame that ends at byte")],
+)
+def test_a_damaged_frame_is_not_resumed_from(old, new, message, tmp_path):
+    run_dynamics(salt(cluster()), DynamicsSettings(n_steps=10), tmp_path / "md.extxyz")
+    path = tmp_path / "md.extxyz"
+    path.write_text(path.read_text().replace(old, new))
+    with pytest.raises(ValueError, match=message):
+        resume_dynamics(salt(cluster()), DynamicsSettings(n_steps=20), path)
+
+
+def test_two_processes_do_not_write_one_trajectory(tmp_path):
+    path, settings = tmp_path / "md.extxyz", DynamicsSettings(n_steps=2)
+    run_dynamics(salt(cluster()), settings, path)
+    with alone(path), pytest.raises(BlockingIOError, match="md.extxyz is being written by another process"):
+        resume_dynamics(salt(cluster()), DynamicsSettings(n_steps=4), path)
+    with alone(tmp_path / "new.xyz"), pytest.raises(BlockingIOError, match="new.xyz is being written"):
+        run_dynamics(salt(cluster()), settings, tmp_path / "new.xyz")
+    assert resume_dynamics(salt(cluster()), DynamicsSettings(n_steps=4), path).n_steps == 4
 
 
 @pytest.mark.parametrize("shorter", [15, 22])

@@ -116,6 +116,14 @@ def test_an_atom_far_above_a_slab_has_no_neighbours_but_its_images():
     assert all(bond[0] == bond[1] for bond in found if last in bond[:2])
 
 
+@pytest.mark.parametrize("pbc", [(True, True, True), (True, False, True), (False, True, False)])
+def test_a_collapsed_cell_is_refused(pbc):
+    """What a barostat gone wild leaves would take hours and all memory."""
+    atoms = Atoms("H2", [[0, 0, 0], [0, 0, 1e-3]], cell=[2e-3, 3e-4, 2e-3], pbc=pbc)
+    with pytest.raises(ValueError, match="the cell has collapsed or is in other units"):
+        pairs_of(atoms, 5.0)
+
+
 def test_a_structure_too_wide_and_flat_is_refused():
     atoms = Atoms("H2", [[0, 0, 0], [1.0, 0, 0]], cell=[3e3, 3e3, 3.0], pbc=True)
     with pytest.raises(ValueError, match="too wide and flat"):

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from cace_qeq.checkpoint import load_model, read, write
+from cace_qeq.files import alone
 from cace_qeq.training import fit, load_config, parse_config, trainer
 from cace_qeq.training.config import dump_config
 from cace_qeq.training.reporting import Silent
@@ -257,6 +258,16 @@ def test_divergence_is_told(folder):
 def test_a_device_that_is_not_there_is_told(folder):
     with pytest.raises(ValueError, match="torch finds 0 CUDA devices; choose cpu"):
         fit(small_config(folder, "nowhere", device="cuda"))
+
+
+def test_two_processes_do_not_train_in_one_folder(folder):
+    config = small_config(folder, "shared", epochs=1)
+    fit(config)
+    for start in ("resume", "overwrite"):
+        message = "shared/run is being written by another process"
+        with alone(config.training.output / "run"), pytest.raises(BlockingIOError, match=message):
+            fit(config, start)
+    fit(config, "overwrite")
 
 
 def test_bad_data_leaves_nothing_behind(folder):
