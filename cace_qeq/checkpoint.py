@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from cace_qeq.model import CACEQEq
 FORMAT = "cace_qeq model"
 VERSION = "3"  # 2: channels come last in the matrices that mix densities; 3: these are apart
 UNITS = "eV, angstrom, e"
+DIGEST = "sha256"  # of all else in a file
 
 
 class CheckpointError(ValueError):
@@ -136,22 +137,38 @@ def built(config: str, tensors: dict[str, Tensor], dtype: torch.dtype | None) ->
 
 
 def write(path: Path, metadata: dict[str, str], tensors: dict[str, Tensor]) -> None:
-    """A safetensors file of metadata and tensors; it appears whole or not at all."""
+    """A safetensors file of metadata and tensors, with a digest of both; it appears whole or not at all."""
     detached = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    write_atomically(path, save(detached, metadata))
+    write_atomically(path, save(detached, metadata | {DIGEST: digest_of(metadata, detached)}))
+
+
+def digest_of(metadata: Mapping[str, str], tensors: Mapping[str, Tensor]) -> str:
+    """Hexadecimal digits that another bit anywhere would change."""
+    digest = hashlib.sha256(json.dumps(sorted(metadata.items())).encode())
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.numpy().tobytes())
+    return digest.hexdigest()
 
 
 def read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
-    """Metadata and tensors of a safetensors file."""
+    """Metadata and tensors of a safetensors file.
+
+    Raises FileNotFoundError, and CheckpointError for one that is not what was written.
+    """
     if not path.is_file():
         inside = path / "model.safetensors"
         hint = f", a folder; is {inside} meant?" if inside.is_file() else ""
         raise FileNotFoundError(f"there is no model file {path}{hint}")
     try:
         with safe_open(path, framework="pt") as file:
-            return file.metadata() or {}, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except SafetensorError as error:
         raise CheckpointError(f"{path} is damaged or not a safetensors file ({error}); restore a copy.") from error
+    if metadata.pop(DIGEST, None) not in (None, digest_of(metadata, tensors)):
+        raise CheckpointError(f"{path} is damaged: it does not hold what was written; restore a copy.")
+    return metadata, tensors
 
 
 def section(tensors: dict[str, Tensor], name: str) -> dict[str, Tensor]:

@@ -17,11 +17,11 @@ def write_atomically(path: str | Path, content: bytes) -> None:
 
     Raises OSError that names the file.
     """
-    path = Path(os.path.realpath(path))
+    device, path = Path(path), Path(os.path.realpath(path))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        if path.exists() and not path.is_file():
-            path.write_bytes(content)
+        if device.parent == Path("/dev") or (device.exists() and not device.is_file()):  # /dev/stdout may be a file
+            device.write_bytes(content)
         else:
             replace_file(path, content)
     except OSError as error:
@@ -37,12 +37,12 @@ def refuse_inputs(target: Path, inputs: Iterable[Path]) -> None:
 
 def refuse_unwritable(path: str | Path) -> None:
     """Raise OSError that names the file where `write_atomically` would, before there is anything to write."""
-    path = Path(os.path.realpath(path))
+    device, path = Path(path), Path(os.path.realpath(path))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.is_dir():
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-        if path.is_file() or not path.exists():
+        if device.parent != Path("/dev") and (device.is_file() or not device.exists()):
             tempfile.TemporaryFile(dir=path.parent).close()
     except OSError as error:
         raise OSError(error.errno, error.strerror, str(path)) from error

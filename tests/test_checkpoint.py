@@ -84,6 +84,20 @@ def test_damaged_file(model, tmp_path, keep):
         load_model(path)
 
 
+def test_one_bit_is_noticed(model, tmp_path):
+    """A weight that is another number would predict, and nobody would know."""
+    path = tmp_path / "model.safetensors"
+    save_model(model, path)
+    whole = path.read_bytes()
+    start = 8 + int.from_bytes(whole[:8], "little")
+    for place in (start + 3, (start + len(whole)) // 2, len(whole) - 1, whole.index(b"total_charges")):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+        with pytest.raises(CheckpointError, match="model.safetensors is damaged: it does not hold what was written"):
+            load_model(path)
+    path.write_bytes(whole)
+    load_model(path)
+
+
 def test_foreign_file(tmp_path):
     save_file({"weight": torch.ones(2)}, tmp_path / "other.safetensors")
     with pytest.raises(CheckpointError, match="not a cace_qeq model"):

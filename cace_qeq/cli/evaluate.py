@@ -70,7 +70,7 @@ def evaluate(
         done = partial(progress.advance, task)
         evaluation, spread = judged(trained, batches(frames), done)
         parts = {value: judged(trained, batches(members), done)[0].metrics for value, members in groups.items()}
-    write({**evaluation.metrics, **spread} | ({by: parts} if parts else {}), evaluation.parity, json, plots)
+    write({**evaluation.metrics, **spread} | ({"by": {by: parts}} if parts else {}), evaluation.parity, json, plots)
     console.print(metrics_table(escape(f"Errors of {model}"), evaluation.metrics))
     if parts:
         console.print(groups_table(escape(f"Root mean square errors by {by}"), parts))

@@ -1,9 +1,12 @@
 """The commands of `cace-qeq`, and how their errors look."""
 
+import signal
 import sys
 from collections.abc import Sequence
 from importlib.metadata import version as installed
-from typing import Annotated, Any
+from io import TextIOWrapper
+from types import FrameType
+from typing import Annotated, Any, NoReturn
 
 import typer
 from pydantic import ValidationError
@@ -50,6 +53,9 @@ app.add_typer(benchmark, name="benchmark")
 FLAGS = {"n_steps": "--steps", "largest_force": "--fmax", "barostat_time": "--barostat-time"}
 """Options that have other names than the settings they become."""
 
+OUT_OF_MEMORY = ("out of memory", "not enough memory", "allocate memory", "Unable to allocate")
+"""In the words of torch's allocators and of numpy."""
+
 
 @app.callback()
 def about(version: Annotated[bool, typer.Option("--version", help="Show the version.")] = False) -> None:
@@ -64,12 +70,31 @@ def main(arguments: Sequence[str] | None = None, defaults: dict[str, Any] | None
     arguments  those of the process by default
     defaults   of options by the names of their commands, where they differ, e.g. {"md": {"interval": 5}}
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal without Å shows ? and does not end a training
+    signal.signal(signal.SIGTERM, end)
     try:
         app(arguments, default_map=defaults)
     except (ValueError, OSError, FloatingPointError, ConvergenceError) as error:
         reason = readable(error, "options") if isinstance(error, ValidationError) else str(error)
         for name, flag in FLAGS.items():
             reason = reason.replace(f"options: {name}:", f"{flag}:")
-        message = Text(f"error: {reason}", style="red")  # as Text, since paths and lists may look like markup
-        Console(stderr=True).print(message, soft_wrap=True)
-        sys.exit(1)
+        refuse(reason)
+    except (MemoryError, RuntimeError) as error:
+        if not isinstance(error, MemoryError) and not any(sign in str(error) for sign in OUT_OF_MEMORY):
+            raise
+        first = str(error).partition("\n")[0]
+        refuse(f"not enough memory ({first}); take fewer atoms at once (--batch-atoms, training.batch_atoms).")
+
+
+def end(number: int, frame: FrameType | None) -> None:
+    """As a signal to end does, but what is under way is written first."""
+    sys.exit(128 + number)
+
+
+def refuse(reason: str) -> NoReturn:
+    """Say what is wrong, and end."""
+    message = Text(f"error: {reason}", style="red")  # as Text, since paths and lists may look like markup
+    Console(stderr=True).print(message, soft_wrap=True)
+    sys.exit(1)

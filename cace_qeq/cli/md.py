@@ -121,7 +121,8 @@ def md(
         with MovingBar(settings.n_steps, console) as bar:
             summary = run(atoms, settings, out, bar)
     except KeyboardInterrupt:
-        console.print(f"Interrupted; {out} ends with the last frame. Give --resume to go on.", soft_wrap=True)
+        there = f"{out} ends with the last frame. Give --resume to go on."
+        console.print(f"Interrupted; {there if out.exists() else 'nothing is written.'}", soft_wrap=True)
         raise typer.Exit(130) from None
     console.print(summary_table(summary))
     console.print(f"Trajectory: {out}. Log: {log_of(out)}.", highlight=False, soft_wrap=True)

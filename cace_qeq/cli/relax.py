@@ -69,7 +69,8 @@ def relax(
         with console.status("relaxing") as status:
             result = relaxed(atoms, settings, out, lambda *state: status.update(progress_line(*state)), trajectory)
     except KeyboardInterrupt:
-        console.print(f"Interrupted; {out} holds the last structure.", soft_wrap=True)
+        told = f"{out} holds the last structure." if out.exists() else "nothing is written."
+        console.print(f"Interrupted; {told}", soft_wrap=True)
         raise typer.Exit(130) from None
     console.print(verdict(result, settings), highlight=False, soft_wrap=True)
     console.print(f"Structure: {out}.", highlight=False, soft_wrap=True)

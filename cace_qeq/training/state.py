@@ -57,6 +57,8 @@ def progress_of(path: Path) -> Progress:
     raises  ValueError if the file is damaged
     """
     told, known = json.loads(read(path)[0].get("progress", "{}")), {field.name for field in fields(Progress)}
+    if not isinstance(told, dict):
+        raise ValueError(f"{path} does not say how far its run has come; start again with --overwrite.")
     return Progress(**{name: value for name, value in told.items() if name in known})
 
 
@@ -68,13 +70,13 @@ def load_state(path: Path, modules: Mapping[str, nn.Module], optimizer: torch.op
     metadata, tensors = read(path)
     if metadata.get("format") != FORMAT:
         raise ValueError(f"{path} is not a {FORMAT}; start again with --overwrite.")
-    plain = json.loads(metadata["optimizer"])
-    state = {int(index): with_tensors(values, tensors) for index, values in plain["state"].items()}
     try:
+        plain = json.loads(metadata["optimizer"])
+        state = {int(index): with_tensors(values, tensors) for index, values in plain["state"].items()}
         for name, module in modules.items():
             module.load_state_dict(section(tensors, name))
         optimizer.load_state_dict({"state": state, "param_groups": plain["param_groups"]})
-    except (RuntimeError, ValueError) as error:
+    except (RuntimeError, ValueError, LookupError, TypeError, AttributeError) as error:
         reason = " ".join(str(error).split())[:200]
         raise ValueError(
             f"{path} is of another model or version of this program ({reason}); start again with --overwrite."

@@ -72,7 +72,7 @@ class Trainer:
         if not self.folder.state.exists():
             return
         self.progress = progress_of(self.folder.state)
-        done = self.progress.history[-1]["epoch"]
+        done = self.progress.history[-1]["epoch"] if self.progress.history else 0
         if done < self.progress.epoch and self.progress.epoch not in self.stage_ends:  # out of patience, now longer
             self.progress.epoch, self.progress.stale = done, 0
         if self.progress.epoch < self.n_epochs:

@@ -1,5 +1,8 @@
 import json
+import os
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -43,6 +46,18 @@ def evaluate(folder, *arguments):
     return run(app, ["evaluate", str(folder / "model.safetensors"), *map(str, arguments)])
 
 
+def test_a_terminal_without_an_angstrom_shows_something_else(folder):
+    command = [sys.executable, "-m", "cace_qeq", "evaluate", folder / "model.safetensors", folder / "valid.extxyz"]
+    told = subprocess.run(command, capture_output=True, env=os.environ | {"PYTHONIOENCODING": "ascii"}, check=True)
+    assert b"meV/?" in told.stdout
+
+
+def test_results_go_down_a_pipe(folder):
+    command = [sys.executable, "-m", "cace_qeq", "evaluate", folder / "model.safetensors", folder / "valid.extxyz"]
+    told = subprocess.run([*command, "--json", "/dev/stdout"], capture_output=True, check=True)
+    assert json.loads(told.stdout[: told.stdout.index(b"}") + 1])["n_structures"] == 4
+
+
 def test_the_size_of_batches_changes_nothing(folder, tmp_path):
     for atoms in (1, 7):
         name = tmp_path / f"{atoms}.json"
@@ -62,7 +77,7 @@ def test_errors_of_groups_of_frames(folder, tmp_path):
     assert result.exit_code == 0, result.output
     assert "[bent]" in result.output
     errors = json.loads(target.read_text())
-    groups = errors["config_type"]
+    groups = errors["by"]["config_type"]
     assert sum(group["n_structures"] for group in groups.values()) == errors["n_structures"] == len(frames)
     assert groups["–"]["n_structures"] == 1
     total = sum(group["n_atoms"] * group["forces_rmse_mev_per_angstrom"] ** 2 for group in groups.values())

@@ -2,7 +2,9 @@ import subprocess
 import sys
 from importlib.metadata import version
 
+import numpy as np
 import pytest
+import torch
 
 from cace_qeq.cli import main
 
@@ -23,6 +25,20 @@ def test_the_module_is_the_command():
     shown = subprocess.run([sys.executable, "-m", "cace_qeq", "--help"], capture_output=True, text=True, check=True)
     for command in ("train", "evaluate", "md", "relax", "benchmark"):
         assert command in shown.stdout
+
+
+@pytest.mark.parametrize("allocate", [np.empty, torch.empty])
+def test_too_little_memory_is_one_message(allocate, monkeypatch, capsys):
+    monkeypatch.setattr(sys.modules["cace_qeq.cli.main"], "app", lambda *_, **__: allocate(2**55))
+    with pytest.raises(SystemExit):
+        main(["evaluate"])
+    assert "not enough memory" in capsys.readouterr().err
+
+
+def test_other_errors_keep_their_traceback(monkeypatch):
+    monkeypatch.setattr(sys.modules["cace_qeq.cli.main"], "app", lambda *_, **__: torch.zeros(2) @ torch.zeros(3))
+    with pytest.raises(RuntimeError, match="size"):
+        main(["evaluate"])
 
 
 def test_the_version_is_told(capsys):

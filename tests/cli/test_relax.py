@@ -1,12 +1,15 @@
 """`cace-qeq relax`, as it is typed."""
 
+import os
+import signal
+
 import numpy as np
 import pytest
 from ase.io import read, write
 from typer.testing import CliRunner
 
 from cace_qeq.checkpoint import save_model
-from cace_qeq.cli import app
+from cace_qeq.cli import app, main
 from small_models import cluster, crystal, trained_model
 
 
@@ -77,6 +80,29 @@ def test_an_interrupted_search_leaves_its_last_structure(folder, monkeypatch):
     last = read("r[1].extxyz")
     assert not last.info["converged"]
     assert np.abs(last.positions - read("cluster.xyz").positions).max() > 1e-3
+
+
+def test_a_search_that_is_ended_from_outside_leaves_its_last_structure(folder, monkeypatch):
+    before = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr("cace_qeq.cli.relax.progress_line", lambda *_: os.kill(os.getpid(), signal.SIGTERM) or "")
+    try:
+        with pytest.raises(SystemExit) as ending:
+            main(["relax", "model.safetensors", "cluster.xyz", "--out", "ended.extxyz"])
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert ending.value.code == 128 + signal.SIGTERM
+    assert len(read("ended.extxyz")) == 8
+
+
+def test_a_search_that_has_not_begun_leaves_nothing(folder, monkeypatch):
+    monkeypatch.setattr("cace_qeq.cli.relax.relaxed", interrupted)
+    result = relax("cluster.xyz", "--out", "none.extxyz")
+    assert result.exit_code == 130
+    assert "Interrupted; nothing is written." in result.output
+
+
+def interrupted(*arguments):
+    raise KeyboardInterrupt
 
 
 def interrupted_at_the_third_step(step, energy, largest_force):

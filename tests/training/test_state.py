@@ -8,7 +8,7 @@ from cace_qeq.checkpoint import write
 from cace_qeq.files import write_atomically
 from cace_qeq.training.config import TrainingConfig
 from cace_qeq.training.optimizer import optimizer_of
-from cace_qeq.training.state import Progress, load_state, progress_of, save_state
+from cace_qeq.training.state import FORMAT, Progress, load_state, progress_of, save_state
 
 
 def network(seed):
@@ -67,6 +67,17 @@ def test_how_far_a_run_of_another_version_came(tmp_path):
     module = network(0)
     with pytest.raises(ValueError, match="is not a cace_qeq training state"):
         load_state(tmp_path / "run.safetensors", {"model": module}, torch.optim.AdamW(module.parameters()))
+
+
+@pytest.mark.parametrize("optimizer", ["[]", "{}", '{"state": 3}', '{"state": {"0": {"tensor": "x"}}}', "{"])
+def test_a_state_with_other_contents_is_named(tmp_path, optimizer):
+    metadata = {"format": FORMAT, "progress": "3", "optimizer": optimizer}
+    write(tmp_path / "run.safetensors", metadata, {"tensor": torch.zeros(1)})
+    module = network(0)
+    with pytest.raises(ValueError, match="run.safetensors is of another model or version"):
+        load_state(tmp_path / "run.safetensors", {"model": module}, torch.optim.AdamW(module.parameters()))
+    with pytest.raises(ValueError, match="run.safetensors does not say how far"):
+        progress_of(tmp_path / "run.safetensors")
 
 
 def test_a_damaged_state_is_named(tmp_path):

@@ -1,6 +1,7 @@
 """Files of structures: reading them, checking them, and naming the place of a mistake."""
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from lzma import LZMAError
 from pathlib import Path
 
@@ -143,11 +144,27 @@ def refuse_incomplete(path: Path) -> None:
     while lines and not lines[-1].strip():
         lines.pop()
     for frame, (line, expected) in enumerate(frame_starts(lines, path)):
-        found = min(len(lines) - line - 2, expected)
-        if found < expected:
+        rows = lines[line + 2 : line + 2 + expected]
+        if len(rows) < expected:
             raise ValueError(
-                f"{path}, frame {frame}: {max(found, 0)} atoms, expected {expected} as line {line + 1} says; "
+                f"{path}, frame {frame}: {len(rows)} atoms, expected {expected} as line {line + 1} says; "
                 "the file is truncated. Write it again or remove the last frame."
+            )
+        refuse_other_columns(lines[line + 1], rows, f"{path}, frame {frame}")
+
+
+def refuse_other_columns(comment: str, rows: Sequence[str], where: str) -> None:
+    """Raise ValueError where a row has another number of columns than `Properties` says; ASE would read it shifted."""
+    stated = re.search(r'\bProperties="?([^\s"]+)', comment)
+    counts = stated[1].split(":")[2::3] if stated else []
+    if not counts or not all(count.isdecimal() for count in counts):
+        return
+    expected = sum(map(int, counts))
+    for atom, row in enumerate(rows):
+        if len(row.split()) != expected:
+            raise ValueError(
+                f"{where}, atom {atom}: {len(row.split())} columns, expected {expected} as Properties says; correct "
+                "one of them."
             )
 
 

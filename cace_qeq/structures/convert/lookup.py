@@ -27,6 +27,7 @@ ALIASES = {
 IN_RESULTS = {"born_charges": "born_effective_charges"}  # of ASE's calculators, where names differ
 IGNORED = "none"  # instead of a key
 CALCULATOR = "caceqeqcalculator"  # as ASE's databases and trajectories name ours
+ASYMMETRY = (0.05, 1e-5)  # of a stress, relative to its largest component, and in eV/Å³ (or eV, of a virial)
 CHARGE_TOLERANCE = 0.02  # e; populations are often written with three digits
 
 
@@ -223,10 +224,21 @@ def stress_label(atoms: Atoms, keys: LabelKeys) -> Tensor:
         return torch.full((1, 3, 3), torch.nan, dtype=torch.float64)
     six = np.size(found.value) == 6
     values = numbers(atoms, found, (6,) if six else (3, 3))
-    full = voigt_6_to_full_3x3_stress(values) if six else (values + values.T) / 2  # rounding aside, symmetric
+    full = voigt_6_to_full_3x3_stress(values) if six else symmetric(values, f"{place(atoms)}: {found.key}")
     if "virial" in found.key.lower():
         full = -full / atoms.get_volume()
     return torch.from_numpy(full).unsqueeze(0)
+
+
+def symmetric(values: Floats, what: str) -> Floats:
+    """The mean with the transposed.  Raises ValueError where rounding cannot be why they differ."""
+    relative, absolute = ASYMMETRY
+    if np.abs(values - values.T).max() > relative * np.abs(values).max() + absolute:
+        raise ValueError(
+            f"{what} is {values.tolist()}, expected a symmetric matrix; correct it, or leave it out by the key "
+            f'"{IGNORED}".'
+        )
+    return (values + values.T) / 2
 
 
 def numbers(atoms: Atoms, found: Found, shape: tuple[int, ...]) -> Floats:

@@ -170,3 +170,17 @@ def test_frames_without_atoms_are_named(tmp_path):
     (tmp_path / "empty.xyz").write_text("1\n\nO 0 0 0\n0\n\n")
     with pytest.raises(ValueError, match=r"empty\.xyz, frame 1: no atoms, as line 4 says; remove the frame"):
         read_frames(tmp_path / "empty.xyz")
+
+
+@pytest.mark.parametrize("row", ["O 0 0 0 1 2 3 4", "O 0 0 0 1 2"])
+def test_rows_with_other_columns_than_they_say_are_refused(tmp_path, row):
+    """ASE would take the first ones, which may be others."""
+    comment = 'energy=1 Properties="species:S:1:pos:R:3:forces:R:3"'
+    (tmp_path / "shifted.xyz").write_text(f"2\n{comment}\nO 0 0 0 1 2 3\n{row}\n")
+    with pytest.raises(ValueError, match=rf"shifted.xyz, frame 0, atom 1: {len(row.split())} columns, expected 7"):
+        read_frames(tmp_path / "shifted.xyz")
+
+
+def test_rows_without_a_statement_may_have_more_columns(tmp_path):
+    (tmp_path / "plain.xyz").write_text("1\nwater\nO 0 0 0 -0.8\n")
+    assert len(read_frames(tmp_path / "plain.xyz")) == 1

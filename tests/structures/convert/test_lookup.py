@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from ase import Atoms
+from ase.build import bulk
 from ase.calculators.singlepoint import SinglePointCalculator
 
 import zoo
@@ -159,6 +160,16 @@ def test_nine_columns_of_born_charges_are_matrices(key):
     atoms.arrays[key] = np.arange(54.0).reshape(6, 9)
     labels = labels_of(through_a_file(atoms), USUAL)
     assert labels.born_charges[5, 0].tolist() == [45.0, 46.0, 47.0]
+
+
+def test_a_stress_that_is_not_symmetric_is_refused():
+    atoms = bulk("Cu")
+    atoms.info["REF_stress"] = np.array(MATRIX)
+    atoms.info["REF_stress"][0, 1] += 1e-3 * np.abs(MATRIX).max()  # as codes round
+    assert np.abs(labels_of(atoms, USUAL).stress[0].numpy() - MATRIX).max() < 1e-3 * np.abs(MATRIX).max()
+    atoms.info["REF_stress"][0, 1] += 0.2 * np.abs(MATRIX).max()
+    with pytest.raises(ValueError, match=r"Cu: REF_stress is .*, expected a symmetric matrix"):
+        labels_of(atoms, USUAL)
 
 
 @pytest.mark.parametrize("key", ["REF_stress", "stress"])
