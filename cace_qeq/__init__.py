@@ -7,9 +7,9 @@ from cace_qeq.checkpoint import load_model, save_model
 from cace_qeq.committee import Committee, load_potential, predict_committee, save_committee
 from cace_qeq.config import ModelConfig
 from cace_qeq.model import CACEQEq
-from cace_qeq.prediction import predict
+from cace_qeq.prediction import differentiable_predict, predict
 from cace_qeq.response import predict_response
-from cace_qeq.structures import AtomicBatch
+from cace_qeq.structures import AtomicBatch, collate, to_batch
 
 __all__ = [
     "AtomicBatch",
@@ -17,6 +17,8 @@ __all__ = [
     "CACEQEqCalculator",
     "Committee",
     "ModelConfig",
+    "collate",
+    "differentiable_predict",
     "load_model",
     "load_potential",
     "predict",
@@ -24,6 +26,7 @@ __all__ = [
     "predict_response",
     "save_committee",
     "save_model",
+    "to_batch",
 ]
 
 try:

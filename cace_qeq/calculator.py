@@ -3,7 +3,7 @@
 import copy
 import math
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -23,10 +23,12 @@ from cace_qeq.electrostatics import ConvergenceError, Solver
 from cace_qeq.model import CACEQEq
 from cace_qeq.results import SPREADS, answer, answers, refuse_infinite
 from cace_qeq.structures import (
+    EVALUATION_ATOMS,
     LabelKeys,
     NeighborCache,
     charge_by_conditions,
     collate,
+    filled,
     place,
     to_batch,
     total_charge_of,
@@ -185,11 +187,26 @@ class CACEQEqCalculator(Calculator):
         refuse_unknown_elements(self.atoms, self.model.config.species)
         self.results = self.implemented(self.evaluated(self.atoms, self.total_charge(self.atoms)))
 
-    def results_together(self, structures: Sequence[Atoms]) -> list[dict[str, Any]]:
-        """Those of several structures as one batch: many small ones take a fraction of the time.
+    def results_together(
+        self,
+        structures: Iterable[Atoms],
+        batch_atoms: int = EVALUATION_ATOMS,
+        on_done: Callable[[int], None] = lambda n_structures: None,
+    ) -> list[dict[str, Any]]:
+        """Those of many structures, evaluated in batches: small ones take a fraction of the time.
+
+        batch_atoms  in a batch; a GPU likes thousands
+        on_done      is told how many structures were in each batch, e.g. to move a progress bar
 
         Raises what one of them alone does.
         """
+        structures, results = list(structures), []
+        for first, end in filled([len(atoms) for atoms in structures], batch_atoms):
+            results += self.results_of_batch(structures[first:end])
+            on_done(end - first)
+        return results
+
+    def results_of_batch(self, structures: Sequence[Atoms]) -> list[dict[str, Any]]:
         for atoms in structures:
             refuse_unknown_elements(atoms, self.model.config.species)
         geometry, charges = self.model.frozen_geometry, [self.total_charge(atoms) for atoms in structures]
@@ -201,7 +218,7 @@ class CACEQEqCalculator(Calculator):
         except (ValueError, ConvergenceError):
             if len(structures) == 1:
                 raise
-            return [self.results_together([atoms])[0] for atoms in structures]  # which one it is
+            return [self.results_of_batch([atoms])[0] for atoms in structures]  # which one it is
         return [self.implemented(results) for results in found]
 
     def implemented(self, results: dict[str, Any]) -> dict[str, Any]:

@@ -145,6 +145,11 @@ class CACEQEq(KeepsDoubleBuffers):
             batch.structure,
         )
 
+    def refuse_half_precision(self) -> None:
+        """Raise ValueError where the network would be less precise than float32: energies were 42 meV off."""
+        if self.dtype not in (torch.float32, torch.float64) or torch.is_autocast_enabled(self.energy_scale.device.type):
+            raise ValueError("the network is in half precision; use float32 or float64, and no torch.autocast")
+
     def refuse_batch_of_another(self, made_for: GeometrySettings) -> None:
         """Raise ValueError for the geometry of a batch that may lack pairs or accuracy, or has other sums."""
         needed, charged = self.geometry, self.charge_heads is not None
@@ -166,8 +171,9 @@ class CACEQEq(KeepsDoubleBuffers):
     def environments(self, batch: AtomicBatch) -> Environments:
         """Neighbours' radial and angular functions in the precision of the network.
 
-        Raises ValueError for a batch that `refuse_batch_of_another` refuses.
+        Raises ValueError for a batch that `refuse_batch_of_another` refuses, and in half precision.
         """
+        self.refuse_half_precision()
         self.refuse_batch_of_another(batch.geometry)
         return environments(batch.displacements().to(self.dtype), batch.neighbors.index, self.representation.settings)
 

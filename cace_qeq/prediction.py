@@ -84,8 +84,13 @@ class Slopes:
 def predict(model: CACEQEq, batch: AtomicBatch) -> Prediction:
     """All properties of a batch, detached from the graph.
 
-    Raises RuntimeError in torch.inference_mode, and ValueError as the model does.
+    Raises RuntimeError in torch.inference_mode, TypeError for anything but a batch, and ValueError as the model does.
     """
+    if not isinstance(batch, AtomicBatch):
+        raise TypeError(
+            f"predict was given {type(batch).__name__}, expected an AtomicBatch: to_batch(atoms, model.geometry, "
+            "total_charge) makes one; CACEQEqCalculator takes ase.Atoms."
+        )
     if model.generated is not None and batch.positions.device.type == "cpu":
         answer: Prediction = model.generated(batch)
         return answer
@@ -100,6 +105,7 @@ def predict_by_pairs(model: CACEQEq, batch: AtomicBatch, pair_slopes: PairSlopes
 
     pair_slopes  what is differentiable in its values stays so
     """
+    model.refuse_half_precision()
     model.refuse_batch_of_another(batch.geometry)
     return summed_over_pairs(model, batch, model.species(batch.numbers), pair_slopes)
 

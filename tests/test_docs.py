@@ -28,7 +28,7 @@ def sections(page: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
 
 
-@pytest.mark.parametrize("page", ["docs/howto/charges.md"])
+@pytest.mark.parametrize("page", ["docs/howto/charges.md", "docs/howto/python.md"])
 def test_examples_run(page):
     for block in re.findall(r"^```python\n(.*?)^```", (REPOSITORY / page).read_text(), re.DOTALL | re.MULTILINE):
         exec(compile(block, page, "exec"), {})

@@ -7,7 +7,7 @@ import torch
 from ase import Atoms
 
 from cace_qeq import predict
-from cace_qeq.structures import to_batch
+from cace_qeq.structures import collate, to_batch
 from small_models import crystal, untrained_model
 
 
@@ -70,3 +70,28 @@ def test_far_atoms_end_with_whole_charges_where_charge_flows_along_bonds(total, 
     far = Atoms("NaCl", [[0, 0, 0], [0, 0, 50.0]])
     charges = predict(model, to_batch(far, model.geometry, total)).charges
     assert charges.tolist() == pytest.approx(expected, abs=0.01)
+
+
+@pytest.mark.parametrize("energy", ["none", "equilibrated"])
+def test_half_precision_is_refused(energy):
+    """Its energies are 42 meV off, and nothing would say so."""
+    model = untrained_model(crystal(), energy=energy)
+    batch = to_batch(crystal(), model.geometry, 0.0)
+    with torch.autocast("cpu", torch.bfloat16), pytest.raises(ValueError, match="half precision; use float32"):
+        predict(model, batch)
+    with pytest.raises(ValueError, match="half precision; use float32 or float64"):
+        predict(model.half(), batch)
+
+
+def test_what_is_no_batch_is_told_how_to_become_one():
+    model = untrained_model(crystal())
+    with pytest.raises(TypeError, match="predict was given Atoms, expected an AtomicBatch: to_batch"):
+        predict(model, crystal())
+    with pytest.raises(TypeError, match="expected GeometrySettings: a model's .geometry"):
+        to_batch(crystal(), model, 0.0)
+
+
+def test_batches_may_come_one_by_one():
+    model = untrained_model(crystal())
+    many = collate(to_batch(crystal(), model.geometry, 0.0) for _ in range(2))
+    assert many.n_structures == 2

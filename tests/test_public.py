@@ -13,6 +13,8 @@ NAMES = (
     "CACEQEqCalculator",
     "Committee",
     "ModelConfig",
+    "collate",
+    "differentiable_predict",
     "load_model",
     "load_potential",
     "predict",
@@ -20,6 +22,7 @@ NAMES = (
     "predict_response",
     "save_committee",
     "save_model",
+    "to_batch",
 )
 
 

@@ -18,10 +18,10 @@ from cace_qeq.files import refuse_inputs, refuse_unwritable, write_atomically
 from cace_qeq.model import CACEQEq
 from cace_qeq.plots import plot_parity
 from cace_qeq.strict import refuse_unknown_keys
-from cace_qeq.structures import LabelKeys, label_sources, refuse_absent, told_of_predictions
+from cace_qeq.structures import EVALUATION_ATOMS, LabelKeys, label_sources, refuse_absent, told_of_predictions
 from cace_qeq.training import Evaluation, Frame, Metrics, batches_for, evaluate_committee, read_labelled
 from cace_qeq.training import evaluate as evaluated
-from cace_qeq.training.data import EVALUATION_ATOMS, Example
+from cace_qeq.training.data import Example
 
 PARITY = "parity.png"
 

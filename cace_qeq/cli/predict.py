@@ -1,5 +1,6 @@
 """`cace-qeq predict`."""
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -20,8 +21,14 @@ from cace_qeq.cli.structure import (
 )
 from cace_qeq.files import refuse_unwritable
 from cace_qeq.simulation.trajectory import named_as_xyz
-from cace_qeq.structures import TOTAL_CHARGE_KEYS, Atoms, charge_by_conditions, read_frames, write_predictions
-from cace_qeq.training.data import EVALUATION_ATOMS, filled
+from cace_qeq.structures import (
+    EVALUATION_ATOMS,
+    TOTAL_CHARGE_KEYS,
+    Atoms,
+    charge_by_conditions,
+    read_frames,
+    write_predictions,
+)
 
 Data = Annotated[list[Path], typer.Argument(help="Files of structures, in any format that ASE reads.")]
 AllCharge = Annotated[
@@ -53,11 +60,9 @@ def predict(
     refuse_idle_charge(charge, calculator.model.config.energy, model)
     console = Console()
     with Progress(console=console, transient=True) as progress:
-        task, results = progress.add_task("predicting", total=len(frames)), []
-        for first, end in filled([len(atoms) for atoms in frames], batch_atoms):
-            part = [with_default(atoms, default_total_charge) for atoms in frames[first:end]]
-            results += calculator.results_together(part)
-            progress.advance(task, len(part))
+        task = progress.add_task("predicting", total=len(frames))
+        given = (with_default(atoms, default_total_charge) for atoms in frames)
+        results = calculator.results_together(given, batch_atoms, partial(progress.advance, task))
     write_predictions(out, frames, results, mark(calculator.model))
     console.print(f"{len(frames)} frames: {out}", markup=False, soft_wrap=True, highlight=False)
 

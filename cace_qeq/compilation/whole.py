@@ -69,6 +69,7 @@ class GeneratedCode:
     def __call__(self, batch: AtomicBatch) -> Prediction:
         """Raises ValueError for a batch that the model refuses."""
         batch.refuse_inference_mode()
+        self.model.refuse_half_precision()
         self.model.refuse_batch_of_another(batch.geometry)
         if self.watched is not None and self.watched.has_changed:
             self.suited = None

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from cace_qeq.model import CACEQEq
 from cace_qeq.quickstart.results import SetErrors
-from cace_qeq.structures import LabelKeys
+from cace_qeq.structures import EVALUATION_ATOMS, LabelKeys
 from cace_qeq.training import Evaluation, evaluate
-from cace_qeq.training.data import EVALUATION_ATOMS, Example, examples_of, filled_batches, joined, read_labelled
+from cace_qeq.training.data import Example, examples_of, filled_batches, joined, read_labelled
 
 
 def errors_of_set(model: CACEQEq, folder: Path) -> SetErrors:

@@ -2,7 +2,7 @@
 
 from cace_qeq.neighbors import Pairs, neighbor_pairs
 from cace_qeq.structures.batch import AtomicBatch, EwaldTerms, GeometrySettings
-from cace_qeq.structures.collate import collate, collate_labels
+from cace_qeq.structures.collate import EVALUATION_ATOMS, collate, collate_labels, filled
 from cace_qeq.structures.convert import (
     CONDITION_KEYS,
     MODEL,
@@ -34,6 +34,7 @@ from cace_qeq.structures.table import Neighbors
 
 __all__ = [
     "CONDITION_KEYS",
+    "EVALUATION_ATOMS",
     "MODEL",
     "PROPERTIES",
     "TOTAL_CHARGE_KEYS",
@@ -52,6 +53,7 @@ __all__ = [
     "collate",
     "collate_labels",
     "conditions_of",
+    "filled",
     "label_sources",
     "labels_of",
     "left_out",

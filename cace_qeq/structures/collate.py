@@ -1,6 +1,6 @@
 """Several batches as one."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import fields
 
 import torch
@@ -12,12 +12,34 @@ from cace_qeq.structures.batch import AtomicBatch, EwaldTerms
 from cace_qeq.structures.labels import Labels
 from cace_qeq.structures.table import Neighbors
 
+EVALUATION_ATOMS = 500  # per batch; larger ones gain nothing on a processor
 
-def collate(batches: Sequence[AtomicBatch]) -> AtomicBatch:
+
+def filled(sizes: Sequence[int], batch_atoms: int) -> Iterator[tuple[int, int]]:
+    """First and end of each batch of things of some atoms each, one after the other.
+
+    Batches hold about `batch_atoms` atoms: as few as hold all atoms, evenly filled.
+    """
+    total = sum(sizes)
+    n_batches = max(1, -(-total // batch_atoms))
+    first, seen, current = 0, 0, 0
+    for index, n_atoms in enumerate(sizes):
+        batch = int((seen + n_atoms / 2) * n_batches / total)  # that holds the middle of this one
+        if index > first and batch > current:
+            yield first, index
+            first = index
+        current = batch
+        seen += n_atoms
+    if sizes:
+        yield first, len(sizes)
+
+
+def collate(batches: Iterable[AtomicBatch]) -> AtomicBatch:
     """Structures of all batches, in order; neighbour rows and k vectors padded to the longest.
 
     Raises ValueError for no batches, and for batches that were made for different models.
     """
+    batches = list(batches)
     if not batches:
         raise ValueError("cannot collate an empty list of batches; give at least one")
     geometry, *others = {b.geometry: None for b in batches}

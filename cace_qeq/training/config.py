@@ -244,7 +244,7 @@ def load_config(path: Path, overrides: Iterable[str] = ()) -> TrainConfig:
     return parse_config(values, str(path))
 
 
-def parse_config(values: dict[str, Any], source: str) -> TrainConfig:
+def parse_config(values: dict[str, Any], source: str = "config") -> TrainConfig:
     """The configuration in nested plain values; `source` stands in front of errors."""
     try:
         return TrainConfig.model_validate(values)

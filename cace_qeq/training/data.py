@@ -14,6 +14,7 @@ import torch
 from cace_qeq.committee import Committee
 from cace_qeq.model import CACEQEq
 from cace_qeq.structures import (
+    EVALUATION_ATOMS,
     PROPERTIES,
     AtomicBatch,
     Atoms,
@@ -23,6 +24,7 @@ from cace_qeq.structures import (
     check_charge_sum,
     collate,
     collate_labels,
+    filled,
     labels_of,
     place,
     read_frames,
@@ -32,7 +34,6 @@ from cace_qeq.structures import (
 from cace_qeq.training.config import DataConfig
 
 FAR = 6.0  # Å, of images from an isolated atom
-EVALUATION_ATOMS = 500  # per batch; larger ones gain nothing on a processor
 
 
 @dataclass(frozen=True)
@@ -215,22 +216,6 @@ def filled_batches(
     shuffled = [examples[index] for index in order]
     for first, end in filled([example.batch.n_atoms for example in shuffled], batch_atoms):
         yield shuffled[first:end]
-
-
-def filled(sizes: Sequence[int], batch_atoms: int) -> Iterator[tuple[int, int]]:
-    """First and end of each batch of things of some atoms each, one after the other."""
-    total = sum(sizes)
-    n_batches = max(1, -(-total // batch_atoms))
-    first, seen, current = 0, 0, 0
-    for index, n_atoms in enumerate(sizes):
-        batch = int((seen + n_atoms / 2) * n_batches / total)  # that holds the middle of this one
-        if index > first and batch > current:
-            yield first, index
-            first = index
-        current = batch
-        seen += n_atoms
-    if sizes:
-        yield first, len(sizes)
 
 
 def batches_for(

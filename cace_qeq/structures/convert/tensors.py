@@ -80,8 +80,11 @@ def to_batch(atoms: Atoms, settings: GeometrySettings, total_charge: float) -> A
     total_charge  e, NaN where electrodes decide
 
     raises  ValueError naming the frame: what `check_atoms` refuses, two atoms at one place; for a model
-            with charges periodicity in one direction, and conditions that `impose` refuses
+            with charges periodicity in one direction, and conditions that `impose` refuses;
+            TypeError for settings that are none
     """
+    if not isinstance(settings, GeometrySettings):
+        raise TypeError(f"settings is {type(settings).__name__}, expected GeometrySettings: a model's .geometry.")
     check_atoms(atoms)
     sites = Sites.of(atoms, settings, total_charge)
     tables = tables_of(sites, settings, ewald_plan(sites, settings), skin=0.0)
