@@ -1,4 +1,4 @@
-"""Charge that flows along bonds alone, and dies with their length: split charges.   (boundaries, B10 to B15)
+"""Charge that flows along bonds alone, and dies with their length: split charges.   (boundaries, eqs. B10 to B18)
 
 Nistor et al., doi 10.1063/1.2346671; Verstraelen et al., doi 10.1063/1.4791569. Plain equilibration is the limit of
 soft bonds between all atoms.
@@ -20,7 +20,7 @@ from cace_qeq.electrostatics.qeq import ChargeParameters, Equilibrium
 
 @dataclass(frozen=True)
 class BondEquations:
-    """q + L v = q⁰, or v = -λ for atoms of electrodes; Σ q = Q where that is given, else λ = 0.   (boundaries, B15)
+    """q + L v = q⁰, or v = -λ for atoms of electrodes; Σ q = Q where that is given, else λ = 0.   (boundaries, eq. B18)
 
     laplacian  (structure, N, N)  e²/eV, L
     start      (structure, N)     e, q⁰ and what electrodes' potentials and fields drive along bonds
@@ -89,7 +89,7 @@ def equilibrate_bonds(
 
     parameters  of the atoms; χ with what is imposed on it (`potentials.imposed_potential`)
 
-    At the minimum p = -s (v_b - v_a) with v = χ + K q, so that (1 + L K) q = q⁰ - L χ: a system of the size of the
+    At the minimum p = s (v_b - v_a) with v = χ + K q, so that (1 + L K) q = q⁰ - L χ: a system of the size of the
     charges, whatever the number of bonds, that stays well behaved when bonds break and s → 0. Sources of electrodes
     give charge at no cost but -μ, whether it stays on the electrode or flows on.
     """
@@ -124,7 +124,7 @@ class Flow:
 
 
 def completed(flow: Flow, geometry: ChargeGeometry, parameters: ChargeParameters, circuit: Circuit) -> Equilibrium:
-    """Energy as B15 has it, multipliers of all constraints, and the potential of the charges."""
+    """Energy as equation B18 has it, multipliers of all constraints, and the potential of the charges."""
     energy = flow.energy - geometry.summed(circuit.halved(circuit.bonds.softness * circuit.drive.square() / 2))
     potential = flow.slope - parameters.electronegativity - parameters.hardness * flow.charges
     by_charge = -flow.slope * shares(geometry, circuit)  # of each atom in the charge that it shares

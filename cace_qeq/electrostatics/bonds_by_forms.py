@@ -1,4 +1,4 @@
-"""Charge that flows along bonds of one structure, from products alone, with all derivatives.   (solvers, S7, S8)"""
+"""Charge that flows along bonds of one structure, from products alone, with derivatives.   (solvers, eqs. S6, S7)"""
 
 from dataclasses import dataclass
 from typing import Any

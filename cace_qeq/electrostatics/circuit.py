@@ -1,4 +1,4 @@
-"""What charge flows along, under fragments, electrodes and fields, and where it begins.   (boundaries, B10 to B17)"""
+"""What charge flows along, under fragments, electrodes and fields; where it begins.   (boundaries, eqs. B10 to B18)"""
 
 from dataclasses import dataclass, replace
 
@@ -161,7 +161,7 @@ def even_excess(geometry: ChargeGeometry, circuit: Circuit) -> Tensor:
 
 
 def shares(geometry: ChargeGeometry, circuit: Circuit) -> Tensor:
-    """(atom,)  how much of its excess charge an atom has, in units of an even share.   (boundaries, B11b)"""
+    """(atom,)  how much of its excess charge an atom has, in units of an even share.   (boundaries, eq. B14)"""
     positive = even_excess(geometry, circuit).detach() > NO_CHARGE
     preference = torch.where(positive, circuit.preference[:, 0], circuit.preference[:, 1])
     group = geometry.structure * circuit.constraints.rows.shape[1] + circuit.fragment

@@ -1,4 +1,4 @@
-"""What charges have to fulfil, C q = b.   (boundaries, B3)"""
+"""What charges have to fulfil, C q = b.   (boundaries, eq. B3)"""
 
 from dataclasses import dataclass
 from functools import cached_property

@@ -32,7 +32,7 @@ def solve_implicitly(problem: Problem, right: Tensor, total: Tensor, start: Tens
     start    (atom,)  guess of x
     returns  (atom,), (row,), (atom,)  x, μ and the constant K x
 
-    Gradients flow to b, c and all parameters of K, to any order.   (solvers, eq. S6)
+    Gradients flow to b, c and all parameters of K, to any order.   (solvers, eq. S8)
     Raises what the problem's solver raises.
     """
     solution, multiplier, product = _Solution.apply(problem, start, right, total, *problem.form.parameters)

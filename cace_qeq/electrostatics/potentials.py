@@ -1,4 +1,4 @@
-"""The potential that is imposed on charges: fields, electrodes, charges around.   (boundaries, B4)"""
+"""The potential that is imposed on charges: fields, electrodes, charges around.   (boundaries, eq. B4)"""
 
 from dataclasses import replace
 from typing import Any

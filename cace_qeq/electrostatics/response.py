@@ -1,4 +1,4 @@
-"""How charges answer fields, and charges from outside.   (boundaries, B6 to B8)
+"""How charges answer fields, and charges from outside.   (boundaries, eqs. B6 to B8)
 
 Every derivative is one more solution with the factorisation, or the products, that found the charges.
 """

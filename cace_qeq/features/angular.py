@@ -14,7 +14,7 @@ from cace_qeq.features.monomials import Exponents, independent_exponents, indepe
 
 @dataclass(frozen=True, eq=False)
 class AngularFunctions:
-    """Independent monomials of unit vectors, or combinations of them.   (docs/explicit_forces, eqs. 5-7)
+    """Independent monomials of unit vectors, or combinations of them.   (explicit_forces, eqs. X5 to X7)
 
     l_max         highest degree
     combinations  (function, monomial)              None where functions are the monomials

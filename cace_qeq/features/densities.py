@@ -3,7 +3,7 @@
 A table of pair functions, (atom, radial + monomial, slot), holds the radial functions R_n of every pair and then the
 monomials M_m. The density ρ[a, m, n, z] = Σ_k M_m R_n h[a, k, z] is linear in each of h, R and M, so that its
 derivatives of every order are densities again, of other tables: three functions, each the others' derivative.
-(docs/explicit_forces, eqs. 2-4)
+(explicit_forces, eqs. X2 to X4)
 
 Products are made block of atoms by block of atoms, and made again for every derivative: they stay near the cache, and
 memory holds nothing of size pair x radial x monomial.

@@ -21,7 +21,7 @@ class Derivative(NamedTuple):
 
 
 def with_derivatives(value: Tensor, *derivatives: Derivative) -> Tensor:
-    """A value that was computed without a graph, with its derivatives written out.   (docs/explicit_forces, eq. 1)
+    """A value that was computed without a graph, with its derivatives written out.   (explicit_forces, eq. X1)
 
     Autograd asks a node for the gradients of all inputs that may want one, whether or not anybody asked for
     them. With a node for each input, the gradient of a loss on forces never differentiates by positions again.

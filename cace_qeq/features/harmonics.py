@@ -63,7 +63,7 @@ def harmonics_of_degree(degree: int) -> Floats:
     """(2l + 1, monomial)  what the monomials of a degree hold beyond r² times those of degree − 2.
 
     On the sphere the latter span all polynomials of lower degree and equal parity; whatever is orthogonal to
-    these is harmonic.   (docs/equivariant, eq. 1)
+    these is harmonic.   (equivariant, eq. E1)
     """
     exponents = rank_exponents(degree)
     overlap = np.array([[sphere_mean(added(p, q)) for q in exponents] for p in exponents])
@@ -94,7 +94,7 @@ def added(first: Exponents, second: Exponents) -> Exponents:
 
 
 def sphere_mean(powers: Exponents) -> float:
-    """Mean of x^i y^j z^k over the unit sphere.   (docs/equivariant, eq. 2)"""
+    """Mean of x^i y^j z^k over the unit sphere.   (equivariant, eq. E2)"""
     if any(power % 2 for power in powers):
         return 0.0
     return math.prod(odd_factorial(power - 1) for power in powers) / odd_factorial(sum(powers) + 1)

@@ -6,7 +6,7 @@ of one form that is linear in each of three arguments,
     Φ(out, T, u) = Σ_anmc (Σ_k R_n u[b, m, c]) C[a, n, m, c] + Σ_akc (Σ_m Y_m u[b, m, c]) s[a, k, c],
 
 with the neighbour b in slot k of atom a, so that all their derivatives are gradients of it again.
-(docs/explicit_forces, eq. 8)
+(explicit_forces, eq. X8)
 
 out  (atom, radial · component + slot, channel)  C, then s
 T    (atom, radial + component, slot)            radial functions R_n, then harmonic polynomials Y_m

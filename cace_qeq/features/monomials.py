@@ -60,7 +60,7 @@ def monomials(direction: Tensor, l_max: int, dim: int = -1) -> Tensor:
 def independent_exponents(l_max: int) -> tuple[Exponents, ...]:
     """Exponents of the monomials without z², degree by degree, 2l + 1 of each: z x^i y^j after x^i y^j.
 
-    On the unit sphere z² = 1 − x² − y², so that they span all polynomials.   (docs/explicit_forces, eq. 7)
+    On the unit sphere z² = 1 − x² − y², so that they span all polynomials.   (explicit_forces, eq. X7)
     """
     return tuple(
         (degree - power - j, j, power)

@@ -38,7 +38,7 @@ class PairFunctions:
         return with_derivatives(table, Derivative(displacements, pullback))
 
     def pulled_back(self, displacements: Tensor, gradient: Tensor) -> Tensor:
-        """Gradient by the displacements from that by the table.   (docs/explicit_forces, eq. 5)
+        """Gradient by the displacements from that by the table.   (explicit_forces, eq. X5)
 
         gradient  (atom, radial + angular, slot)
         returns   (atom, 3, slot)
@@ -78,7 +78,7 @@ class PairFunctions:
         return torch.addcmul(across, direction, along - (across * direction).sum(1, keepdim=True))
 
     def changes(self, vectors: Tensor, change: Tensor) -> Tensor:
-        """One block of the change of the table with that of the displacements.   (docs/explicit_forces, eq. 6)"""
+        """One block of the change of the table with that of the displacements.   (explicit_forces, eq. X6)"""
         distance, direction = polar(vectors)
         along = (direction * change).sum(1, keepdim=True)
         turn = (change - direction * along) / distance

@@ -60,7 +60,7 @@ class SphereProducts:
     evaluation  (point, harmonic)   components of degree <= l_max to values
     projection  (component, point)  values to components of degree <= rank
 
-    With a rule exact to order · l_max + rank they are exact.   (docs/equivariant, eqs. 6, 7)
+    With a rule exact to order · l_max + rank they are exact.   (equivariant, eqs. E6, E7)
     """
 
     order: int

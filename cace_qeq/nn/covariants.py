@@ -52,7 +52,7 @@ class DegreeMixing(nn.Module):
 
 
 class Covariants(nn.Module):
-    """Components of the powers, weighted by element, summed and mixed over channels per degree.   (eqs. 5, 6)"""
+    """Components of the powers, weighted by element, summed and mixed over channels per degree.   (eqs. E5, E6)"""
 
     offset: Tensor
 
@@ -84,7 +84,7 @@ class Covariants(nn.Module):
 
 
 class SpherePowers(nn.Module):
-    """Powers of the functions that moments are on the sphere, and the standardised means of them.   (eqs. 5, 6)
+    """Powers of the functions that moments are on the sphere, and the standardised means of them.   (eqs. E5, E6)
 
     The rank of the message is that up to which components of the powers are asked for.
     """
@@ -124,7 +124,7 @@ class SpherePowers(nn.Module):
 
 
 class TwoPasses(nn.Module):
-    """Powers of functions to which covariants of a first product are added: of up to ν² densities.   (eq. 8)"""
+    """Powers of functions to which covariants of a first product are added: of up to ν² densities.   (eq. E8)"""
 
     def __init__(self, settings: ExpansionSettings, message: MessageSettings):
         super().__init__()

@@ -19,7 +19,7 @@ OWN_SHARE = 0.25  # of the square of moments at first, if atoms keep what they h
 
 
 class Density(nn.Module):
-    """Σ_b R_n Y_k s_c mixed per degree over (n, c).   (eq. 3)"""
+    """Σ_b R_n Y_k s_c mixed per degree over (n, c).   (eq. E3)"""
 
     def __init__(self, l_max: int, n_radial: int, n_in: int, n_out: int):
         super().__init__()
@@ -53,7 +53,7 @@ class ElementMessage(nn.Module):
 
 
 class CovariantMessage(nn.Module):
-    """Covariants of the neighbours, projected on the direction to them and carried as they are.   (eq. 4)
+    """Covariants of the neighbours, projected on the direction to them and carried as they are.   (eq. E4)
 
     With a residual, the atom's own covariants too.
     """

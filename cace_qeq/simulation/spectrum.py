@@ -1,4 +1,4 @@
-"""Infrared spectra from the dipoles of a trajectory.   (boundaries, B9)"""
+"""Infrared spectra from the dipoles of a trajectory.   (boundaries, eq. B9)"""
 
 import math
 from collections.abc import Sequence

@@ -35,7 +35,7 @@ class Point:
     structure: Tensor
 
     def estimate(self, target: "Point", order: int) -> Tensor:
-        """Energy at the target, to this order in the distance.  (structure,) eV   (eqs. 1, 2)"""
+        """Energy at the target, to this order in the distance.  (structure,) eV   (eqs. C1, C2)"""
         force = self.forces if order == 1 else (self.forces + target.forces) / 2
         work = ((target.positions - self.positions) * force).sum(dim=1)
         return self.energy - torch.zeros_like(self.energy).index_add(0, self.structure, work)
@@ -43,7 +43,7 @@ class Point:
 
 @dataclass(frozen=True)
 class ConsistencyLoss:
-    """The terms at displaced positions.   (eqs. 3, 4)
+    """The terms at displaced positions.   (eqs. C3, C4)
 
     Neighbours and Ewald integers are those of the structures as they were. A pair that enters the cutoff is missed: its
     envelope is of the third power in the step, 1e-5 for 0.02 Å and a cutoff of 4.5 Å.

@@ -169,7 +169,7 @@ def test_terms_without_weight_are_refused(tmp_path):
 
 
 def test_both_terms_are_the_written_ones(prepared):
-    """Equations 3 and 4 to first order, where one energy is missing."""
+    """Equations C3 and C4 to first order, where one energy is missing."""
     part = joined(prepared.train)
     energy = part.labels.energy.clone()
     energy[0] = torch.nan
