@@ -1,4 +1,7 @@
-"""Products in the spatial domain: polynomials on the sphere at the points of an exact quadrature."""
+"""Products in the spatial domain: polynomials on the sphere at the points of an exact quadrature.
+
+Luo, Chen & Krishnapriyan, arXiv 2401.10216, multiply functions on the sphere in a Fourier basis.
+"""
 
 from __future__ import annotations
 

@@ -142,7 +142,8 @@ class ACELayer(nn.Module):
     """Moments of the neighbours' channels and their standardised invariants.
 
     A[a, m, c] = g_l[species of a, c] Σ_nz W_l[nz, c] Σ_b R_n M_m h[b, z];  the sums over neighbours carry nothing
-    that depends on the receiver alone (theory, eq. 5).   Cheng, npj Comput. Mater. 10, 157 (2024), eqs. 3-10
+    that depends on the receiver alone (theory, eq. 5).   Drautz, Phys. Rev. B 99, 014104 (2019); Cheng, npj Comput.
+    Mater. 10, 157 (2024), eqs. 3-10
 
     sources  number of channels in each density that moments are mixed from
     """

@@ -19,7 +19,8 @@ class ScreenedRepulsion(KeepsDoubleBuffers):
     """Screened Coulomb repulsion of the nuclei, its strength and range learned for each pair of elements.
 
     E_a = Σ_b s_ab k_e Z_a Z_b φ(r / (t_ab d_ab)) f(r) / 2r  with  d_ab = 0.8854 a_0 / (Z_a^0.23 + Z_b^0.23),
-    s = t = 1 at first.   Ziegler, Biersack & Littmark, The Stopping and Range of Ions in Solids (1985)
+    s = t = 1 at first.   Ziegler, Biersack & Littmark, The Stopping and Range of Ions in Solids (1985); Unke et al.,
+    Nat. Commun. 12, 7273 (2021), learn the constants of φ
 
     A polynomial of the environment does as it likes beyond its data; a positive, monotonic term does not.
     """
