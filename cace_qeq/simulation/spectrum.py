@@ -100,7 +100,7 @@ def dipole_of(atoms: Atoms) -> Floats:
 
 
 def infrared_spectrum(series: DipoleSeries, resolution: float = 0.0) -> Spectrum:
-    """Power of the dipole's velocity over its temperature: Fourier transform of its autocorrelation.
+    """One-sided power of the dipole's velocity over its temperature: twice the transform of its autocorrelation.
 
     resolution  1/cm, at the least; segments of the trajectory this coarse are averaged. By default that of the whole.
 
