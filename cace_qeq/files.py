@@ -48,6 +48,11 @@ def refuse_unwritable(path: str | Path) -> None:
         raise OSError(error.errno, error.strerror, str(path)) from error
 
 
+def is_empty(folder: Path) -> bool:
+    """Whether a folder holds nothing or is not there; hidden files, such as locks that are left over, do not count."""
+    return not folder.exists() or all(path.name.startswith(".") for path in folder.iterdir())
+
+
 @contextmanager
 def alone(path: Path) -> Iterator[None]:
     """While this lasts, no other process may do the same with this path; a process that dies lets go.

@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from cace_qeq.files import alone, write_atomically
+from cace_qeq.files import alone, is_empty, write_atomically
 
 
 def test_a_link_stays_one(tmp_path):
@@ -60,6 +60,7 @@ def test_a_process_that_dies_lets_go(tmp_path):
         pass
     process.kill()
     process.communicate()
+    assert is_empty(tmp_path)
     with alone(tmp_path / "run"):
         pass
     assert list(tmp_path.iterdir()) == []

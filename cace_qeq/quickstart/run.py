@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Protocol
 
 from cace_qeq.checkpoint import load_model
-from cace_qeq.files import write_atomically
+from cace_qeq.files import is_empty, write_atomically
 from cace_qeq.model import CACEQEq
 from cace_qeq.quickstart.errors import errors_of_set
 from cace_qeq.quickstart.figures import DYNAMICS, draw
@@ -81,7 +81,7 @@ def make_room(out: Path, start: Start) -> None:
 
     raises  ValueError for a folder with files otherwise
     """
-    if start == "new" and out.exists() and any(out.iterdir()):
+    if start == "new" and not is_empty(out):
         raise ValueError(
             f"{out} already holds files; give --overwrite to replace an earlier quickstart there, "
             "or another folder as --out."

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from cace_qeq.files import write_atomically
+from cace_qeq.files import is_empty, write_atomically
 from cace_qeq.training.config import TrainConfig, TrainingConfig, dump_config, load_config
 
 Start = Literal["new", "resume", "overwrite"]
@@ -56,7 +56,7 @@ class RunFolder:
 
     def check(self, config: TrainConfig, start: Start) -> None:
         """Raise ValueError if the folder may not be written in this way, PermissionError if not at all."""
-        if start == "new" and self.path.exists() and any(self.path.iterdir()):
+        if start == "new" and not is_empty(self.path):
             raise ValueError(
                 f"{self.path} already holds files; continue that run with --resume, replace it with "
                 "--overwrite, or choose another training.output."
