@@ -28,6 +28,22 @@ def sections(page: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
 
 
+CITATION = re.compile(r"\b([a-z_]+), eqs?\. ((?:[A-Z]?\d+[ab]?(?:, | to )?)+)")
+
+
+def test_every_equation_that_code_cites_is_there():
+    cited = {
+        (page, number)
+        for source in (REPOSITORY / "cace_qeq").rglob("*.py")
+        for page, numbers in CITATION.findall(source.read_text())
+        for number in re.findall(r"[A-Z]?\d+[ab]?", numbers)
+        if (REPOSITORY / "docs" / f"{page}.md").exists()
+    }
+    assert len(cited) > 30
+    there = {(page.stem, tag) for page in PAGES for tag in re.findall(r"\\tag\{(\w+)\}", page.read_text())}
+    assert sorted(cited - there) == []
+
+
 @pytest.mark.parametrize("page", ["docs/howto/charges.md", "docs/howto/python.md"])
 def test_examples_run(page):
     for block in re.findall(r"^```python\n(.*?)^```", (REPOSITORY / page).read_text(), re.DOTALL | re.MULTILINE):
