@@ -198,9 +198,11 @@ class CACEQEqCalculator(Calculator):
         batch_atoms  in a batch; a GPU likes thousands
         on_done      is told how many structures were in each batch, e.g. to move a progress bar
 
-        Raises what one of them alone does.
+        Raises what one of them alone does, and ValueError for batches of no atoms.
         """
-        structures, results = list(structures), []
+        if batch_atoms < 1:
+            raise ValueError(f"batch_atoms is {batch_atoms}, expected one or more.")
+        structures, results = [structures] if isinstance(structures, Atoms) else list(structures), []
         for first, end in filled([len(atoms) for atoms in structures], batch_atoms):
             results += self.results_of_batch(structures[first:end])
             on_done(end - first)

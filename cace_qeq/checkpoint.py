@@ -167,7 +167,10 @@ def read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
     except SafetensorError as error:
         raise CheckpointError(f"{path} is damaged or not a safetensors file ({error}); restore a copy.") from error
     if metadata.pop(DIGEST, None) not in (None, digest_of(metadata, tensors)):
-        raise CheckpointError(f"{path} is damaged: it does not hold what was written; restore a copy.")
+        raise CheckpointError(
+            f"{path} is damaged: it does not hold what was written; restore a copy (or, if it was changed on purpose, "
+            f"leave {DIGEST} out of its metadata)."
+        )
     return metadata, tensors
 
 

@@ -54,10 +54,12 @@ def is_empty(folder: Path) -> bool:
 
 
 @contextmanager
-def alone(path: Path) -> Iterator[None]:
+def alone(path: Path, work: Path | None = None) -> Iterator[None]:
     """While this lasts, no other process may do the same with this path; a process that dies lets go.
 
     The folder of the path is made where there is none, and removed where nothing is left in it.
+
+    work  what is written, for the error; the path itself by default
 
     Raises BlockingIOError where another one does already.
     """
@@ -67,7 +69,7 @@ def alone(path: Path) -> Iterator[None]:
     try:
         lock.acquire()
     except Timeout:
-        raise BlockingIOError(f"{path} is being written by another process; wait for it, or stop it.") from None
+        raise BlockingIOError(f"{work or path} is being written by another process; wait for it, or stop it.") from None
     except NotImplementedError:  # a file system without locks
         yield
         return

@@ -50,8 +50,8 @@ def neighbor_pairs(positions: Floats, cell: Floats, pbc: Flags, cutoff: float) -
 
     Raises ValueError for a structure that is too wide and flat, and for a cell that has collapsed.
     """
-    refuse_collapsed(len(positions), cell[pbc], cutoff)
     directions = open_directions(cell, pbc)
+    refuse_collapsed(positions, cell[pbc], directions, cutoff)
     near = without_gaps(positions, directions, cutoff)
     refuse_too_flat(near, cell[pbc], directions, cutoff)
     search = NeighborList(cutoff=cutoff, full_list=True, sorted=True, n_threads=torch.get_num_threads())
@@ -81,17 +81,21 @@ def open_directions(cell: Floats, pbc: Flags) -> Floats:
     return np.linalg.svd(cell[pbc])[2][n_periodic:] if n_periodic else np.eye(3)
 
 
-def refuse_collapsed(n_atoms: int, vectors: Floats, cutoff: float) -> None:
+def refuse_collapsed(positions: Floats, vectors: Floats, directions: Floats, cutoff: float) -> None:
     """Raise ValueError for a cell so small that its images would take hours and all memory to list.
 
-    vectors  (periodic, 3)  Å, lattice vectors of periodic directions
+    vectors     (periodic, 3)  Å, lattice vectors of periodic directions
+    directions  (open, 3)      unit vectors
     """
-    ball = {0: 1.0, 1: 2 * cutoff, 2: np.pi * cutoff**2, 3: 4 / 3 * np.pi * cutoff**3}[len(vectors)]
+    if not len(vectors):
+        return
     content = float(np.sqrt(max(np.linalg.det(vectors @ vectors.T), 0.0)))  # length, area or volume
-    if ball > content and n_atoms * ball > MOST_NEIGHBORS * content:
+    volume = content * float(np.maximum(np.ptp(positions @ directions.T, axis=0), 4 / 3 * cutoff).prod())
+    if len(positions) * 4 / 3 * np.pi * cutoff**3 > MOST_NEIGHBORS * volume:
         raise ValueError(
-            f"the cell {vectors.tolist()} holds {n_atoms} atoms in {content:.3g} Å^{len(vectors)}: each would have "
-            f"more than {MOST_NEIGHBORS:g} neighbours within {cutoff:g} Å; the cell has collapsed or is in other units"
+            f"the cell {vectors.tolist()} holds {len(positions)} atoms in {content:.3g} Å^{len(vectors)}: each would "
+            f"have more than {MOST_NEIGHBORS:g} neighbours within {cutoff:g} Å; the cell has collapsed or is in other "
+            "units"
         )
 
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from cace_qeq.allocation import keep_freed_memory
 from cace_qeq.model import CACEQEq, Energies, without_charges
-from cace_qeq.structures.batch import AtomicBatch
+from cace_qeq.structures.batch import AtomicBatch, expect_batch
 
 Rows = NDArray[np.int64]
 PairSlopes = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
@@ -86,11 +86,7 @@ def predict(model: CACEQEq, batch: AtomicBatch) -> Prediction:
 
     Raises RuntimeError in torch.inference_mode, TypeError for anything but a batch, and ValueError as the model does.
     """
-    if not isinstance(batch, AtomicBatch):
-        raise TypeError(
-            f"predict was given {type(batch).__name__}, expected an AtomicBatch: to_batch(atoms, model.geometry, "
-            "total_charge) makes one; CACEQEqCalculator takes ase.Atoms."
-        )
+    expect_batch(batch, "predict")
     if model.generated is not None and batch.positions.device.type == "cpu":
         answer: Prediction = model.generated(batch)
         return answer

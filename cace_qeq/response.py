@@ -13,7 +13,7 @@ from cace_qeq.electrostatics.response import (
     whole_born_charges,
 )
 from cace_qeq.model import CACEQEq
-from cace_qeq.structures.batch import AtomicBatch
+from cace_qeq.structures.batch import AtomicBatch, expect_batch
 
 
 @dataclass(frozen=True)
@@ -77,6 +77,7 @@ def driven_charges(model: CACEQEq, batch: AtomicBatch) -> tuple[Driven, Tensor]:
     """Charges with the graph from what drives them, and the positions."""
     if not isinstance(model, CACEQEq):
         raise ValueError(f"expected a model, got a {type(model).__name__}; ask its members one by one (`.members`)")
+    expect_batch(batch, "a response")
     batch.refuse_inference_mode()
     if model.charge_heads is None:
         raise ValueError('the model has no charges (energy="none"), so nothing responds; expected one with charges')

@@ -10,7 +10,7 @@ from rich.progress import Progress
 
 from cace_qeq.calculator import CACEQEqCalculator
 from cace_qeq.checkpoint import mark
-from cace_qeq.cli.evaluate import BatchAtoms, Charge, Device, Model
+from cace_qeq.cli.evaluate import BatchAtoms, Charge, Device, Keys, Model, label_keys
 from cace_qeq.cli.structure import (
     SavedPrecisionOption,
     SolverOption,
@@ -26,7 +26,9 @@ from cace_qeq.structures import (
     TOTAL_CHARGE_KEYS,
     Atoms,
     charge_by_conditions,
+    labels_of,
     read_frames,
+    refuse_absent,
     write_predictions,
 )
 
@@ -43,6 +45,7 @@ def predict(
     out: Out = Path("predicted.extxyz"),
     charge: AllCharge = None,
     default_total_charge: Charge = None,
+    keys: Keys = "",
     batch_atoms: BatchAtoms = EVALUATION_ATOMS,
     device: Device = "cpu",
     dtype: SavedPrecisionOption = None,
@@ -55,7 +58,11 @@ def predict(
     if named_as_xyz(out).exists():
         raise FileExistsError(f"{out} exists already; choose another name with --out.")
     refuse_unwritable(out)
+    names = label_keys(keys)
     frames = [with_total_charge(atoms, charge) for path in data for atoms in read_frames(path)]
+    refuse_absent(names, frames, "--keys")
+    for atoms in frames:
+        labels_of(atoms, names)  # raises before there is anything to lose
     calculator = CACEQEqCalculator(model, device, precision_of(dtype), solver=solver_of(solver))
     refuse_idle_charge(charge, calculator.model.config.energy, model)
     console = Console()
@@ -63,7 +70,7 @@ def predict(
         task = progress.add_task("predicting", total=len(frames))
         given = (with_default(atoms, default_total_charge) for atoms in frames)
         results = calculator.results_together(given, batch_atoms, partial(progress.advance, task))
-    write_predictions(out, frames, results, mark(calculator.model))
+    write_predictions(out, frames, results, mark(calculator.model), names)
     console.print(f"{len(frames)} frames: {out}", markup=False, soft_wrap=True, highlight=False)
 
 

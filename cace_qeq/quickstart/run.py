@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Protocol
 
 from cace_qeq.checkpoint import load_model
-from cace_qeq.files import is_empty, write_atomically
+from cace_qeq.files import alone, is_empty, write_atomically
 from cace_qeq.model import CACEQEq
 from cace_qeq.quickstart.errors import errors_of_set
 from cace_qeq.quickstart.figures import DYNAMICS, draw
@@ -45,10 +45,17 @@ def quickstart(plan: Plan, start: Start, narrator: Narrator) -> Results:
 
     start  "new", or "overwrite" to replace an earlier quickstart in the folder
 
-    raises  ValueError for a folder that holds files already, KeyboardInterrupt if training was
+    raises  ValueError for a folder that holds files already, BlockingIOError for one that another process writes into,
+            KeyboardInterrupt if training was interrupted
     """
+    with alone(plan.out / "quickstart", plan.out):
+        make_room(plan.out, start)
+        return run_in(plan, start, narrator)
+
+
+def run_in(plan: Plan, start: Start, narrator: Narrator) -> Results:
+    """As `quickstart`, in a folder that nobody else writes into."""
     watch, processor = Stopwatch(), time.process_time()
-    make_room(plan.out, start)
     outcome = fit(plan.config, start, narrator.training)
     if outcome.reason == "interrupted":
         raise KeyboardInterrupt

@@ -194,9 +194,10 @@ class Run:
             what = f"the total energy, which should be constant, has changed by {change:.3g} eV per atom"
         else:
             return
+        written = f"{self.trajectory} ends before." if self.samples else "Nothing is written."
         raise FloatingPointError(
             f"at step {one.step} {what}: the atoms fly apart; take a shorter time step, a relaxed structure or a model "
-            f"that knows such structures. {self.trajectory} ends before."
+            f"that knows such structures. {written}"
         )
 
 

@@ -1,6 +1,7 @@
 """To the nearest minimum of the energy, with or without the cell."""
 
 import warnings
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -66,7 +67,10 @@ def relax(
     for a cell to be relaxed that is not periodic in three directions or holds external charges.
     """
     path, steps = new_files(path, trajectory)
-    with alone(path):
+    with ExitStack() as held:
+        for file in filter(None, (path, steps)):
+            held.enter_context(alone(file))
+        new_files(path, steps)
         return relax_alone(atoms, settings, path, reporter, steps)
 
 

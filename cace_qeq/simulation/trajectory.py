@@ -118,22 +118,35 @@ def comment(atoms: Atoms, info: dict[str, Any]) -> str:
 
 
 def append(path: Path, text: str) -> None:
-    """Add to a file with one write, so that a crash spoils at most what is being added."""
-    with path.open("ab") as file:
-        file.write(text.encode())
+    """Add to a file with one write, so that a crash spoils at most what is being added.
+
+    Raises OSError that names the file.
+    """
+    try:
+        with path.open("ab") as file:
+            file.write(text.encode())
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 def tail(path: Path) -> Tail:
     """Where a trajectory can go on: the last frame but for one between two intervals, at the end of a shorter run.
 
-    Raises ValueError without a complete frame, and where the last one is damaged.
+    Raises ValueError without a complete frame, and for damage: only at the end of a file may a frame break off.
     """
-    last, end, newest = b"", 0, b""
+    last, end, newest, whole = b"", 0, b"", 0
     with path.open("rb") as file:
-        while frame := complete_frame(file):
-            newest = frame
+        while (frame := complete_frame(file)) and (not newest or count_of(frame) == count_of(newest)):
+            newest, whole = frame, file.tell()
             if not last or not between_intervals(frame):
                 last, end = frame, file.tell()
+        file.seek(whole)
+        rest = file.read()
+    if last and not breaks_off(rest, last):
+        raise ValueError(
+            f"{path} is damaged at byte {whole}, where a frame of as many atoms as the others should begin; repair it, "
+            "cut off what follows, or start a new run."
+        )
     if not last:
         raise ValueError(f"{path} holds no complete frame to resume from; delete it and start again.")
     try:
@@ -154,6 +167,19 @@ def complete_frame(file: io.BufferedIOBase) -> bytes:
     frame = b"".join([header, *(file.readline() for _ in range(int(header) + 1))])
     whole = frame.endswith(b"\n") and frame.count(b"\n") == int(header) + 2
     return frame if whole else b""
+
+
+def breaks_off(rest: bytes, frame: bytes) -> bool:
+    """Whether what stands behind the last complete frame is the beginning of one more of that kind, or nothing."""
+    header, written, body = rest.partition(b"\n")
+    if not written:
+        return count_of(frame).startswith(header)
+    return header == count_of(frame) and body.count(b"\n") < frame.count(b"\n") - 1
+
+
+def count_of(frame: bytes) -> bytes:
+    """The first line, which says how many atoms follow."""
+    return frame.partition(b"\n")[0]
 
 
 def between_intervals(frame: bytes) -> bool:

@@ -126,3 +126,15 @@ class AtomicBatch:
         """(atom, slot, 3)  Å  from each receiver to its neighbours, PADDING_DISTANCE along each axis in padding."""
         lattice = self.cells.index_select(0, self.structure) if self.periodic else None
         return self.neighbors.displacements(self.positions, lattice).transpose(1, 2)
+
+
+def expect_batch(found: object, asked: str) -> None:
+    """Raise TypeError for anything but a batch.
+
+    asked  who takes one, for the error
+    """
+    if not isinstance(found, AtomicBatch):
+        raise TypeError(
+            f"{asked} was given {type(found).__name__}, expected an AtomicBatch: to_batch(atoms, model.geometry, "
+            "total_charge) makes one; CACEQEqCalculator takes ase.Atoms."
+        )

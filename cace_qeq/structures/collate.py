@@ -8,7 +8,7 @@ from torch import Tensor
 
 from cace_qeq.conditions import collate_imposed
 from cace_qeq.neighbors import Pairs
-from cace_qeq.structures.batch import AtomicBatch, EwaldTerms
+from cace_qeq.structures.batch import AtomicBatch, EwaldTerms, expect_batch
 from cace_qeq.structures.labels import Labels
 from cace_qeq.structures.table import Neighbors
 
@@ -20,7 +20,7 @@ def filled(sizes: Sequence[int], batch_atoms: int) -> Iterator[tuple[int, int]]:
 
     Batches hold about `batch_atoms` atoms: as few as hold all atoms, evenly filled.
     """
-    total = sum(sizes)
+    total = max(1, sum(sizes))
     n_batches = max(1, -(-total // batch_atoms))
     first, seen, current = 0, 0, 0
     for index, n_atoms in enumerate(sizes):
@@ -37,9 +37,11 @@ def filled(sizes: Sequence[int], batch_atoms: int) -> Iterator[tuple[int, int]]:
 def collate(batches: Iterable[AtomicBatch]) -> AtomicBatch:
     """Structures of all batches, in order; neighbour rows and k vectors padded to the longest.
 
-    Raises ValueError for no batches, and for batches that were made for different models.
+    Raises ValueError for no batches, and for batches that were made for different models, TypeError for anything else.
     """
-    batches = list(batches)
+    batches = [batches] if isinstance(batches, AtomicBatch) else list(batches)
+    for batch in batches:
+        expect_batch(batch, "collate")
     if not batches:
         raise ValueError("cannot collate an empty list of batches; give at least one")
     geometry, *others = {b.geometry: None for b in batches}

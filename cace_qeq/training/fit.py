@@ -52,7 +52,7 @@ def fit(config: TrainConfig, start: Start = "new", reporter: Reporter | None = N
     """
     folder = RunFolder(config.training.output)
     folder.check(config, start)
-    with alone(folder.path / "run"):
+    with alone(folder.path / "run", folder.path):
         return fit_in(folder, config, start, reporter or Silent())
 
 

@@ -56,6 +56,8 @@ class RunFolder:
 
     def check(self, config: TrainConfig, start: Start) -> None:
         """Raise ValueError if the folder may not be written in this way, PermissionError if not at all."""
+        if self.path.exists() and not self.path.is_dir():
+            raise ValueError(f"{self.path} is a file; choose a folder as training.output.")
         if start == "new" and not is_empty(self.path):
             raise ValueError(
                 f"{self.path} already holds files; continue that run with --resume, replace it with "

@@ -176,6 +176,30 @@ def test_predictions_are_no_labels_unless_they_are_named(folder):
     assert json.loads(Path("errors.json").read_text())["forces_rmse_mev_per_angstrom"] > 1
 
 
+def test_labels_of_predicted_structures_are_labels(folder):
+    """Active learning: frames that a model moved, computed anew, keep what they said of themselves."""
+    assert predict("model.safetensors", "crystal.extxyz", "--default-total-charge", "0").exit_code == 0
+    atoms = read("predicted.extxyz")
+    atoms.calc = MorsePotential(**MORSE)
+    atoms.get_forces()
+    write("relabelled.extxyz", atoms)
+    (again,) = read_frames("relabelled.extxyz")
+    assert again.info["cace_qeq_model"] == atoms.info["cace_qeq_model"]
+    assert label_sources(again, LabelKeys())["forces"] == "forces"
+    assert predict("model.safetensors", "relabelled.extxyz", "--out", "both.extxyz").exit_code == 0
+    assert read("both.extxyz").info["REF_energy"] == pytest.approx(atoms.get_potential_energy())
+
+
+def test_labels_that_are_none_are_told_before_the_work(folder, monkeypatch):
+    atoms = read("crystal.extxyz")
+    atoms.info |= {"REF_energy": float("nan"), "charge": 0}
+    write("failed.extxyz", atoms)
+    refused = predict("model.safetensors", "failed.extxyz")
+    assert "failed.extxyz, frame 0: REF_energy is not finite" in str(refused.exception)
+    assert predict("model.safetensors", "failed.extxyz", "--keys", "energy=none").exit_code == 0
+    assert np.isfinite(read("predicted.extxyz").get_potential_energy())
+
+
 @pytest.mark.parametrize("name", ["kept.db", "kept.json", "kept.traj"])
 def test_predictions_that_ase_keeps_are_no_labels_either(folder, name):
     atoms = read("crystal.extxyz")

@@ -7,6 +7,7 @@ import pytest
 from ase.io import read
 
 from cace_qeq.checkpoint import load_model
+from cace_qeq.files import alone
 from cace_qeq.quickstart import quickstart
 from small_quickstart import Listener, small_plan
 
@@ -86,3 +87,11 @@ def test_a_folder_with_files_is_refused_and_left_alone(finished):
     with pytest.raises(ValueError, match=r"already holds files; give --overwrite"):
         quickstart(plan, "new", Listener())
     assert {path: path.stat().st_mtime_ns for path in plan.out.iterdir()} == before
+
+
+def test_nothing_is_removed_under_a_quickstart_that_still_runs(finished):
+    plan, _, _ = finished
+    before = {path.name for path in plan.out.iterdir()}
+    with alone(plan.out / "quickstart"), pytest.raises(BlockingIOError, match="is being written by another process"):
+        quickstart(plan, "overwrite", Listener())
+    assert {path.name for path in plan.out.iterdir()} == before

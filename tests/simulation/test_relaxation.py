@@ -6,6 +6,7 @@ from ase.calculators.morse import MorsePotential
 from ase.io import read
 
 from cace_qeq.calculator import CACEQEqCalculator
+from cace_qeq.files import alone
 from cace_qeq.simulation import DynamicsSettings, RelaxationSettings, relax, run_dynamics
 from cace_qeq.structures import LabelKeys, label_sources, read_frames
 from small_models import MORSE, cluster, crystal, trained_model
@@ -51,6 +52,13 @@ def test_external_charges_do_not_follow_a_cell(tmp_path):
     ]:
         with pytest.raises(ValueError, match="external charges stay where they are"):
             run(atoms, settings, tmp_path / "r.extxyz")
+
+
+def test_two_searches_do_not_write_one_trajectory(tmp_path):
+    steps = tmp_path / "steps.xyz"
+    with alone(steps), pytest.raises(BlockingIOError, match="steps.xyz is being written by another process"):
+        relax(salt(cluster()), RelaxationSettings(n_steps=1), tmp_path / "r.xyz", trajectory=steps)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_what_a_model_moved_is_not_labelled_by_it(tmp_path):

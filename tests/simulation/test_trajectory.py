@@ -80,6 +80,17 @@ def test_the_tail_is_the_last_whole_frame(tmp_path):
     assert tail(path).atoms.info["step"] == 1
 
 
+@pytest.mark.parametrize("damage", [b"8", b"x", b"\0", b"30", b"3 3"])
+def test_only_at_the_end_may_a_frame_break_off(tmp_path, damage):
+    """Whole frames would be cut off behind a number of atoms that one byte has changed."""
+    path = tmp_path / "md.extxyz"
+    texts = [frame_text(moving(), {"step": step}).encode() for step in range(4)]
+    texts[2] = damage + texts[2][1:]
+    path.write_bytes(b"".join(texts))
+    with pytest.raises(ValueError, match=f"md.extxyz is damaged at byte {len(texts[0] + texts[1])}"):
+        tail(path)
+
+
 def test_no_frame_no_tail(tmp_path):
     (tmp_path / "md.extxyz").write_text(frame_text(moving(), {})[:-10])
     with pytest.raises(ValueError, match="no complete frame"):

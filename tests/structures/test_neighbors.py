@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from ase import Atoms
+from ase.build import bulk
 
 import zoo
 from brute_force import bonds_of
@@ -122,6 +123,13 @@ def test_a_collapsed_cell_is_refused(pbc):
     atoms = Atoms("H2", [[0, 0, 0], [0, 0, 1e-3]], cell=[2e-3, 3e-4, 2e-3], pbc=pbc)
     with pytest.raises(ValueError, match="the cell has collapsed or is in other units"):
         pairs_of(atoms, 5.0)
+
+
+@pytest.mark.parametrize(("repeats", "pbc"), [((45, 45, 1), (0, 0, 1)), ((1, 1, 600), (1, 1, 0))])
+def test_thick_wires_and_slabs_have_not_collapsed(repeats, pbc):
+    atoms = bulk("Ag", "fcc", 4.09, cubic=True).repeat(repeats)
+    atoms.pbc = pbc
+    assert len(pairs_of(atoms, 6.0).center) > 50 * len(atoms)
 
 
 def test_a_structure_too_wide_and_flat_is_refused():

@@ -264,7 +264,7 @@ def test_two_processes_do_not_train_in_one_folder(folder):
     config = small_config(folder, "shared", epochs=1)
     fit(config)
     for start in ("resume", "overwrite"):
-        message = "shared/run is being written by another process"
+        message = "shared is being written by another process"
         with alone(config.training.output / "run"), pytest.raises(BlockingIOError, match=message):
             fit(config, start)
     fit(config, "overwrite")

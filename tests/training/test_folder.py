@@ -28,6 +28,18 @@ def test_a_folder_that_holds_something_is_refused(folder, config, file):
         folder.check(config, "new")
 
 
+def test_a_file_is_no_folder(folder, config):
+    folder.path.write_text("words")
+    with pytest.raises(ValueError, match="is a file; choose a folder"):
+        folder.check(config, "new")
+
+
+def test_a_lock_that_a_killed_run_left_does_not_count(folder, config):
+    folder.path.mkdir()
+    (folder.path / ".run.lock").touch()
+    folder.check(config, "new")
+
+
 def test_overwriting_removes_the_files_of_a_run_only(folder, config):
     folder.claim(config, "new")
     for file in (folder.model, folder.path / "thesis.tex"):

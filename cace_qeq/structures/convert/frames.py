@@ -1,6 +1,5 @@
 """Files of structures: reading them, checking them, and naming the place of a mistake."""
 
-import re
 from collections.abc import Iterator, Sequence
 from lzma import LZMAError
 from pathlib import Path
@@ -9,6 +8,7 @@ import numpy as np
 from ase import Atoms
 from ase.db import connect
 from ase.io import iread
+from ase.io.extxyz import key_val_str_to_dict
 from ase.io.formats import open_with_compression
 
 from cace_qeq.structures.convert.runner import is_runner, read_runner
@@ -138,7 +138,7 @@ def refuse_incomplete(path: Path) -> None:
     """
     try:
         with open_with_compression(str(path), "r") as file:
-            lines = file.read().splitlines()
+            lines = file.read().split("\n")  # and at nothing else, as ASE does
     except (UnicodeDecodeError, EOFError, OSError, LZMAError) as error:
         raise ValueError(f"{path}: not a text file ({error}); expected extended xyz.") from error
     while lines and not lines[-1].strip():
@@ -155,8 +155,8 @@ def refuse_incomplete(path: Path) -> None:
 
 def refuse_other_columns(comment: str, rows: Sequence[str], where: str) -> None:
     """Raise ValueError where a row has another number of columns than `Properties` says; ASE would read it shifted."""
-    stated = re.search(r'\bProperties="?([^\s"]+)', comment)
-    counts = stated[1].split(":")[2::3] if stated else []
+    stated = str(key_val_str_to_dict(comment).get("Properties", "")) if "Properties" in comment else ""
+    counts = stated.split(":")[2::3]
     if not counts or not all(count.isdecimal() for count in counts):
         return
     expected = sum(map(int, counts))

@@ -27,7 +27,9 @@ ALIASES = {
 IN_RESULTS = {"born_charges": "born_effective_charges"}  # of ASE's calculators, where names differ
 IGNORED = "none"  # instead of a key
 CALCULATOR = "caceqeqcalculator"  # as ASE's databases and trajectories name ours
-ASYMMETRY = (0.05, 1e-5)  # of a stress, relative to its largest component, and in eV/Å³ (or eV, of a virial)
+ASYMMETRY = (0.1, 1e-4)  # of a stress, relative to its largest component, and in eV/Å³
+SAME_ENERGY = 1e-5  # eV, that files round to
+PARTS = ("short_range_energy", "electrostatic_energy")  # of a predicted energy
 CHARGE_TOLERANCE = 0.02  # e; populations are often written with three digits
 
 
@@ -87,9 +89,18 @@ def label_sources(atoms: Atoms, keys: LabelKeys) -> dict[str, str | None]:
 def is_predicted(atoms: Atoms) -> bool:
     """Whether a model of this package computed the results in a frame, which are no labels then.
 
-    Files of `cace-qeq predict`, `md` and `relax` say so, and what ASE keeps in databases and trajectories.
+    Frames of `cace-qeq predict`, `md` and `relax` say so, as long as their energy is the one that was predicted, and
+    so does what ASE keeps of our calculator in databases and trajectories.
     """
-    return MODEL in atoms.info or getattr(atoms.calc, "name", None) == CALCULATOR
+    if getattr(atoms.calc, "name", None) == CALCULATOR:
+        return True
+    results = atoms.calc.results if atoms.calc is not None else {}
+    energy = results.get("energy", atoms.info.get("energy"))
+    try:
+        predicted = sum(float(atoms.info[part]) for part in PARTS)
+        return MODEL in atoms.info and (energy is None or abs(float(energy) - predicted) < SAME_ENERGY)
+    except (KeyError, TypeError, ValueError):  # another program's
+        return False
 
 
 def told_of_predictions(structures: Sequence[Atoms], where: str) -> str:
@@ -224,10 +235,10 @@ def stress_label(atoms: Atoms, keys: LabelKeys) -> Tensor:
         return torch.full((1, 3, 3), torch.nan, dtype=torch.float64)
     six = np.size(found.value) == 6
     values = numbers(atoms, found, (6,) if six else (3, 3))
-    full = voigt_6_to_full_3x3_stress(values) if six else symmetric(values, f"{place(atoms)}: {found.key}")
+    full = voigt_6_to_full_3x3_stress(values) if six else values
     if "virial" in found.key.lower():
         full = -full / atoms.get_volume()
-    return torch.from_numpy(full).unsqueeze(0)
+    return torch.from_numpy(symmetric(full, f"{place(atoms)}: {found.key}")).unsqueeze(0)
 
 
 def symmetric(values: Floats, what: str) -> Floats:
@@ -235,8 +246,8 @@ def symmetric(values: Floats, what: str) -> Floats:
     relative, absolute = ASYMMETRY
     if np.abs(values - values.T).max() > relative * np.abs(values).max() + absolute:
         raise ValueError(
-            f"{what} is {values.tolist()}, expected a symmetric matrix; correct it, or leave it out by the key "
-            f'"{IGNORED}".'
+            f"{what} is {values.tolist()} eV/Å³, expected a symmetric matrix; correct it, or leave it out by the key "
+            f'"{IGNORED}" (data.keys: {{stress: none}}, --keys stress=none).'
         )
     return (values + values.T) / 2
 

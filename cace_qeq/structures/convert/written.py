@@ -44,22 +44,27 @@ def left_out(frames: Sequence[Atoms], keys: LabelKeys) -> list[str]:
     return sorted(found)
 
 
-def write_predictions(path: Path, frames: Sequence[Atoms], predictions: Sequence[dict[str, Any]], model: str) -> None:
+def write_predictions(
+    path: Path, frames: Sequence[Atoms], predictions: Sequence[dict[str, Any]], model: str, keys: LabelKeys
+) -> None:
     """Frames with results where ASE looks for them, labels beside them as in `write_frames`, and all else they told.
 
     What another model said of them is left out.
 
     predictions  results of a calculator for each frame
     model        its `mark`, by which the results are known not to be labels
+    keys         of labels
+
+    raises  ValueError for labels that `labels_of` refuses
     """
     text, results = io.StringIO(), [prediction | {MODEL: model} for prediction in predictions]
-    write(text, [with_results(*pair) for pair in zip(frames, results, strict=True)], format="extxyz")
+    write(text, [with_results(*pair, keys) for pair in zip(frames, results, strict=True)], format="extxyz")
     write_atomically(path, text.getvalue().encode())
 
 
-def with_results(atoms: Atoms, prediction: dict[str, Any]) -> Atoms:
+def with_results(atoms: Atoms, prediction: dict[str, Any], keys: LabelKeys) -> Atoms:
     results = {name: value for name, value in prediction.items() if name not in UNWANTED}
-    labelled, found = relabelled(atoms, LabelKeys()), atoms.copy()
+    labelled, found = relabelled(atoms, keys), atoms.copy()
     found.info = {
         key: value for key, value in atoms.info.items() if not (key == SOURCE or of_models(key) or weighs(key))
     }

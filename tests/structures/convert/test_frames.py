@@ -184,3 +184,11 @@ def test_rows_with_other_columns_than_they_say_are_refused(tmp_path, row):
 def test_rows_without_a_statement_may_have_more_columns(tmp_path):
     (tmp_path / "plain.xyz").write_text("1\nwater\nO 0 0 0 -0.8\n")
     assert len(read_frames(tmp_path / "plain.xyz")) == 1
+
+
+def test_comments_may_speak_of_properties(tmp_path):
+    """What counts is what ASE takes for the key; a form feed ends no line."""
+    comment = 'note="once Properties=species:S:1:pos:R:3 \x0c" Properties=species:S:1:pos:R:3:forces:R:3'
+    (tmp_path / "spoken.xyz").write_text(f"1\n{comment}\nO 0 0 0 1 2 3\n")
+    (atoms,) = read_frames(tmp_path / "spoken.xyz")
+    assert atoms.get_forces().tolist() == [[1, 2, 3]]

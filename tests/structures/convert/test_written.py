@@ -76,7 +76,9 @@ def test_masses_and_conditions_on_charges_stay(tmp_path):
 def test_weights_of_predicted_frames_are_those_of_before(tmp_path):
     atoms = molecule("H2O")
     atoms.info |= {"REF_energy": -1.0, "config_weight": 2.0, "config_energy_weight": 3.0, "config_note": "x"}
-    write_predictions(tmp_path / "out.extxyz", [atoms], [{"energy": -1.0, "forces": np.ones((3, 3))}], "f0")
+    write_predictions(
+        tmp_path / "out.extxyz", [atoms], [{"energy": -1.0, "forces": np.ones((3, 3))}], "f0", LabelKeys()
+    )
     (again,) = read_frames(tmp_path / "out.extxyz")
     assert labels_of(again, LabelKeys()).weights[0, 0] == labels_of(atoms, LabelKeys()).weights[0, 0] == 6
     assert again.info["config_note"] == "x"
