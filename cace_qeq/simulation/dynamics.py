@@ -88,7 +88,9 @@ def resume_dynamics(
 
 def go_on(atoms: Atoms, settings: DynamicsSettings, trajectory: Path, reporter: Reporter) -> DynamicsSummary:
     """As `resume_dynamics`, of a trajectory that nobody else writes."""
-    last = tail(trajectory)
+    log = log_of(trajectory)
+    samples = read_log(log)
+    last = tail(trajectory, {one.step for one in samples})
     refuse_another_run(atoms, last.atoms, settings, trajectory)
     if settings.n_steps < last.newest_step:
         raise ValueError(
@@ -100,9 +102,15 @@ def go_on(atoms: Atoms, settings: DynamicsSettings, trajectory: Path, reporter: 
     atoms.set_momenta(last.atoms.get_momenta(), apply_constraint=False)
     step = int(last.atoms.info["step"])
     run = Run(atoms, settings, trajectory, reporter)
+    run.samples = [one for one in samples if one.step <= step]
+    if len(run.samples) != last.n_frames:
+        raise ValueError(
+            f"{log} has {len(run.samples)} rows up to step {step}, of which {trajectory} has {last.n_frames} frames, "
+            "expected as many; start a new run."
+        )
     run.restore(last.atoms.info)
     cut(trajectory, last.end)
-    write_log(log_of(trajectory), run.samples)
+    write_log(log, run.samples)
     return run.finish(step)
 
 
@@ -139,9 +147,6 @@ class Run:
     def restore(self, info: dict[str, Any]) -> None:
         """Take over what a frame says beside positions and momenta."""
         self.free_motions = int(info["free_motions"])
-        self.samples = read_log(log_of(self.trajectory), int(info["step"]))
-        if not self.samples or self.samples[-1].step != info["step"]:
-            raise ValueError(f"{log_of(self.trajectory)} lacks the last frame of its trajectory; start a new run.")
         if "barostat" in info:
             restore_barostat(self.dynamics, info["barostat"])
 

@@ -144,10 +144,10 @@ def sample_of(cells: Sequence[str], path: Path) -> Sample:
         raise ValueError(f"{path}: {','.join(cells)!r} is no row of a log; repair it, or start a new run.") from None
 
 
-def read_log(path: Path, last_step: int) -> list[Sample]:
-    """The samples up to a step; a row that was cut off while it was written is left out.
+def read_log(path: Path) -> list[Sample]:
+    """All samples; a row that was cut off while it was written is left out.
 
-    Raises ValueError for another file.
+    Raises ValueError for another file, and for damage.
     """
     whole_lines = path.read_text().rpartition("\n")[0].splitlines()
     if not whole_lines or whole_lines[0] not in (
@@ -158,4 +158,4 @@ def read_log(path: Path, last_step: int) -> list[Sample]:
     samples = [sample_of(cells, path) for cells in csv.reader(whole_lines[1:])]
     if any(later.step <= earlier.step for earlier, later in pairwise(samples)):
         raise ValueError(f"the steps of {path} do not increase, as if two runs had written it; start a new run.")
-    return [one for one in samples if one.step <= last_step]
+    return samples

@@ -6,7 +6,7 @@ ASE's own writer keeps eight decimals, which is too few to continue a trajectory
 import io
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,15 +40,17 @@ def named_as_xyz(path: Path) -> Path:
 
 @dataclass(frozen=True)
 class Tail:
-    """The last complete frame of a trajectory.
+    """The last frame of a trajectory to go on from.
 
     atoms        the frame
-    end          byte at which it ends; what follows was cut off while it was written
-    newest_step  of all complete frames, this one or one between two intervals behind it
+    end          byte at which it ends
+    n_frames     up to there
+    newest_step  of all complete frames, this one or one behind it
     """
 
     atoms: Atoms
     end: int
+    n_frames: int
     newest_step: int
 
 
@@ -129,26 +131,29 @@ def append(path: Path, text: str) -> None:
         raise OSError(error.errno, error.strerror, str(path)) from error
 
 
-def tail(path: Path) -> Tail:
-    """Where a trajectory can go on: the last frame but for one between two intervals, at the end of a shorter run.
+def tail(path: Path, logged: Container[int]) -> Tail:
+    """Where a trajectory can go on: the last frame whose step is logged, but for one between two intervals, at the end
+    of a shorter run.
+
+    logged  steps that the log knows; a machine that stops may have kept more of either file
 
     Raises ValueError without a complete frame, and for damage: only at the end of a file may a frame break off.
     """
-    last, end, newest, whole = b"", 0, b"", 0
+    last, end, newest, whole, n_frames, count = b"", 0, b"", 0, 0, 0
     with path.open("rb") as file:
         while (frame := complete_frame(file)) and (not newest or count_of(frame) == count_of(newest)):
-            newest, whole = frame, file.tell()
-            if not last or not between_intervals(frame):
-                last, end = frame, file.tell()
+            newest, whole, count = frame, file.tell(), count + 1
+            if stated(frame, b"step") in logged and (not last or not between_intervals(frame)):
+                last, end, n_frames = frame, whole, count
         file.seek(whole)
         rest = file.read()
-    if last and not breaks_off(rest, last):
+    if newest and not breaks_off(rest, newest):
         raise ValueError(
             f"{path} is damaged at byte {whole}, where a frame of as many atoms as the others should begin; repair it, "
             "cut off what follows, or start a new run."
         )
     if not last:
-        raise ValueError(f"{path} holds no complete frame to resume from; delete it and start again.")
+        raise ValueError(f"{path} holds no complete frame that its log knows; delete both and start again.")
     try:
         atoms = next(iread(io.StringIO(last.decode()), format="extxyz"))
     except Exception as error:  # ASE's reader raises whatever it stumbles over
@@ -156,7 +161,7 @@ def tail(path: Path) -> Tail:
             f"{path}: the frame that ends at byte {end} cannot be read ({error}); cut it and what follows off, or "
             "start a new run."
         ) from error
-    return Tail(atoms, end, stated(newest, b"step"))
+    return Tail(atoms, end, n_frames, stated(newest, b"step"))
 
 
 def complete_frame(file: io.BufferedIOBase) -> bytes:

@@ -73,7 +73,7 @@ def test_labels_of_the_start_are_not_passed_on(tmp_path):
 def test_periodic_runs_are_logged(ensemble, tmp_path):
     settings = DynamicsSettings(n_steps=30, timestep=2, interval=5, **ensemble)
     summary = run_dynamics(salt(crystal()), settings, tmp_path / "md.extxyz")
-    samples = read_log(tmp_path / "md.csv", last_step=30)
+    samples = read_log(tmp_path / "md.csv")
     frames = read(tmp_path / "md.extxyz", ":")
     assert len(samples) == len(frames) == 7
     for one, frame in zip(samples, frames, strict=True):
@@ -95,7 +95,7 @@ def test_a_run_that_goes_on_from_a_bath_keeps_its_temperature(tmp_path):
     of_drift = (atoms.get_momenta().sum(axis=0) ** 2).sum() / atoms.get_masses().sum() / 2
     thermal = 2 * (atoms.get_kinetic_energy() - of_drift) / ((3 * len(atoms) - 3) * units.kB)
     run_dynamics(atoms, DynamicsSettings(n_steps=0), tmp_path / "md.extxyz")
-    (first,) = read_log(tmp_path / "md.csv", 0)
+    first, *_ = read_log(tmp_path / "md.csv")
     assert first.temperature == pytest.approx(thermal, rel=1e-9)
 
 
@@ -159,7 +159,7 @@ def test_steps_too_long_for_the_bonds_stop_the_run(tmp_path):
     settings = DynamicsSettings(n_steps=200, timestep=40, interval=1)
     with pytest.raises(FloatingPointError, match="has changed by .* eV per atom: the atoms fly apart"):
         run_dynamics(salt(cluster()), settings, tmp_path / "md.extxyz")
-    assert max(one.temperature for one in read_log(tmp_path / "md.csv", 200)) < 1e5
+    assert max(one.temperature for one in read_log(tmp_path / "md.csv")) < 1e5
 
 
 def test_calculators_may_compute_what_is_asked_alone(tmp_path):
@@ -172,4 +172,4 @@ def test_calculators_may_compute_what_is_asked_alone(tmp_path):
     atoms.calc = Lazy()
     expected = atoms.get_potential_energy()
     run_dynamics(atoms, DynamicsSettings(n_steps=2, interval=1), tmp_path / "md.extxyz")
-    assert read_log(tmp_path / "md.csv", 2)[0].potential_energy == pytest.approx(expected)
+    assert read_log(tmp_path / "md.csv")[0].potential_energy == pytest.approx(expected)

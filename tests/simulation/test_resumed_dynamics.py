@@ -10,7 +10,7 @@ from ase.io import read
 from cace_qeq.calculator import CACEQEqCalculator
 from cace_qeq.files import alone
 from cace_qeq.simulation import DynamicsSettings, log_of, read_log, resume_dynamics, run_dynamics
-from cace_qeq.simulation.record import HEADER
+from cace_qeq.simulation.record import HEADER, write_log
 from cace_qeq.structures import read_frames
 from listened_runs import ENSEMBLES, Listener, salt
 from small_models import cluster, crystal, trained_model
@@ -31,7 +31,7 @@ def test_a_resumed_run_is_the_uninterrupted_one(ensemble, stop_at, tmp_path):
     np.testing.assert_allclose(again.positions, whole.positions, atol=1e-9)
     np.testing.assert_allclose(again.get_momenta(), whole.get_momenta(), atol=1e-9)
     np.testing.assert_allclose(again.cell, whole.cell, atol=1e-9)
-    rows = [read_log(tmp_path / f"{name}.csv", 40) for name in ("whole", "parts")]
+    rows = [read_log(tmp_path / f"{name}.csv") for name in ("whole", "parts")]
     assert [one.step for one in rows[0]] == [one.step for one in rows[1]] == [0, 10, 20, 30, 40]
     assert [frame.info["step"] for frame in read(tmp_path / "parts.extxyz", ":")] == [0, 10, 20, 30, 40]
     assert summary.temperature == pytest.approx(expected.temperature, rel=1e-9)
@@ -178,7 +178,7 @@ def test_there_is_nothing_to_resume(tmp_path):
     with pytest.raises(FileNotFoundError, match="start a new run"):
         resume_dynamics(salt(cluster()), DynamicsSettings(n_steps=20), tmp_path / "md.extxyz")
     (tmp_path / "md.extxyz").write_text("8\nProp")
-    log_of(tmp_path / "md.extxyz").touch()
+    write_log(log_of(tmp_path / "md.extxyz"), [])
     with pytest.raises(ValueError, match="no complete frame"):
         resume_dynamics(salt(cluster()), DynamicsSettings(n_steps=20), tmp_path / "md.extxyz")
 
@@ -193,6 +193,19 @@ def test_a_damaged_frame_is_not_resumed_from(old, new, message, tmp_path):
     path.write_text(path.read_text().replace(old, new))
     with pytest.raises(ValueError, match=message):
         resume_dynamics(salt(cluster()), DynamicsSettings(n_steps=20), path)
+
+
+def test_a_machine_that_stopped_may_have_lost_rows_of_the_log(tmp_path):
+    settings = DynamicsSettings(n_steps=8, ensemble="nvt", interval=2)
+    run_dynamics(salt(cluster()), settings, tmp_path / "md.extxyz")
+    whole = {name: (tmp_path / name).read_text() for name in ("md.extxyz", "md.csv")}
+    rows = whole["md.csv"].splitlines(keepends=True)
+    (tmp_path / "md.csv").write_text("".join(rows[:-2]))
+    resume_dynamics(salt(cluster()), settings, tmp_path / "md.extxyz")
+    assert {name: (tmp_path / name).read_text() for name in whole} == whole
+    (tmp_path / "md.csv").write_text("".join(rows[:2] + rows[3:]))
+    with pytest.raises(ValueError, match="has 4 rows up to step 8, of which .*md.extxyz has 5 frames"):
+        resume_dynamics(salt(cluster()), settings, tmp_path / "md.extxyz")
 
 
 def test_two_processes_do_not_write_one_trajectory(tmp_path):
@@ -221,5 +234,5 @@ def test_a_run_that_has_come_further_is_not_cut_back(shorter, tmp_path):
 def test_a_log_that_is_not_that_of_the_run_is_refused(tmp_path, content):
     run_dynamics(salt(cluster()), DynamicsSettings(n_steps=10), tmp_path / "md.xyz")
     (tmp_path / "md.csv").write_text(content)
-    with pytest.raises(ValueError, match=r"md\.csv (is not the log|lacks the last frame)"):
+    with pytest.raises(ValueError, match=r"md\.csv is not the log|no complete frame that its log knows"):
         resume_dynamics(salt(cluster()), DynamicsSettings(n_steps=20), tmp_path / "md.xyz")
