@@ -47,7 +47,8 @@ class OfManyChannels:
     def by_functions(gradient: Tensor, channels: Tensor, term: Term) -> Term:
         radial, monomials = term
         by_product = torch.bmm(gradient, channels.transpose(1, 2)).unflatten(1, (-1, radial.shape[1]))
-        return (by_product * monomials.unsqueeze(2)).sum(1), (by_product * radial.unsqueeze(1)).sum(2)
+        by_radial = (by_product * monomials.unsqueeze(2)).sum(1)
+        return by_radial, by_product.mul_(radial.unsqueeze(1)).sum(2)
 
 
 class OfFewChannels:
@@ -67,7 +68,7 @@ class OfFewChannels:
         for radial, monomials in terms:
             rows = gradient.unflatten(1, (-1, radial.shape[1])).flatten(2).transpose(1, 2)
             by_product = torch.bmm(rows, monomials).unflatten(1, (-1, n_channels))
-            parts.append((by_product * radial.unsqueeze(2)).sum(1))
+            parts.append(by_product.mul_(radial.unsqueeze(2)).sum(1))
         return total(parts).transpose(1, 2)
 
     @staticmethod
@@ -76,7 +77,7 @@ class OfFewChannels:
         of_slots = channels.transpose(1, 2).contiguous()
         rows = gradient.unflatten(1, (-1, radial.shape[1])).flatten(2)
         by_product = torch.bmm(rows.transpose(1, 2), monomials).unflatten(1, (-1, channels.shape[2]))
-        by_radial = (by_product * of_slots.unsqueeze(1)).sum(2)
+        by_radial = by_product.mul_(of_slots.unsqueeze(1)).sum(2)
         return by_radial, torch.bmm(rows, products(radial, of_slots).flatten(1, 2))
 
 
