@@ -41,23 +41,33 @@ class Curve:
 
 @dataclass(frozen=True)
 class Looks:
-    """Colours of codes; lines and markers of trainings."""
+    """Colours of codes; lines and markers of trainings.
+
+    codes      of all figures, so that a code has the same colour in each
+    shown      codes in this one
+    trainings  in this one
+    """
 
     codes: list[str]
+    shown: list[str]
     trainings: list[str]
 
     @classmethod
-    def of(cls, groups: Sequence[list[Finished]]) -> "Looks":
+    def of(cls, groups: Sequence[list[Finished]], results: Sequence[Finished]) -> "Looks":
         curves = {Curve.of(members[0]) for members in groups}
-        return cls(sorted({curve.code for curve in curves}), sorted({curve.training for curve in curves}))
+        codes, shown = (sorted({curve.code for curve in each}) for each in (map(Curve.of, results), curves))
+        return cls(codes, shown, sorted({curve.training for curve in curves}))
 
     def of_curve(self, curve: Curve) -> dict[str, Any]:
         turn, style = divmod(self.trainings.index(curve.training), len(LINES))
-        color = f"C{self.codes.index(curve.code) % 10}"
-        return {"color": color, "linestyle": LINES[style], "marker": MARKERS[(style + turn) % len(MARKERS)]}
+        marker = MARKERS[(style + turn) % len(MARKERS)]
+        return {"color": self.color(curve.code), "linestyle": LINES[style], "marker": marker}
+
+    def color(self, code: str) -> str:
+        return f"C{self.codes.index(code) % 10}"
 
     def legend(self) -> list[Line2D]:
-        plain = [Line2D([], [], color=f"C{index % 10}", label=code) for index, code in enumerate(self.codes)]
+        plain = [Line2D([], [], color=self.color(code), label=code) for code in self.shown]
         trainings = [Curve(self.codes[0], training) for training in self.trainings]
         return plain + [
             Line2D([], [], label=curve.training, **{**self.of_curve(curve), "color": "gray"}) for curve in trainings
@@ -71,7 +81,7 @@ def draw(results: Sequence[Finished], folder: Path) -> list[Path]:
 
 def draw_set(name: str, results: Sequence[Finished], folder: Path) -> Path:
     groups = [members for key, members in grouped(results).items() if key[0] == name]
-    looks = Looks.of(groups)
+    looks = Looks.of(groups, results)
     panels = [draw_histories, draw_costs]
     if len({members[0].result["frames"] for members in groups}) > 1:
         panels.append(draw_learning_curves)

@@ -17,7 +17,7 @@ def found(run: Run, frames: int = 450) -> Finished:
 def test_no_two_trainings_look_alike():
     runs = [replace(RUN, seconds=s, optimizer=o) for s in (30.0, 100.0, 300.0, 900.0) for o in ("adamw", "soap")]
     curves = [Curve.of(found(run)) for run in runs]
-    looks = Looks.of([[found(run)] for run in runs])
+    looks = Looks.of([[found(run)] for run in runs], [found(run) for run in runs])
     seen = {(look["linestyle"], look["marker"]) for look in map(looks.of_curve, curves)}
     assert len(seen) == len(runs)
     assert len({looks.of_curve(curve)["color"] for curve in curves}) == 1
@@ -35,3 +35,12 @@ def test_a_figure_for_each_set(tmp_path):
     paths = draw(runs, tmp_path)
     assert [path.name for path in paths] == ["acac.png", "b.png"]
     assert all(path.read_bytes().startswith(b"\x89PNG") for path in paths)
+
+
+def test_a_code_has_the_same_colour_in_every_figure():
+    """Also where a set has codes that another has not."""
+    subjects = {"acac": ["cace_qeq S", "mace 64x0e"], "water": ["cace_qeq S", "cace_qeq S equilibrated", "mace 64x0e"]}
+    runs = [found(replace(RUN, set=name, subject=subject)) for name in subjects for subject in subjects[name]]
+    looks = [Looks.of([[one] for one in runs if one.run.set == name], runs) for name in subjects]
+    assert looks[0].color("mace") == looks[1].color("mace")
+    assert [line.get_label() for line in looks[0].legend()][:2] == ["cace_qeq", "mace"]
