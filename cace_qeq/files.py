@@ -17,13 +17,25 @@ def write_atomically(path: str | Path, content: bytes) -> None:
 
     Raises OSError that names the file.
     """
-    device, path = Path(path), Path(os.path.realpath(path))
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if device.parent == Path("/dev") or (device.exists() and not device.is_file()):  # /dev/stdout may be a file
-            device.write_bytes(content)
+    target = Path(os.path.realpath(path))
+    with naming(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if is_device(Path(path)):
+            Path(path).write_bytes(content)
         else:
-            replace_file(path, content)
+            replace_file(target, content)
+
+
+def is_device(path: Path) -> bool:
+    """Whether a path is written to and not replaced: a pipe, a device, and /dev/stdout even where it is a file."""
+    return path.parent == Path("/dev") or (path.exists() and not path.is_file())
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """An OSError from within names the file."""
+    try:
+        yield
     except OSError as error:
         raise OSError(error.errno, error.strerror, str(path)) from error
 
@@ -37,15 +49,13 @@ def refuse_inputs(target: Path, inputs: Iterable[Path]) -> None:
 
 def refuse_unwritable(path: str | Path) -> None:
     """Raise OSError that names the file where `write_atomically` would, before there is anything to write."""
-    device, path = Path(path), Path(os.path.realpath(path))
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if path.is_dir():
+    target = Path(os.path.realpath(path))
+    with naming(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if target.is_dir():
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-        if device.parent != Path("/dev") and (device.is_file() or not device.exists()):
-            tempfile.TemporaryFile(dir=path.parent).close()
-    except OSError as error:
-        raise OSError(error.errno, error.strerror, str(path)) from error
+        if not is_device(Path(path)):
+            tempfile.TemporaryFile(dir=target.parent).close()
 
 
 def is_empty(folder: Path) -> bool:

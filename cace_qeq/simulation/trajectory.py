@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from cace_qeq.checkpoint import mark
 from cace_qeq.committee import Committee
+from cace_qeq.files import naming
 from cace_qeq.model import CACEQEq
 from cace_qeq.structures import CONDITION_KEYS, MODEL
 from cace_qeq.structures.convert.lookup import ALIASES
@@ -124,11 +125,8 @@ def append(path: Path, text: str) -> None:
 
     Raises OSError that names the file.
     """
-    try:
-        with path.open("ab") as file:
-            file.write(text.encode())
-    except OSError as error:
-        raise OSError(error.errno, error.strerror, str(path)) from error
+    with naming(path), path.open("ab") as file:
+        file.write(text.encode())
 
 
 def tail(path: Path, logged: Container[int]) -> Tail:
