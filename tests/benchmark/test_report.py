@@ -31,6 +31,9 @@ def test_names_tell_runs_apart():
 def test_the_usual_learning_rate_is_left_unsaid():
     assert replace(RUN, learning_rate=0.005) == RUN
     assert replace(RUN, subject="nequip S", learning_rate=0.02).label == "nequip S, rate 0.02"
+    with_soap = replace(RUN, subject="nequip S", optimizer="soap")
+    assert with_soap.rate == 0.03
+    assert replace(with_soap, learning_rate=0.01).label == "nequip S, soap, rate 0.01"
     with pytest.raises(ValueError, match="learning rate -1"):
         replace(RUN, learning_rate=-1.0)
 
