@@ -65,6 +65,8 @@ class Energies:
 
     def per_structure(self, values: Tensor) -> Tensor:
         """Sum over the atoms of each structure.  (atom,) -> (structure,)"""
+        if len(self.electrostatic) == 1:
+            return values.sum(0, keepdim=True)
         return torch.zeros_like(self.electrostatic).index_add(0, self.structure, values)
 
 
@@ -73,7 +75,7 @@ class CACEQEq(KeepsDoubleBuffers):
 
     provenance   how the model came to be (plain values; saved with it)
     solver       how charges are found (not saved: set it before batches are made)
-    generated    code for `predict`, if the model is a network alone (`compile_networks` sets it; not saved)
+    generated    code for `predict`, or None from it (`compile_networks` sets it; not saved)
     """
 
     double_buffers = ("reference_energies", "energy_scale")

@@ -88,8 +88,9 @@ def predict(model: CACEQEq, batch: AtomicBatch) -> Prediction:
     """
     expect_batch(batch, "predict")
     if model.generated is not None and batch.positions.device.type == "cpu":
-        answer: Prediction = model.generated(batch)
-        return answer
+        answer: Prediction | None = model.generated(batch)
+        if answer is not None:
+            return answer
     energies, slopes = differentiated(model, batch, keep_graph=False)
     with torch.no_grad():
         values = Energies(**{f.name: getattr(energies, f.name).detach() for f in fields(energies)})
@@ -217,7 +218,7 @@ def symmetric(matrices: Tensor) -> Tensor:
 
 def dipole(batch: AtomicBatch, energies: Energies) -> Tensor:
     """Σ q (r − centre of mass) of molecules, that of flows along bonds of all else.  (structure, 3)"""
-    if batch.geometry.largest_width == 0 or energies.charges.isnan().all():  # not asked while recording
+    if batch.geometry.largest_width == 0:
         return torch.full_like(batch.cells[:, 0], torch.nan)
     total_mass = energies.per_structure(batch.masses)
     centre = sum_vectors(batch, batch.masses.unsqueeze(-1) * batch.positions) / total_mass.unsqueeze(-1)
@@ -228,4 +229,6 @@ def dipole(batch: AtomicBatch, energies: Energies) -> Tensor:
 
 def sum_vectors(batch: AtomicBatch, vectors: Tensor) -> Tensor:
     """(atom, 3) -> (structure, 3)"""
+    if batch.n_structures == 1:
+        return vectors.sum(0, keepdim=True)
     return vectors.new_zeros(batch.n_structures, 3).index_add(0, batch.structure, vectors)

@@ -46,6 +46,8 @@ def molecule() -> list[Atoms]:
 
 ETHANOL = (EQUIVALENT, EQUIVALENT_COMPILED, S, S_COMPILED, NEQUIP, NEQUIP_COMPILED, MACE_64)
 
+CHARGED = (S, S_COMPILED, f"{S} equilibrated", f"{S} equilibrated compiled", NEQUIP, NEQUIP_COMPILED)
+
 OURS = (EQUIVALENT, EQUIVALENT_COMPILED, *PRESETS, S_COMPILED)
 
 ITEMS = (
@@ -74,6 +76,7 @@ CUDA_ITEMS = (
 
 # Minutes of compilation or of calls, and no goal: measured if named.
 EXTRA_ITEMS = (
+    Item("dynamics_ethanol_charges", molecule, CHARGED, work="dynamics", symbols=("H", "C", "O")),
     Item("forces_1536_compiled", water(8), (EQUIVALENT, S, NEQUIP_COMPILED)),
     Item("train_4x192_slow", water(4, 4), (EQUIVALENT, S, NEQUIP_COMPILED, MACE_64), work="train"),
 )

@@ -1,5 +1,6 @@
 """What all generated code has in common: the compiler, shapes, and the question whether it is right."""
 
+import logging
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -48,6 +49,9 @@ def times_written(tensors: Iterable[Tensor]) -> int:
 @contextmanager
 def compiler_at_hand() -> Iterator[None]:
     """Raise ValueError where torch finds no compiler, or one that fails."""
+    lowering = logging.getLogger("torch._inductor.ir")  # warns of operations that generated code calls through Python
+    level = lowering.level
+    lowering.setLevel(logging.ERROR)
     try:
         yield
     except RuntimeError as error:
@@ -57,6 +61,8 @@ def compiler_at_hand() -> Iterator[None]:
         raise ValueError(
             f"no code could be generated ({reason}); install a C++ compiler such as g++, or do without compiling."
         ) from error
+    finally:
+        lowering.setLevel(level)
 
 
 def recorded(function: Callable[..., Any], *examples: Any) -> GraphModule:

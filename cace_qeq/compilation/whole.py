@@ -1,4 +1,4 @@
-"""All of a model without charges as one piece of code, from positions to predictions."""
+"""All of a model as one piece of code, from positions to predictions."""
 
 import copy
 from dataclasses import dataclass, fields, replace
@@ -20,12 +20,15 @@ from cace_qeq.compilation.code import (
     rounded_up,
     times_written,
 )
+from cace_qeq.compilation.features import CompiledRepresentation
+from cace_qeq.compilation.molecule import is_lone_molecule, predicted_molecule
 from cace_qeq.compilation.network import Network
 from cace_qeq.model import CACEQEq
-from cace_qeq.prediction import Prediction, summed_over_pairs
+from cace_qeq.prediction import Prediction, predict, summed_over_pairs
 from cace_qeq.structures import AtomicBatch, Neighbors
 
 MADE = tuple(field.name for field in fields(Prediction) if field.name != "external_forces")
+FAILED = -1  # where code says whether its charges have
 DISPLACEMENT = 0.05  # Å, of atoms where code is tried
 
 
@@ -52,7 +55,7 @@ class Suited:
 
 
 class GeneratedCode:
-    """Predictions of a model that is a network alone.
+    """Predictions of a model that is a network alone, or has charges (`charged.has_plain_charges`): those of molecules.
 
     Code is generated when a number of atoms, boundaries, or more neighbours than before are met first, and again when
     parameters have changed.
@@ -66,9 +69,14 @@ class GeneratedCode:
         self.suited: Suited | None = None
         self.watched: Watched | None = None  # since code was looked for
 
-    def __call__(self, batch: AtomicBatch) -> Prediction:
-        """Raises ValueError for a batch that the model refuses."""
+    def __call__(self, batch: AtomicBatch) -> Prediction | None:
+        """None for a batch that code is not made for.
+
+        Raises ValueError for a batch that the model refuses, and where charges are not found.
+        """
         batch.refuse_inference_mode()
+        if not (self.model.is_network_alone or is_lone_molecule(self.model, batch)):
+            return None
         self.model.refuse_half_precision()
         self.model.refuse_batch_of_another(batch.geometry)
         if self.watched is not None and self.watched.has_changed:
@@ -80,6 +88,8 @@ class GeneratedCode:
             self.watched = Watched(self.model)
         with torch.no_grad():
             values = suited.code(*tensors_of(batch, suited.wider, suited.species))
+        if values[FAILED]:
+            return predict(uncompiled(self.model), batch)  # says what is wrong
         return predicted(batch, values)
 
     def suited_to(self, batch: AtomicBatch, dtype: torch.dtype) -> Suited:
@@ -101,7 +111,7 @@ class GeneratedCode:
         return GeneratedCode, (self.model,)
 
     def generate(self, batch: AtomicBatch, neighbors: Neighbors, species: Tensor) -> Code:
-        model, tensors = copy.deepcopy(self.model), tensors_of(batch, neighbors, species)
+        model, tensors = uncompiled(self.model), tensors_of(batch, neighbors, species)
         own, exact = evaluation(model, batch), evaluation(copy.deepcopy(model).double(), batch)
         with compiler_at_hand(), torch.no_grad():
             code = made_of(recorded(own, *tensors), tensors)
@@ -123,43 +133,62 @@ def written_into(batch: AtomicBatch) -> int:
 def predicted(batch: AtomicBatch, values: Tensors) -> Prediction:
     """From what code says of a batch; external charges feel nothing of a network."""
     external = torch.zeros_like(batch.imposed.external.positions)
-    return Prediction(**dict(zip(MADE, values, strict=True)), external_forces=external)
+    return Prediction(**dict(zip(MADE, values[:FAILED], strict=True)), external_forces=external)
 
 
 def checked(prediction: Prediction, references: Tensor, typical: Tensor) -> Tensors:
-    """What generated code must not get wrong; those that have no stress have none in each.
+    """What generated code must not get wrong; those that have no stress or charges have none in each.
 
     typical  eV/Å, a force: that on the only atom of a cell is zero, and its rounding errors are those of its parts
     """
-    stresses = (each.nan_to_num() for each in (prediction.stress, prediction.surface_stress))
+    others = (each.nan_to_num() for each in (prediction.stress, prediction.surface_stress, prediction.charges))
     forces = torch.cat([prediction.forces, typical.to(prediction.forces).expand(1, 3)])
-    return prediction.atom_energies - references, forces, *stresses
+    return prediction.atom_energies - references, forces, *others
 
 
 def evaluation(model: CACEQEq, batch: AtomicBatch) -> Code:
-    """What is recorded: the fields of MADE, by operations that depend on no values.
+    """What is recorded: the fields of MADE, and whether charges have failed, by operations that depend on no values.
 
     batch  of whose other tensors the boundaries alone count
     """
     network, geometry = Network(model), model.geometry
 
     def evaluate(*tensors: Tensor) -> Tensors:
-        positions, cells, structure, index, shift, mask, species = tensors
-        table = Neighbors(index, shift, mask)
+        positions, cells, structure, index, shift, mask, species, masses, total_charge, field = tensors
         moved = replace(
-            batch, positions=positions, cells=cells, structure=structure, neighbors=table, geometry=geometry
+            batch,
+            positions=positions,
+            cells=cells,
+            structure=structure,
+            masses=masses,
+            neighbors=Neighbors(index, shift, mask),
+            total_charge=total_charge,
+            imposed=replace(batch.imposed, field=field),
+            geometry=geometry,
         )
-        prediction = summed_over_pairs(model, moved, species, network)
-        return tuple(getattr(prediction, name) for name in MADE)
+        if model.is_network_alone:
+            prediction, failed = summed_over_pairs(model, moved, species, network), torch.zeros_like(structure[0])
+        else:
+            prediction, failed = predicted_molecule(model, moved, species)
+        return *(getattr(prediction, name) for name in MADE), failed
 
     return evaluate
+
+
+def uncompiled(model: CACEQEq) -> CACEQEq:
+    """A copy that computes by no generated code."""
+    copied = copy.deepcopy(model)
+    copied.generated = None
+    if isinstance(copied.representation, CompiledRepresentation):
+        copied.set_submodule("representation", copied.representation.representation)
+    return copied
 
 
 def tensors_of(batch: AtomicBatch, neighbors: Neighbors, species: Tensor) -> Tensors:
     """All that predictions depend on beside the boundaries, as the code expects it in memory."""
     table = neighbors.index, neighbors.shift, neighbors.mask
     positions, cells = (values.double().contiguous() for values in (batch.positions, batch.cells))
-    return positions, cells, batch.structure, *table, species
+    return positions, cells, batch.structure, *table, species, batch.masses, batch.total_charge, batch.imposed.field
 
 
 def wider(table: Neighbors, n_slots: int) -> Neighbors:

@@ -9,6 +9,7 @@ from cace_qeq.electrostatics.geometry import ChargeGeometry
 from cace_qeq.electrostatics.given import coulomb_energy
 from cace_qeq.electrostatics.kernels import Background
 from cace_qeq.electrostatics.matrix import coulomb_matrix
+from cace_qeq.electrostatics.molecule import equilibrate_molecule
 from cace_qeq.electrostatics.potentials import along_lattice, imposed_potential
 from cace_qeq.electrostatics.qeq import ChargeParameters, Equilibrium, equilibrate
 from cace_qeq.electrostatics.shells import Walls, equilibrate_shells
@@ -37,6 +38,7 @@ __all__ = [
     "coulomb_matrix",
     "equilibrate",
     "equilibrate_bonds",
+    "equilibrate_molecule",
     "equilibrate_shells",
     "find_charges",
     "imposed_potential",
