@@ -71,7 +71,7 @@ class ProductProgram:
         rows = self.all_rows(moments)
         for stage in self.stages:
             left, right = factors(rows, stage)
-            rows.index_add_(0, stage.target, left.mul_(right).mul_(stage.weight))
+            rows.index_add_(0, stage.target, (left * right).mul_(stage.weight))
         return rows.index_select(0, self.outputs)
 
     def gradient(self, moments: Tensor, weights: Tensor) -> Tensor:
@@ -84,8 +84,8 @@ class ProductProgram:
         adjoint = torch.zeros_like(rows).index_add_(0, self.outputs, weights)
         for stage, left, right in reversed(tape):
             weight = adjoint.index_select(0, stage.target).mul_(stage.weight)
-            adjoint.index_add_(0, stage.left, right.mul_(weight))
-            adjoint.index_add_(0, stage.right, left.mul_(weight))
+            adjoint.index_add_(0, stage.left, weight * right)
+            adjoint.index_add_(0, stage.right, weight * left)
         return adjoint[: self.n_moments]
 
     def gradient_along(self, moments: Tensor, weights: Tensor, direction: Tensor) -> tuple[Tensor, Tensor]:

@@ -57,6 +57,8 @@ def test_slopes_by_displacements_are_forces_and_stress(monkeypatch, changes):
         {"layers": 2, "message_rank": 1, "normalization": "rms", "residual": True},
         {"layers": 2, "message_rank": 1, "product_passes": 2},
         {"compression": "asinh"},
+        {"body_order": 4, "l_max": 2},
+        {"body_order": 3, "l_max": 2, "couplings": "paths", "layers": 2},
     ],
     ids=str,
 )
