@@ -19,46 +19,23 @@ from functools import partial
 from itertools import product as product_of
 from typing import Annotated, Any
 
-import numpy as np
 import torch
 import typer
-from ase import Atoms
-from ase.build import molecule
 from torch import Tensor
 
 from cace_qeq import CACEQEq, ModelConfig, predict
 from cace_qeq.allocation import keep_freed_memory
 from cace_qeq.benchmark.engines.memory import peak_kilobytes
 from cace_qeq.benchmark.record import machine
-from cace_qeq.electrostatics import ChargeGeometry, ChargeParameters, Solver, Task, find_charges
-from cace_qeq.electrostatics.constraints import total_charge_alone
+from cace_qeq.electrostatics import Solver
 from cace_qeq.electrostatics.coulomb_forms import charge_form
 from cace_qeq.electrostatics.given import coulomb_form
-from cace_qeq.neighbors import pairs_once
-from cace_qeq.planning import SumSettings, plan_sums
 from cace_qeq.structures import to_batch
-from cace_qeq.units import COULOMB
 from record import RESULTS, refuse_unknown, script, write_result
+from speed.charges import charge_energy, charged, generated_charge_energy, latent_ewald, leaves, water_box
 
-WATER = 3.104  # Å, edge of the cube of one molecule
-WIDTHS = {8: 0.66, 1: 0.31}  # Å
-HARDNESSES = {8: 6.0, 1: 3.0}  # eV/e²
-ELECTRONEGATIVITIES = {8: 9.0, 1: 4.0}  # eV/e
 CUTOFF = 5.0  # Å, of the short-range model
 REPEATS = 7
-
-
-def water_box(n_edge: int) -> Atoms:
-    """n³ molecules near the density of the liquid, turned and displaced at random."""
-    rng, one = np.random.default_rng(0), molecule("H2O")
-    box = Atoms(cell=[WATER * n_edge] * 3, pbc=True)
-    places, numbers = [], []
-    for corner in np.ndindex(n_edge, n_edge, n_edge):
-        turned = one.copy()
-        turned.euler_rotate(*rng.uniform(0, 360, 3), center="COM")
-        places.append(turned.positions + WATER * np.array(corner) + rng.normal(scale=0.1, size=3))
-        numbers.extend(one.numbers)
-    return Atoms(numbers, np.concatenate(places), cell=box.cell, pbc=True)
 
 
 def in_turns(tasks: dict[str, Callable[[], Any]], repeats: int = REPEATS) -> dict[str, float]:
@@ -94,63 +71,6 @@ def ratio(preset: str, n_edge: int, repeats: int = REPEATS) -> dict[str, float]:
     return {"atoms": len(atoms), **found, "ratio": found["equilibrated"] / found["none"]}
 
 
-def charged(n_edge: int, method: str) -> tuple[ChargeGeometry, ChargeParameters]:
-    atoms = water_box(n_edge)
-    plan = plan_sums(atoms.cell.array, atoms.pbc, atoms.positions, SumSettings(max(WIDTHS.values()), 1e-6, method))
-    pairs = pairs_once(atoms.positions, atoms.cell.array, atoms.pbc, plan.cutoff)
-    geometry = ChargeGeometry(
-        positions=torch.from_numpy(atoms.positions),
-        cells=torch.from_numpy(atoms.cell.array).unsqueeze(0),
-        periodic=torch.tensor([True]),
-        normal=torch.zeros(1, 3, dtype=torch.float64),
-        structure=torch.zeros(len(atoms), dtype=torch.int64),
-        center=pairs.center,
-        neighbor=pairs.neighbor,
-        shift=pairs.shift_components,
-        triplets=torch.from_numpy(plan.triplets).unsqueeze(0),
-        split=torch.tensor([plan.split], dtype=torch.float64),
-        mesh=torch.tensor([plan.mesh]),
-    )
-    tables = (ELECTRONEGATIVITIES, HARDNESSES, WIDTHS)
-    per_atom = [torch.tensor([table[z] for z in atoms.numbers], dtype=torch.float64) for table in tables]
-    return geometry, ChargeParameters(*per_atom)
-
-
-def charge_energy(n_edge: int, method: str) -> Callable[[], Tensor]:
-    """Charges, energy, and its derivatives by positions, strain and electronegativities."""
-    geometry, parameters = charged(n_edge, method)
-
-    def run() -> Tensor:
-        positions, strain, chi = leaves(geometry.positions, parameters.electronegativity)
-        cells = geometry.cells @ (torch.eye(3, dtype=torch.float64) + strain)
-        moved = replace(geometry, positions=positions + positions @ strain, cells=cells)
-        constraints = total_charge_alone(moved, torch.zeros(1, dtype=torch.float64))
-        task = Task(moved, replace(parameters, electronegativity=chi), constraints, torch.zeros_like(chi))
-        found = find_charges(task, "point", Solver(method))
-        torch.autograd.grad(found.energy.sum(), [positions, strain, chi])
-        return found.charges.detach()
-
-    return run
-
-
-def leaves(positions: Tensor, values: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    strain = torch.zeros(3, 3, dtype=torch.float64, requires_grad=True)
-    return positions.clone().requires_grad_(), strain, values.clone().requires_grad_()
-
-
-def latent_ewald(positions: Tensor, cell: Tensor, charges: Tensor) -> Tensor:
-    """Reciprocal sum of given charges of one width (1 Å), to waves of 2 Å; nothing in real space."""
-    inverse, counts = torch.linalg.inv(cell), [int(n) for n in cell.detach().norm(dim=1) / 2.0]
-    grid = torch.cartesian_prod(*[torch.arange(-n, n + 1, dtype=cell.dtype) for n in counts])
-    vectors = 2 * math.pi * grid[len(grid) // 2 + 1 :] @ inverse.T
-    squared = vectors.square().sum(1)
-    kept = squared <= math.pi**2
-    waves = torch.exp(1j * (positions @ vectors[kept].T))
-    density = (charges.unsqueeze(1) * waves).sum(0).abs().square()
-    weights = (-squared[kept] / 2).exp() / squared[kept]
-    return 4 * math.pi * COULOMB / torch.linalg.det(cell) * (weights * density).sum()
-
-
 def small(n_edge: int = 4) -> dict[str, float]:
     """Complete charge energies and derivatives of 192 atoms, against a reciprocal sum of given charges."""
     geometry, _ = charged(n_edge, "mesh")
@@ -163,9 +83,11 @@ def small(n_edge: int = 4) -> dict[str, float]:
         torch.autograd.grad(energy, [positions, strain, charges])
 
     methods = ("dense", "structure_factors", "mesh")
-    found = in_turns({"reciprocal_sum": baseline, **{m: charge_energy(n_edge, m) for m in methods}}, 3 * REPEATS)
-    best = min(found[m] for m in methods)
-    return {"atoms": len(geometry.positions), **found, "ratio": best / found["reciprocal_sum"]}
+    tasks = {"reciprocal_sum": baseline, **{m: charge_energy(n_edge, m) for m in methods}}
+    found = in_turns({**tasks, "dense, generated code": generated_charge_energy(n_edge)}, 3 * REPEATS)
+    best, code = min(found[m] for m in methods), found["dense, generated code"]
+    ratios = {"ratio": best / found["reciprocal_sum"], "ratio_of_generated_code": code / found["reciprocal_sum"]}
+    return {"atoms": len(geometry.positions), **found, **ratios}
 
 
 def crossover() -> list[dict[str, float]]:

@@ -32,7 +32,7 @@ from cace_qeq.nn.precision import KeepsDoubleBuffers
 from cace_qeq.nn.repulsion import ScreenedRepulsion
 from cace_qeq.nn.shells import ShellWalls
 from cace_qeq.nn.species import SpeciesIndex
-from cace_qeq.structures.batch import AtomicBatch, GeometrySettings
+from cace_qeq.structures.batch import AtomicBatch, GeometrySettings, expect_batch
 
 ROUNDING = 1e-6  # of widths, where a model has changed its precision
 
@@ -84,6 +84,10 @@ class CACEQEq(KeepsDoubleBuffers):
 
     def __init__(self, config: ModelConfig):
         super().__init__()
+        if not isinstance(config, ModelConfig):
+            raise TypeError(
+                f"config is {type(config).__name__}, expected a ModelConfig: ModelConfig(species=..., ...)."
+            )
         self.config = config
         self.provenance: dict[str, Any] = {}
         self.solver = Solver()
@@ -128,7 +132,8 @@ class CACEQEq(KeepsDoubleBuffers):
         return self.energy_head.linear.weight.dtype
 
     def forward(self, batch: AtomicBatch) -> Energies:
-        """Raises ValueError for an element that the model does not know, and for a batch made for a narrower model."""
+        """Raises TypeError for anything but a batch, ValueError for one of unknown elements or of a narrower model."""
+        expect_batch(batch, "the model")
         species = self.species(batch.numbers)
         around = self.environments(batch)
         features = self.representation(around, species)

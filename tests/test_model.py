@@ -6,7 +6,7 @@ import pytest
 import torch
 from ase import Atoms
 
-from cace_qeq import predict
+from cace_qeq import CACEQEq, predict
 from cace_qeq.structures import collate, to_batch
 from small_models import crystal, untrained_model
 
@@ -85,6 +85,10 @@ def test_half_precision_is_refused(energy):
 
 def test_what_is_no_batch_is_told_how_to_become_one():
     model = untrained_model(crystal())
+    with pytest.raises(TypeError, match="the model was given Atoms, expected an AtomicBatch: to_batch"):
+        model(crystal())
+    with pytest.raises(TypeError, match="config is dict, expected a ModelConfig"):
+        CACEQEq({"species": [1, 8], "cutoff": 4.0})
     with pytest.raises(TypeError, match="predict was given Atoms, expected an AtomicBatch: to_batch"):
         predict(model, crystal())
     with pytest.raises(TypeError, match="expected GeometrySettings: a model's .geometry"):

@@ -6,10 +6,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import pad
 
+from cace_qeq.compilation.charged import is_alone, predicted_alone
 from cace_qeq.compilation.code import (
-    SLOTS,
     Code,
     Tensors,
     Watched,
@@ -17,15 +16,14 @@ from cace_qeq.compilation.code import (
     made_of,
     recorded,
     refuse_beyond_rounding,
-    rounded_up,
     times_written,
 )
 from cace_qeq.compilation.features import CompiledRepresentation
-from cace_qeq.compilation.molecule import is_lone_molecule, predicted_molecule
 from cace_qeq.compilation.network import Network
+from cace_qeq.compilation.tables import Sizes, Tables
 from cace_qeq.model import CACEQEq
 from cace_qeq.prediction import Prediction, predict, summed_over_pairs
-from cace_qeq.structures import AtomicBatch, Neighbors
+from cace_qeq.structures import AtomicBatch, Neighbors, Pairs
 
 MADE = tuple(field.name for field in fields(Prediction) if field.name != "external_forces")
 FAILED = -1  # where code says whether its charges have
@@ -36,28 +34,30 @@ DISPLACEMENT = 0.05  # Å, of atoms where code is tried
 class Suited:
     """What batches share that hold the same numbers, boundaries and neighbours: those of steps of dynamics.
 
-    written  how often torch had seen these tensors change
-    wider    the neighbours in rows that are as long as the code wants them
+    like     one of them
+    written  how often torch had seen the tensors that they share change
+    filled   its tables, as long as the code wants them
     """
 
-    numbers: Tensor
-    pbc: Tensor
-    neighbors: Neighbors
+    like: AtomicBatch
     written: int
     dtype: torch.dtype
     species: Tensor
-    wider: Neighbors
+    filled: Tables
     code: Code  # tensors of `tensors_of` -> those of `evaluation`
 
     def suits(self, batch: AtomicBatch, dtype: torch.dtype) -> bool:
-        shared = self.numbers is batch.numbers and self.pbc is batch.pbc and self.neighbors is batch.neighbors
-        return shared and self.dtype == dtype and self.written == written_into(batch)
+        like = self.like
+        shared = like.numbers is batch.numbers and like.pbc is batch.pbc and like.neighbors is batch.neighbors
+        same_sums = like.ewald is batch.ewald or self.filled.ewald is None
+        return shared and same_sums and self.dtype == dtype and self.written == written_into(batch)
 
 
 class GeneratedCode:
-    """Predictions of a model that is a network alone, or has charges (`charged.has_plain_charges`): those of molecules.
+    """Predictions of a model that is a network alone, or has charges (`charged.has_plain_charges`): of those, of one
+    structure (`charged.is_alone`).
 
-    Code is generated when a number of atoms, boundaries, or more neighbours than before are met first, and again when
+    Code is generated when a number of atoms, boundaries, or longer tables than before are met first, and again when
     parameters have changed.
 
     Raises RuntimeError if the generated code does not say what the network says, ValueError without a compiler.
@@ -65,7 +65,7 @@ class GeneratedCode:
 
     def __init__(self, model: CACEQEq):
         self.model = model
-        self.generated: dict[Any, tuple[int, Code]] = {}  # slots and code
+        self.generated: dict[Any, tuple[Sizes, Code]] = {}
         self.suited: Suited | None = None
         self.watched: Watched | None = None  # since code was looked for
 
@@ -75,7 +75,7 @@ class GeneratedCode:
         Raises ValueError for a batch that the model refuses, and where charges are not found.
         """
         batch.refuse_inference_mode()
-        if not (self.model.is_network_alone or is_lone_molecule(self.model, batch)):
+        if not (self.model.is_network_alone or is_alone(self.model, batch)):
             return None
         self.model.refuse_half_precision()
         self.model.refuse_batch_of_another(batch.geometry)
@@ -87,20 +87,22 @@ class GeneratedCode:
             self.suited = suited = self.suited_to(batch, self.model.dtype)
             self.watched = Watched(self.model)
         with torch.no_grad():
-            values = suited.code(*tensors_of(batch, suited.wider, suited.species))
+            values = suited.code(*tensors_of(batch, suited.filled, suited.species))
         if values[FAILED]:
             return predict(uncompiled(self.model), batch)  # says what is wrong
         return predicted(batch, values)
 
     def suited_to(self, batch: AtomicBatch, dtype: torch.dtype) -> Suited:
-        species, n_slots = self.model.species(batch.numbers), batch.neighbors.index.shape[1]
+        species = self.model.species(batch.numbers)
+        summed = not self.model.is_network_alone and batch.periodic
+        tables = Tables(batch.neighbors, batch.ewald if summed else None)
         kind = batch.n_atoms, batch.pbc.numpy().tobytes(), dtype
-        if kind not in self.generated or self.generated[kind][0] < n_slots:
-            width = rounded_up(n_slots, SLOTS)
-            self.generated[kind] = width, self.generate(batch, wider(batch.neighbors, width), species)
-        width, code = self.generated[kind]
-        known = batch.numbers, batch.pbc, batch.neighbors, written_into(batch)
-        return Suited(*known, dtype, species, wider(batch.neighbors, width), code)
+        sizes, code = self.generated.get(kind, (None, None))
+        if sizes is None or code is None or not sizes.covers(tables.sizes):
+            sizes = tables.sizes.with_room(sizes)
+            code = self.generate(batch, tables.filled(sizes), species)
+            self.generated[kind] = sizes, code
+        return Suited(batch, written_into(batch), dtype, species, tables.filled(sizes), code)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "GeneratedCode":
         """Of the model alone: a copy may come to have other parameters."""
@@ -110,8 +112,8 @@ class GeneratedCode:
         """Pickled without code, which is made again where it is asked for."""
         return GeneratedCode, (self.model,)
 
-    def generate(self, batch: AtomicBatch, neighbors: Neighbors, species: Tensor) -> Code:
-        model, tensors = uncompiled(self.model), tensors_of(batch, neighbors, species)
+    def generate(self, batch: AtomicBatch, tables: Tables, species: Tensor) -> Code:
+        model, tensors = uncompiled(self.model), tensors_of(batch, tables, species)
         own, exact = evaluation(model, batch), evaluation(copy.deepcopy(model).double(), batch)
         with compiler_at_hand(), torch.no_grad():
             code = made_of(recorded(own, *tensors), tensors)
@@ -127,7 +129,7 @@ class GeneratedCode:
 
 def written_into(batch: AtomicBatch) -> int:
     """How often torch has seen the integers of a batch change."""
-    return times_written((batch.numbers, batch.pbc, *vars(batch.neighbors).values()))
+    return times_written((batch.numbers, batch.pbc, *Tables(batch.neighbors, batch.ewald).tensors))
 
 
 def predicted(batch: AtomicBatch, values: Tensors) -> Prediction:
@@ -154,22 +156,25 @@ def evaluation(model: CACEQEq, batch: AtomicBatch) -> Code:
     network, geometry = Network(model), model.geometry
 
     def evaluate(*tensors: Tensor) -> Tensors:
-        positions, cells, structure, index, shift, mask, species, masses, total_charge, field = tensors
+        positions, cells, structure, species, masses, total_charge, field, *tables = tensors
         moved = replace(
             batch,
             positions=positions,
             cells=cells,
             structure=structure,
             masses=masses,
-            neighbors=Neighbors(index, shift, mask),
+            neighbors=Neighbors(*tables[:3]),
             total_charge=total_charge,
             imposed=replace(batch.imposed, field=field),
             geometry=geometry,
         )
+        if sums := tables[3:]:
+            triplets, split = sums[3:]
+            moved = replace(moved, ewald=replace(batch.ewald, pairs=Pairs(*sums[:3]), triplets=triplets, split=split))
         if model.is_network_alone:
             prediction, failed = summed_over_pairs(model, moved, species, network), torch.zeros_like(structure[0])
         else:
-            prediction, failed = predicted_molecule(model, moved, species)
+            prediction, failed = predicted_alone(model, moved, species)
         return *(getattr(prediction, name) for name in MADE), failed
 
     return evaluate
@@ -184,18 +189,8 @@ def uncompiled(model: CACEQEq) -> CACEQEq:
     return copied
 
 
-def tensors_of(batch: AtomicBatch, neighbors: Neighbors, species: Tensor) -> Tensors:
+def tensors_of(batch: AtomicBatch, tables: Tables, species: Tensor) -> Tensors:
     """All that predictions depend on beside the boundaries, as the code expects it in memory."""
-    table = neighbors.index, neighbors.shift, neighbors.mask
     positions, cells = (values.double().contiguous() for values in (batch.positions, batch.cells))
-    return positions, cells, batch.structure, *table, species, batch.masses, batch.total_charge, batch.imposed.field
-
-
-def wider(table: Neighbors, n_slots: int) -> Neighbors:
-    """With rows of a number of slots, the new ones empty."""
-    missing = n_slots - table.index.shape[1]
-    if missing == 0:
-        return table
-    return Neighbors(
-        pad(table.index, (0, missing)), pad(table.shift, (0, 0, 0, missing)), pad(table.mask, (0, missing))
-    )
+    per_atom = batch.structure, species, batch.masses
+    return positions, cells, *per_atom, batch.total_charge, batch.imposed.field, *tables.tensors

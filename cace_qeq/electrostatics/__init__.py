@@ -1,6 +1,7 @@
 """Gaussian charges: Coulomb matrices, Ewald sums and charge equilibration. Pure functions of tensors."""
 
 from cace_qeq.conditions import Conditions
+from cace_qeq.electrostatics.alone import equilibrate_crystal, equilibrate_molecule
 from cace_qeq.electrostatics.bonds import equilibrate_bonds
 from cace_qeq.electrostatics.circuit import Bonds, Circuit, Wiring, circuit_of
 from cace_qeq.electrostatics.conjugate_gradients import ConvergenceError
@@ -9,7 +10,6 @@ from cace_qeq.electrostatics.geometry import ChargeGeometry
 from cace_qeq.electrostatics.given import coulomb_energy
 from cace_qeq.electrostatics.kernels import Background
 from cace_qeq.electrostatics.matrix import coulomb_matrix
-from cace_qeq.electrostatics.molecule import equilibrate_molecule
 from cace_qeq.electrostatics.potentials import along_lattice, imposed_potential
 from cace_qeq.electrostatics.qeq import ChargeParameters, Equilibrium, equilibrate
 from cace_qeq.electrostatics.shells import Walls, equilibrate_shells
@@ -38,6 +38,7 @@ __all__ = [
     "coulomb_matrix",
     "equilibrate",
     "equilibrate_bonds",
+    "equilibrate_crystal",
     "equilibrate_molecule",
     "equilibrate_shells",
     "find_charges",

@@ -1,5 +1,7 @@
 """Charge equilibration of one structure, by a factorisation or from products alone; derivatives need no matrix."""
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
@@ -39,15 +41,25 @@ def equilibrate_by_forms(
     else:
         system = _system(geometry, parameters, form, constraint)
         problem = Problem(form, constraint, _iterated(system, until))
+    found = equilibrium_of(problem, parameters, values, start)
+    multipliers = torch.zeros_like(constraints.values).index_copy(1, active.nonzero().flatten(), found.multipliers)
+    return replace(found, multipliers=multipliers)
+
+
+def equilibrium_of(problem: Problem, parameters: ChargeParameters, values: Tensor, start: Tensor) -> Equilibrium:
+    """Charges that solve the problem with C q = b and what follows from them; no operation depends on values.
+
+    values  (row,)   b
+    start   (atom,)  e
+    """
     right = -parameters.electronegativity
     found = solve_implicitly(problem, right, values, start)
     charges, multipliers, _ = found
     energy = stationary_energy(problem, right, values, found)
     # K q + Cᵀ λ = -χ gives A q with its derivatives
-    potential = right - multipliers @ rows - parameters.hardness * charges
-    all_multipliers = torch.zeros_like(constraints.values[0]).index_copy(0, active.nonzero().flatten(), multipliers)
+    potential = right - multipliers @ problem.constraint.rows - parameters.hardness * charges
     coulomb_energy = torch.dot(charges, potential) / 2
-    return Equilibrium(charges, all_multipliers.view(1, -1), energy.view(1), potential, coulomb_energy.view(1))
+    return Equilibrium(charges, multipliers.unsqueeze(0), energy.view(1), potential, coulomb_energy.view(1))
 
 
 def _factored(form: Sum, rows: Tensor) -> Solve:

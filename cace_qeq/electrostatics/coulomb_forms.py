@@ -90,8 +90,14 @@ def heights(geometry: ChargeGeometry) -> Tensor:
 
 def structure_factors(geometry: ChargeGeometry) -> Waves:
     """The reciprocal sum over the waves of the plan."""
-    cell, triplets = geometry.cells[0], geometry.triplets[0]
-    triplets = triplets[triplets.any(dim=1)]
+    triplets = geometry.triplets[0]
+    return waves_of(geometry, triplets[triplets.any(dim=1)])
+
+
+def waves_of(geometry: ChargeGeometry, triplets: Tensor) -> Waves:
+    """The sum over waves, to which those of zeros add nothing."""
+    cell, padding = geometry.cells[0], ~triplets.any(dim=1)
     vectors = 2 * math.pi * triplets.to(cell.dtype) @ torch.linalg.inv(cell).T
-    amplitude = reciprocal_amplitude(vectors.square().sum(-1), geometry.volume[0], geometry.split[0])
+    squared = vectors.square().sum(-1) + padding
+    amplitude = reciprocal_amplitude(squared, geometry.volume[0], geometry.split[0]) * ~padding
     return Waves.of(geometry.positions, vectors, amplitude)

@@ -165,7 +165,15 @@ class Gram:
 
     @torch.no_grad()
     def add_to(self, matrix: Tensor) -> None:
-        matrix.addmm_(self.factors, self.factors.T)
+        """Block by block, those off the diagonal once: 5/8 of the work."""
+        step = -(-len(matrix) // 4)
+        for first in range(0, len(matrix), step):
+            rows = slice(first, first + step)
+            part = self.factors[rows]
+            matrix[rows, rows].addmm_(part, part.T)
+            below = part @ self.factors[:first].T
+            matrix[rows, :first].add_(below)
+            matrix[:first, rows].add_(below.T)
 
     def gradients(self, left: Tensor, right: Tensor) -> tuple[Tensor, ...]:
         ahead = left.unsqueeze(1) * (right @ self.factors)

@@ -69,7 +69,8 @@ class _Solution(torch.autograd.Function):
         solution, constraint = outputs[0], problem.constraint
         along = constraint.multiplier(right)  # of positions far from the origin almost all, and it moves no charge
         right = right - along @ constraint.rows
-        size = float(torch.cat([right, total]).detach().abs().max()) or 1.0
+        size = torch.cat([right, total]).detach().abs().max()
+        size = size + (size == 0)
         right, total = right / size, total / size  # the tolerance is meant for numbers around one
         adjoint, shift, _ = solve_implicitly(problem, right, total, torch.zeros_like(solution))
         adjoint, shift = size * adjoint, size * shift + along
