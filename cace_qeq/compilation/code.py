@@ -10,8 +10,9 @@ from torch import Tensor, nn
 from torch.fx import GraphModule
 
 SLOTS = 8  # by which tables of neighbours grow
-# the pattern matcher of torch 2.13 gets some gradients wrong that were recorded with their function
-INDUCTOR: dict[str, str | int | bool | Callable[..., Any]] = {"pattern_matcher": False}
+# of torch 2.13 the pattern matcher gets some gradients wrong that were recorded with their function, and buffers that
+# take the place of others overwrite what is asked for later
+INDUCTOR: dict[str, str | int | bool | Callable[..., Any]] = {"pattern_matcher": False, "inplace_buffers": False}
 IN_ONE_CALL = {"cpp_wrapper": True}  # no Python between the kernels
 LEAST_ROUNDING = {torch.float32: 1e-5, torch.float64: 1e-12}  # that is expected, relative to the largest value
 MOST_ROUNDING = 10.0  # times that of the network: sums are taken in another order
