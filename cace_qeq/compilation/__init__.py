@@ -2,8 +2,8 @@
 
 On a processor torch.fx records the operations of one evaluation, and torch's inductor turns them and their derivatives
 into C++: all that lies between positions, energies and slopes of a model without charges, and of a molecule or crystal
-with charges that flow freely and come from a matrix; of all else the features and their derivatives apart. Measured to
-pay for structures of up to about a hundred atoms on one core. On a GPU they become CUDA graphs.
+whose charges come from a matrix; of all else the features and their derivatives apart. Measured to pay for structures
+of up to about a hundred atoms on one core. On a GPU they become CUDA graphs.
 """
 
 from torch import nn

@@ -1,7 +1,11 @@
 """Gaussian charges: Coulomb matrices, Ewald sums and charge equilibration. Pure functions of tensors."""
 
 from cace_qeq.conditions import Conditions
-from cace_qeq.electrostatics.alone import equilibrate_crystal, equilibrate_molecule
+from cace_qeq.electrostatics.alone import (
+    equilibrate_crystal,
+    equilibrate_molecule,
+    equilibrate_molecule_along_bonds,
+)
 from cace_qeq.electrostatics.bonds import equilibrate_bonds
 from cace_qeq.electrostatics.circuit import Bonds, Circuit, Wiring, circuit_of
 from cace_qeq.electrostatics.conjugate_gradients import ConvergenceError
@@ -40,6 +44,7 @@ __all__ = [
     "equilibrate_bonds",
     "equilibrate_crystal",
     "equilibrate_molecule",
+    "equilibrate_molecule_along_bonds",
     "equilibrate_shells",
     "find_charges",
     "imposed_potential",

@@ -4,7 +4,9 @@ recorded."""
 import torch
 from torch import Tensor
 
+from cace_qeq.electrostatics.bonds import BondEquations, laplacian_of
 from cace_qeq.electrostatics.by_forms import equilibrium_of
+from cace_qeq.electrostatics.circuit import Wiring
 from cace_qeq.electrostatics.conjugate_gradients import Constraint
 from cace_qeq.electrostatics.coulomb_forms import real_space, waves_of
 from cace_qeq.electrostatics.direct import AllPairs
@@ -17,6 +19,7 @@ from cace_qeq.electrostatics.kernels import (
     self_interaction,
     split_self_interaction,
 )
+from cace_qeq.electrostatics.matrix import open_pairs
 from cace_qeq.electrostatics.qeq import ChargeParameters, Equilibrium
 
 
@@ -32,6 +35,32 @@ def equilibrate_molecule(
     """
     own = parameters.hardness + self_interaction(parameters.width)
     return _equilibrate(Sum([Diagonal(own), AllPairs(positions, parameters.width.square())]), parameters, total_charge)
+
+
+def equilibrate_molecule_along_bonds(
+    positions: Tensor, parameters: ChargeParameters, total_charge: Tensor, wiring: Wiring
+) -> tuple[Equilibrium, Tensor, Tensor]:
+    """The same where charge flows along bonds, as by `equilibrate_bonds`.
+
+    returns  the equilibrium, without multipliers; (atom,) eV, what flows cost, half at either end; and () int32, not
+             zero for charges that are not finite
+    """
+    count, hardness, bonds = len(positions), parameters.hardness, wiring.bonds
+    widths, electronegativity = parameters.width.unsqueeze(0), parameters.electronegativity.unsqueeze(0)
+    everyone = torch.ones_like(widths, dtype=torch.bool)
+    coulomb = open_pairs(positions.unsqueeze(0), widths, everyone) + torch.diag_embed(self_interaction(widths))
+    softness = hardness.new_zeros(count * count).index_add(0, bonds.center * count + bonds.neighbor, bonds.softness)
+    preference = torch.where(total_charge > 0, wiring.preference[:, 0], wiring.preference[:, 1])
+    start = total_charge * torch.softmax(preference, 0)
+    nobody, none = torch.zeros_like(widths), torch.zeros_like(total_charge)
+    equations = BondEquations(laplacian_of(softness.view(1, count, count)), start.unsqueeze(0), ~everyone, nobody, none)
+    flow = equations.solution(coulomb + torch.diag_embed(hardness.unsqueeze(0)), electronegativity)
+    charges, slope = flow.charges[0], flow.slope[0]
+    potential = slope - parameters.electronegativity - hardness * charges
+    on_bonds = bonds.softness * bonds.drops(slope).square() / 4
+    costs = bonds.add_to_ends(on_bonds, on_bonds, count)
+    found = Equilibrium(charges, none.unsqueeze(0), flow.energy, potential, torch.dot(charges, potential).view(1) / 2)
+    return found, costs, (~charges.isfinite().all()).int()
 
 
 def equilibrate_crystal(

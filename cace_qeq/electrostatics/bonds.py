@@ -4,7 +4,7 @@ Nistor et al., doi 10.1063/1.2346671; Verstraelen et al., doi 10.1063/1.4791569.
 soft bonds between all atoms.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -51,6 +51,19 @@ class BondEquations:
         flowing = self.start - vector_times(electronegativity, self.laplacian)
         return torch.cat([torch.where(self.source, -electronegativity, flowing), self.total.unsqueeze(1)], dim=1)
 
+    def solution(self, matrix: Tensor, electronegativity: Tensor) -> "Flow":
+        """With charges and slopes (structure, N); no operation depends on values.
+
+        matrix            (structure, N, N)  K
+        electronegativity (structure, N)
+        """
+        found = torch.linalg.solve(self.system(matrix), self.right(electronegativity))
+        charges, shared = found[:, :-1], found[:, -1]
+        energy = _StationaryEnergy.apply(
+            matrix, electronegativity, self.start, self.total, self.laplacian, charges, shared
+        )
+        return Flow(charges, electronegativity + vector_times(charges, matrix), shared, energy)
+
     def residual(self, charges: Tensor, slope: Tensor, multiplier: Tensor) -> Tensor:
         """(structure, N)  e, and eV/e for atoms of electrodes
 
@@ -77,8 +90,12 @@ def laplacian(geometry: ChargeGeometry, bonds: Bonds) -> Tensor:
     size = geometry.largest
     place = geometry.slot[bonds.center] * size + geometry.slot[bonds.neighbor] % size
     flat = bonds.softness.new_zeros(geometry.n_structures * size * size).index_add(0, place, bonds.softness)
-    table = flat.view(-1, size, size)
-    table = table + table.transpose(1, 2)
+    return laplacian_of(flat.view(-1, size, size))
+
+
+def laplacian_of(softness: Tensor) -> Tensor:
+    """(structure, N, N)  L, of what lies between each atom and each other in either direction"""
+    table = softness + softness.transpose(1, 2)
     return torch.diag_embed(table.sum(2)) - table  # an atom's own images drop out
 
 
@@ -97,13 +114,8 @@ def equilibrate_bonds(
     electronegativity = geometry.padded(parameters.electronegativity, 0.0)
     hardness = geometry.padded(parameters.hardness, 1.0)
     matrix = coulomb_matrix(geometry, parameters.width, background) + torch.diag_embed(hardness)
-    found = torch.linalg.solve(equations.system(matrix), equations.right(electronegativity))
-    table, shared = found[:, :-1], found[:, -1]
-    energy = _StationaryEnergy.apply(
-        matrix, electronegativity, equations.start, equations.total, equations.laplacian, table, shared
-    )
-    slope = electronegativity + vector_times(table, matrix)
-    flow = Flow(geometry.unpadded(table), geometry.unpadded(slope), shared, energy)
+    found = equations.solution(matrix, electronegativity)
+    flow = replace(found, charges=geometry.unpadded(found.charges), slope=geometry.unpadded(found.slope))
     return completed(flow, geometry, parameters, circuit)
 
 

@@ -53,9 +53,18 @@ def coulomb_matrix(geometry: ChargeGeometry, width: Tensor, background: Backgrou
 def _open_pairs(geometry: ChargeGeometry, widths: Tensor, rows: Tensor) -> Tensor:
     """(row, N, N)  all pairs of different atoms of the open structures."""
     positions = geometry.padded(geometry.positions, 0.0).index_select(0, rows)
-    squared_width = widths.index_select(0, rows).square()
-    occupied = geometry.occupied.index_select(0, rows)
-    different = ~torch.eye(geometry.largest, dtype=torch.bool, device=rows.device)
+    return open_pairs(positions, widths.index_select(0, rows), geometry.occupied.index_select(0, rows))
+
+
+def open_pairs(positions: Tensor, widths: Tensor, occupied: Tensor) -> Tensor:
+    """(structure, N, N)  all pairs of different atoms.
+
+    positions  (structure, N, 3)  Å
+    widths     (structure, N)     Å
+    occupied   (structure, N)     bool, False in padding
+    """
+    squared_width = widths.square()
+    different = ~torch.eye(positions.shape[1], dtype=torch.bool, device=positions.device)
     counted = (occupied.unsqueeze(2) & occupied.unsqueeze(1) & different).to(positions.dtype)
     displacement = positions.unsqueeze(1) - positions.unsqueeze(2)
     squared_distance = displacement.square().sum(-1) + (1 - counted)  # never a division by zero

@@ -7,9 +7,19 @@ import torch
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.nn.functional import pad
 
-from cace_qeq.electrostatics import ChargeGeometry, ChargeParameters, equilibrate_crystal, equilibrate_molecule
+from cace_qeq.electrostatics import (
+    ChargeGeometry,
+    ChargeParameters,
+    Wiring,
+    circuit_of,
+    equilibrate_bonds,
+    equilibrate_crystal,
+    equilibrate_molecule,
+    equilibrate_molecule_along_bonds,
+    total_charge_alone,
+)
 from cace_qeq.electrostatics.qeq import equilibrate
-from charged_structures import crystal, molecule, strained
+from charged_structures import bonds_of, crystal, geometry_of, molecule, strained
 from iterative_structures import task_of
 
 ZOO = {
@@ -57,6 +67,35 @@ def test_charges_energies_and_derivatives_are_those_of_padded_matrices(name, bac
         loss = found.energy.sum() + found.charges.pow(3).sum() + 0.3 * found.coulomb_energy.sum()
         gradients = torch.autograd.grad(loss, [positions, strain, *values])
         outcomes.append([*vars(found).values(), *gradients])
+    for one, other in zip(*outcomes, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("total_charge", [-1.0, 0.0, 1.0])
+def test_charges_along_bonds_are_those_of_padded_matrices(total_charge):
+    """And what flows cost; derivatives by positions, parameters, softness and preferences."""
+    structure, charge = molecule(5), torch.tensor([total_charge], dtype=torch.float64)
+    geometry, nothing = geometry_of(structure), torch.full((5,), torch.nan, dtype=torch.float64)
+    constraints, no_field = total_charge_alone(geometry, charge), torch.zeros(1, 3, dtype=torch.float64)
+    outcomes = []
+    for plainly in (True, False):
+        bonds = bonds_of(5)
+        leaves = [torch.linspace(-1, 1, 10, dtype=torch.float64).view(5, 2), structure.positions, bonds.softness]
+        leaves = [value.clone().requires_grad_() for value in (*leaves, *vars(structure.parameters).values())]
+        preference, positions, softness, *values = leaves
+        wiring, parameters = Wiring(replace(bonds, softness=softness), preference), ChargeParameters(*values)
+        if plainly:
+            circuit = circuit_of(geometry, wiring, constraints, nothing, no_field)
+            found = equilibrate_bonds(replace(geometry, positions=positions), parameters, circuit)
+            costs = circuit.energies(
+                found.potential + parameters.electronegativity + parameters.hardness * found.charges
+            )
+        else:
+            found, costs, failed = equilibrate_molecule_along_bonds(positions, parameters, charge, wiring)
+            assert int(failed) == 0
+        loss = found.energy.sum() + found.charges.pow(3).sum() + 0.3 * found.coulomb_energy.sum()
+        gradients = torch.autograd.grad(loss, leaves, allow_unused=True, materialize_grads=True)
+        outcomes.append([found.charges, found.energy, found.potential, found.coulomb_energy, costs, *gradients])
     for one, other in zip(*outcomes, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-10)
 
