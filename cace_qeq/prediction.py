@@ -6,6 +6,7 @@ implicit derivative supplies the adjoint term L.(dχ/dR + dA/dR q) to any order.
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -84,11 +85,11 @@ class Slopes:
 def predict(model: CACEQEq, batch: AtomicBatch) -> Prediction:
     """All properties of a batch, detached from the graph.
 
-    Raises RuntimeError in torch.inference_mode, TypeError for anything but a model and a batch, and ValueError as the
-    model does.
+    Raises RuntimeError in torch.inference_mode, TypeError for a path and for anything but a batch, and ValueError as
+    the model does.
     """
-    if not isinstance(model, CACEQEq):
-        raise TypeError(f"predict was given {type(model).__name__}, expected a CACEQEq: load_model(path) reads one.")
+    if isinstance(model, str | Path):
+        raise TypeError(f"predict was given the path {model}, expected a model: load_model(path) reads one.")
     expect_batch(batch, "predict")
     if model.generated is not None and batch.positions.device.type == "cpu":
         answer: Prediction | None = model.generated(batch)
