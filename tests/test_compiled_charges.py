@@ -122,6 +122,17 @@ def test_code_says_nothing_where_more_than_the_total_charge_is_imposed_and_of_sl
     assert isinstance(compiled.representation, CompiledRepresentation)
 
 
+@pytest.mark.parametrize(
+    "atoms, total_charge", [(zoo.ethanol_in_surroundings(), 1.0), (zoo.slab(), 0.0)], ids=["surroundings", "slab"]
+)
+def test_features_alone_are_generated_where_code_says_nothing(atoms, total_charge):
+    alone = Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
+    model = untrained_model(alone, energy="coulomb", charge_feedback="readout", **TINY)
+    compiled, batch = with_code(model), to_batch(atoms, model.geometry, total_charge)
+    assert_same(predict(compiled, batch), predict(model, batch))
+    assert compiled.representation.generated and not compiled.generated.generated
+
+
 def test_code_is_for_one_structure_whose_charges_come_from_a_matrix():
     for atoms in (zoo.water(), zoo.crystal()):
         model = untrained_model(atoms, **TINY)

@@ -97,11 +97,11 @@ class GeneratedCode:
         summed = not self.model.is_network_alone and batch.periodic
         tables = Tables(batch.neighbors, batch.ewald if summed else None)
         kind = batch.n_atoms, batch.pbc.numpy().tobytes(), dtype
-        sizes, code = self.generated.get(kind, (None, None))
-        if sizes is None or code is None or not sizes.covers(tables.sizes):
-            sizes = tables.sizes.with_room(sizes)
-            code = self.generate(batch, tables.filled(sizes), species)
-            self.generated[kind] = sizes, code
+        known = self.generated.get(kind)
+        if known is None or not known[0].covers(tables.sizes):
+            sizes = tables.sizes.with_room(known[0] if known else None)
+            known = self.generated[kind] = sizes, self.generate(batch, tables.filled(sizes), species)
+        sizes, code = known
         return Suited(batch, written_into(batch), dtype, species, tables.filled(sizes), code)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "GeneratedCode":
