@@ -12,6 +12,7 @@ from torch.nn.functional import pad
 from cace_qeq.compilation.code import (
     SLOTS,
     Code,
+    Tensors,
     Watched,
     compiler_at_hand,
     made_of,
@@ -19,6 +20,7 @@ from cace_qeq.compilation.code import (
     refuse_beyond_rounding,
     rounded_up,
 )
+from cace_qeq.compilation.halves import halves
 from cace_qeq.nn.ace import CartesianACE, Environments
 from cace_qeq.nn.equivariant import EquivariantACE
 
@@ -95,17 +97,18 @@ class CompiledRepresentation(nn.Module):
 
     @torch.no_grad()
     def compiled(self, *example: Tensor) -> Features:
-        arriving = self.plain(*example)
-        values = made_of(recorded(lambda *tensors: (self.plain(*tensors),), *example), example)
-        asked = *example, arriving
-        slopes = made_of(recorded(lambda *tensors: self.slopes(*tensors), *asked), asked)  # it miscounts bound methods
+        asked = *example, self.plain(*example)
+        first, second = halves(recorded(lambda *tensors: self.pulled_back(*tensors), *asked))  # it miscounts methods
+        values = made_of(first, example)
+        slopes = made_of(second, (*values(*example)[1:], *asked))
         return lambda *tensors: _Recorded.apply(values, slopes, *tensors)
 
     @torch.enable_grad()
-    def slopes(self, displacements: Tensor, senders: Tensor, species: Tensor, arriving: Tensor) -> tuple[Tensor, ...]:
-        """What a gradient of the features is for the displacements; the features are found again on the way."""
+    def pulled_back(self, displacements: Tensor, senders: Tensor, species: Tensor, arriving: Tensor) -> Tensors:
+        """Features, and what a gradient of them is for the displacements."""
         place = displacements.detach().requires_grad_()
-        return torch.autograd.grad(self.plain(place, senders, species), place, arriving)
+        features = self.plain(place, senders, species)
+        return features, *torch.autograd.grad(features, place, arriving)
 
     @torch.enable_grad()
     def graphed(self, displacements: Tensor, senders: Tensor, species: Tensor) -> Features:
@@ -134,13 +137,14 @@ def as_if_not_compiled(module: nn.Module, tensors: dict[str, Any], prefix: str, 
 
 
 class _Recorded(torch.autograd.Function):
-    """Features by one piece of code, and their derivatives by another."""
+    """Features by one piece of code, and their derivatives by another from what the first has kept."""
 
     @staticmethod
     def forward(ctx: Any, values: Code, slopes: Code, *tensors: Tensor) -> Tensor:
+        features, *kept = values(*tensors)
         ctx.slopes = slopes
-        ctx.save_for_backward(*tensors)
-        return values(*tensors)[0]
+        ctx.save_for_backward(*kept, *tensors)
+        return features
 
     @staticmethod
     @once_differentiable
