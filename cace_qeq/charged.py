@@ -138,8 +138,12 @@ def equilibrium_of(batch: AtomicBatch, wishes: Wishes, background: Background, s
 
 def charge_geometry(batch: AtomicBatch) -> ChargeGeometry:
     """The batch as the electrostatics room sees it."""
+    return geometry_in(batch, *closed_cells(batch.cells, batch.pbc, batch.ewald.height))
+
+
+def geometry_in(batch: AtomicBatch, cells: Tensor, normal: Tensor) -> ChargeGeometry:
+    """The same in cells that are closed, with normals of slabs."""
     pairs, ewald = batch.ewald.pairs, batch.ewald
-    cells, normal = closed_cells(batch.cells, batch.pbc, ewald.height)
     return ChargeGeometry(
         positions=batch.positions,
         cells=cells,

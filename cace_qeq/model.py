@@ -139,7 +139,12 @@ class CACEQEq(KeepsDoubleBuffers):
         features = self.representation(around, species)
         if self.charge_heads is None:
             return without_charges(batch, self.short_range(batch, features, species))
-        charged = self.charged(batch, features, species)
+        return self.energies(batch, around, features, self.charged(batch, features, species), species)
+
+    def energies(
+        self, batch: AtomicBatch, around: Environments, features: Tensor, charged: Charged, species: Tensor
+    ) -> Energies:
+        """Of charges that have been found."""
         charges = charged.equilibrium.charges
         features = self.feedback(around, features, charges, species)
         return Energies(
@@ -186,13 +191,16 @@ class CACEQEq(KeepsDoubleBuffers):
 
     def charged(self, batch: AtomicBatch, features: Tensor, species: Tensor) -> Charged:
         """Charges that minimise E_qeq under the conditions of the batch; for models with charges."""
+        return equilibrium_of(batch, self.wishes(batch, features, species), self.config.background, self.solver)
+
+    def wishes(self, batch: AtomicBatch, features: Tensor, species: Tensor) -> Wishes:
+        """What charges are found from; for models with charges."""
         assert self.charge_heads is not None
         walls = None if self.shell_walls is None else self.shell_walls(features, species)
         wires = None
         if self.wiring is not None:
             wires = self.wiring(batch.displacements(), batch.neighbors.index, features, species)
-        wishes = Wishes(self.charge_heads(features, species), walls, wires)
-        return equilibrium_of(batch, wishes, self.config.background, self.solver)
+        return Wishes(self.charge_heads(features, species), walls, wires)
 
     @property
     def is_network_alone(self) -> bool:

@@ -5,18 +5,17 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from cace_qeq.charged import Charged, Wishes, geometry_in
 from cace_qeq.electrostatics import (
     Background,
-    ChargeGeometry,
-    ChargeParameters,
-    Equilibrium,
-    Wiring,
+    Circuit,
+    Constraints,
     equilibrate_crystal,
     equilibrate_molecule,
     equilibrate_molecule_along_bonds,
 )
 from cace_qeq.lattice import LARGEST_DENSE
-from cace_qeq.model import CACEQEq, Energies
+from cace_qeq.model import CACEQEq
 from cace_qeq.nn.ace import Environments
 from cace_qeq.prediction import Prediction, Slopes, assembled
 from cace_qeq.structures import AtomicBatch
@@ -44,59 +43,35 @@ def is_alone(model: CACEQEq, batch: AtomicBatch) -> bool:
 
 @torch.enable_grad()
 def predicted_alone(model: CACEQEq, batch: AtomicBatch, species: Tensor) -> tuple[Prediction, Tensor]:
-    """What `predict` says where `is_alone`, and whether the matrix has failed; no operation depends on values."""
-    assert model.charge_heads is not None
+    """What `predict` says where `is_alone`, and whether its charges have failed; no operation depends on values."""
     strain = torch.zeros_like(batch.cells).requires_grad_()
     where = batch.positions.detach().requires_grad_()
     deformation = torch.eye(3, dtype=where.dtype) + strain[0]
     moved = replace(batch, positions=where @ deformation, cells=batch.cells @ deformation)
-    displacements = moved.displacements()
-    to_neighbors = displacements.to(model.dtype).transpose(1, 2).contiguous()
-    around = Environments(to_neighbors, batch.neighbors.index, None, model.representation.settings)
+    displacements = moved.displacements().to(model.dtype).transpose(1, 2).contiguous()
+    around = Environments(displacements, batch.neighbors.index, None, model.representation.settings)
     features = model.representation(around, species)
-    parameters = model.charge_heads(features, species)
-    imposed = -(moved.positions @ batch.imposed.field[0])
-    felt = replace(parameters, electronegativity=parameters.electronegativity + imposed)
-    wiring = None if model.wiring is None else model.wiring(displacements, moved.neighbors.index, features, species)
-    found, costs, failed = equilibrated(moved, felt, wiring, model.config.background)
-    charges = found.charges
-    parts = charges * (imposed + found.potential / 2)
-    electrostatic = torch.dot(imposed, charges) + found.coulomb_energy
-    if model.config.energy == "equilibrated":
-        parts = parts + charges * (parameters.electronegativity + parameters.hardness * charges / 2) + costs
-        electrostatic = found.energy
-    short_range = model.short_range(moved, model.feedback(around, features, charges, species), species)
-    by_position, by_strain = torch.autograd.grad(short_range.sum() + electrostatic.sum(), [where, strain])
-    nowhere = torch.full_like(batch.cells[:, 0], torch.nan)
-    chi = parameters.electronegativity
-    energies = Energies(short_range, electrostatic, parts, charges, chi, nowhere, batch.structure)
+    charged, failed = charged_alone(moved, model.wishes(moved, features, species), model.config.background)
+    energies = model.energies(moved, around, features, charged, species)
+    by_position, by_strain = torch.autograd.grad(energies.total.sum(), [where, strain])
     external = torch.zeros_like(batch.imposed.external.positions)
     return assembled(batch, energies, Slopes(by_position, by_strain, external)), failed
 
 
-def equilibrated(
-    batch: AtomicBatch, felt: ChargeParameters, wiring: Wiring | None, background: Background
-) -> tuple[Equilibrium, Tensor, Tensor]:
-    """Charges, (atom,) eV what flow along bonds costs, and whether they have failed."""
-    if wiring is not None:
-        return equilibrate_molecule_along_bonds(batch.positions, felt, batch.total_charge, wiring)
-    nothing = torch.zeros_like(felt.width)
-    if not batch.periodic:
+def charged_alone(batch: AtomicBatch, wishes: Wishes, background: Background) -> tuple[Charged, Tensor]:
+    """As `equilibrium_of`, and whether the charges have failed."""
+    geometry = geometry_in(batch, batch.cells, torch.zeros_like(batch.cells[:, 0]))
+    imposed = -(batch.positions @ batch.imposed.field[0])
+    felt = replace(wishes.parameters, electronegativity=wishes.parameters.electronegativity + imposed)
+    constraints = Constraints(torch.ones_like(imposed).view(1, 1, -1), batch.total_charge.unsqueeze(1))
+    circuit = None
+    if wishes.wiring is not None:
+        bonds, nowhere = wishes.wiring.bonds, torch.zeros_like(batch.structure)
+        undriven = torch.zeros_like(bonds.softness)
+        circuit = Circuit(bonds, constraints, nowhere.bool(), undriven, nowhere, wishes.wiring.preference)
+        found, failed = equilibrate_molecule_along_bonds(batch.positions, felt, batch.total_charge, wishes.wiring)
+    elif batch.periodic:
+        found, failed = equilibrate_crystal(geometry, felt, batch.total_charge, background)
+    else:
         found, failed = equilibrate_molecule(batch.positions, felt, batch.total_charge)
-        return found, nothing, failed
-    ewald = batch.ewald
-    geometry = ChargeGeometry(
-        positions=batch.positions,
-        cells=batch.cells,
-        periodic=batch.pbc.any(dim=1),
-        normal=torch.zeros_like(batch.cells[:, 0]),
-        structure=batch.structure,
-        center=ewald.pairs.center,
-        neighbor=ewald.pairs.neighbor,
-        shift=ewald.pairs.shift_components,
-        triplets=ewald.triplets,
-        split=ewald.split,
-        mesh=ewald.mesh,
-    )
-    found, failed = equilibrate_crystal(geometry, felt, batch.total_charge, background)
-    return found, nothing, failed
+    return Charged(geometry, wishes, imposed, constraints, circuit, found), failed

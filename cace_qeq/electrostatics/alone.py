@@ -39,11 +39,10 @@ def equilibrate_molecule(
 
 def equilibrate_molecule_along_bonds(
     positions: Tensor, parameters: ChargeParameters, total_charge: Tensor, wiring: Wiring
-) -> tuple[Equilibrium, Tensor, Tensor]:
+) -> tuple[Equilibrium, Tensor]:
     """The same where charge flows along bonds, as by `equilibrate_bonds`.
 
-    returns  the equilibrium, without multipliers; (atom,) eV, what flows cost, half at either end; and () int32, not
-             zero for charges that are not finite
+    returns  the equilibrium, without multipliers, and () int32, not zero for charges that are not finite
     """
     count, hardness, bonds = len(positions), parameters.hardness, wiring.bonds
     widths, electronegativity = parameters.width.unsqueeze(0), parameters.electronegativity.unsqueeze(0)
@@ -57,10 +56,8 @@ def equilibrate_molecule_along_bonds(
     flow = equations.solution(coulomb + torch.diag_embed(hardness.unsqueeze(0)), electronegativity)
     charges, slope = flow.charges[0], flow.slope[0]
     potential = slope - parameters.electronegativity - hardness * charges
-    on_bonds = bonds.softness * bonds.drops(slope).square() / 4
-    costs = bonds.add_to_ends(on_bonds, on_bonds, count)
     found = Equilibrium(charges, none.unsqueeze(0), flow.energy, potential, torch.dot(charges, potential).view(1) / 2)
-    return found, costs, (~charges.isfinite().all()).int()
+    return found, (~charges.isfinite().all()).int()
 
 
 def equilibrate_crystal(

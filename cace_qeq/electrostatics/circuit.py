@@ -120,10 +120,9 @@ class Circuit:
     def moments(self, geometry: ChargeGeometry, slope: Tensor) -> Tensor:
         """(structure, 3)  e Å, of what has flowed; NaN for structures in which not all charge is from bonds"""
         carried = -self.flow(slope).unsqueeze(1) * self.bonds.vector
-        sums = carried.new_zeros(geometry.n_structures, 3)
-        sums = sums.index_add(0, geometry.structure[self.bonds.center], carried)
+        by_atom = carried.new_zeros(len(self.source), 3).index_add(0, self.bonds.center, carried)
         begun = geometry.padded(self.source, False).any(1) | (self.constraints.values.abs() > SAME_CHARGE).any(1)
-        return torch.where(begun.unsqueeze(1), torch.nan, sums)
+        return torch.where(begun.unsqueeze(1), torch.nan, geometry.summed(by_atom))
 
 
 def circuit_of(

@@ -79,7 +79,7 @@ class ChargeGeometry:
     @cached_property
     def largest(self) -> int:
         """N, the number of atoms of the largest structure."""
-        return int(self.sizes.max())
+        return len(self.structure) if self.n_structures == 1 else int(self.sizes.max())
 
     @cached_property
     def slot(self) -> Tensor:
@@ -106,5 +106,7 @@ class ChargeGeometry:
         return table.flatten(0, 1).index_select(0, self.slot)
 
     def summed(self, values: Tensor) -> Tensor:
-        """(atom,) added up to (structure,)."""
-        return values.new_zeros(self.n_structures).index_add(0, self.structure, values)
+        """(atom, ...) added up to (structure, ...)."""
+        if self.n_structures == 1:
+            return values.sum(0, keepdim=True)
+        return values.new_zeros(self.n_structures, *values.shape[1:]).index_add(0, self.structure, values)
