@@ -1,6 +1,6 @@
 """The potential: a batch of structures to its energies and charges."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,28 +10,12 @@ from torch import Tensor
 from cace_qeq.charged import Charged, Wishes, equilibrium_of
 from cace_qeq.config import ModelConfig
 from cace_qeq.electrostatics import Solver
-from cace_qeq.nn.ace import CartesianACE, Environments, ExpansionSettings, environments
-from cace_qeq.nn.bonds import BondSoftness, BondWiring, ExcessCharge
-from cace_qeq.nn.charges import (
-    LARGEST_WIDTH_FACTOR,
-    ChargeHeads,
-    Electronegativity,
-    ElementHardness,
-    EnvironmentHardness,
-    FixedHardness,
-    FixedWidths,
-    LearnedWidths,
-    covalent_widths,
-    initial_stiffness,
-)
-from cace_qeq.nn.covariants import MessageSettings
-from cace_qeq.nn.equivariant import EquivariantACE
-from cace_qeq.nn.feedback import EmbeddingFeedback, NoFeedback, ReadoutFeedback
+from cace_qeq.nn.ace import Environments, environments
+from cace_qeq.nn.charges import LARGEST_WIDTH_FACTOR
 from cace_qeq.nn.heads import Readout
 from cace_qeq.nn.precision import KeepsDoubleBuffers
-from cace_qeq.nn.repulsion import ScreenedRepulsion
-from cace_qeq.nn.shells import ShellWalls
 from cace_qeq.nn.species import SpeciesIndex
+from cace_qeq.parts import charge_feedback, charge_heads, representation, repulsion, shell_walls, widths, wiring
 from cace_qeq.structures.batch import AtomicBatch, GeometrySettings, expect_batch
 
 ROUNDING = 1e-6  # of widths, where a model has changed its precision
@@ -251,73 +235,3 @@ def without_charges(batch: AtomicBatch, short_range: Tensor) -> Energies:
     nowhere = torch.full_like(batch.cells[:, 0], torch.nan)
     none = torch.zeros_like(batch.total_charge)
     return Energies(short_range, none, zero, missing, missing, nowhere, batch.structure)
-
-
-def representation(config: ModelConfig) -> CartesianACE | EquivariantACE:
-    if config.message_rank == 0:
-        return CartesianACE(expansion(config), config.layers, config.message_channels)
-    message = MessageSettings(
-        config.message_rank,
-        config.message_channels,
-        config.quadrature_degree,
-        config.residual,
-        config.normalization,
-        config.product_passes,
-    )
-    return EquivariantACE(expansion(config), config.layers, message)
-
-
-def expansion(config: ModelConfig) -> ExpansionSettings:
-    return ExpansionSettings(
-        len(config.species),
-        config.cutoff,
-        config.n_radial,
-        config.species_channels,
-        config.channels,
-        config.l_max,
-        config.body_order,
-        config.couplings,
-        config.compression,
-    )
-
-
-def widths(config: ModelConfig) -> Sequence[float]:
-    return covalent_widths(config.species) if config.widths is None else config.widths
-
-
-def charge_heads(config: ModelConfig, n_features: int) -> ChargeHeads | None:
-    if config.energy == "none":
-        return None
-    stiffness = [initial_stiffness(z, width) for z, width in zip(config.species, widths(config), strict=True)]
-    electronegativity = Electronegativity(config.species, stiffness, n_features, config.hidden)
-    width = LearnedWidths(widths(config)) if config.learn_widths else FixedWidths(widths(config))
-    return ChargeHeads(electronegativity, hardness(config, n_features), width)
-
-
-def hardness(config: ModelConfig, n_features: int) -> ElementHardness:
-    if config.environment_hardness:
-        return EnvironmentHardness(config.species, widths(config), n_features, config.hidden)
-    return (ElementHardness if config.learn_hardness else FixedHardness)(config.species, widths(config))
-
-
-def shell_walls(config: ModelConfig, n_features: int) -> ShellWalls | None:
-    return ShellWalls(len(config.species), n_features, config.hidden) if config.closed_shells else None
-
-
-def wiring(config: ModelConfig, n_features: int) -> BondWiring | None:
-    if config.charge_flow == "free":
-        return None
-    excess = ExcessCharge(config.species, n_features, config.hidden)
-    return BondWiring(BondSoftness(config.species, config.cutoff), excess)
-
-
-def repulsion(config: ModelConfig) -> ScreenedRepulsion | None:
-    return ScreenedRepulsion(config.species, config.cutoff) if config.repulsion == "screened" else None
-
-
-def charge_feedback(config: ModelConfig, n_features: int) -> NoFeedback:
-    if config.charge_feedback == "readout":
-        return ReadoutFeedback(n_features)
-    if config.charge_feedback == "embedding":
-        return EmbeddingFeedback(expansion(config), n_features, config.message_channels)
-    return NoFeedback(n_features)

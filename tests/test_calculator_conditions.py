@@ -8,8 +8,9 @@ from ase.stress import full_3x3_to_voigt_6_stress, voigt_6_to_full_3x3_stress
 
 import zoo
 from cace_qeq import CACEQEqCalculator, Committee
+from cace_qeq.config import ModelConfig
 from cace_qeq.electrostatics import Solver
-from cace_qeq.model import CACEQEq, ModelConfig
+from cace_qeq.model import CACEQEq
 from cace_qeq.prediction import predict
 from cace_qeq.structures import collate, to_batch
 from calculated import ethanol, salt

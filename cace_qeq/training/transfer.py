@@ -8,8 +8,9 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from cace_qeq.config import ModelConfig, number_of, preset_settings
-from cace_qeq.model import CACEQEq, widths
+from cace_qeq.model import CACEQEq
 from cace_qeq.nn.elements import COVALENT_RADII
+from cace_qeq.parts import widths
 from cace_qeq.strict import readable
 
 

@@ -11,8 +11,9 @@ from ase import Atoms
 
 import zoo
 from brute_force import bonds_of
+from cace_qeq.config import ModelConfig
 from cace_qeq.lattice import plan_ewald
-from cace_qeq.model import CACEQEq, ModelConfig
+from cace_qeq.model import CACEQEq
 from cace_qeq.prediction import predict
 from cace_qeq.structures import AtomicBatch, GeometrySettings, NeighborCache, to_batch
 from listed_bonds import environment_bonds, ewald_bonds
