@@ -68,7 +68,7 @@ class Charged:
     @property
     def coulomb_energy(self) -> Tensor:
         """(structure,)  eV, v.q + q.A q / 2, and what sources pay for charge that flows on along bonds"""
-        return self.equilibrium.coulomb_energy + self.geometry.summed(self.imposed_parts)
+        return self.geometry.summed(self.coulomb_parts)
 
     @property
     def stationary_parts(self) -> Tensor:

@@ -229,6 +229,31 @@ def test_responses_of_a_compiled_model_are_those_of_the_network():
     assert torch.equal(found.born_charges, expected.born_charges)
 
 
+def test_several_gradients_of_one_evaluation_are_those_of_the_network():
+    """Code of derivatives leaves what the features have kept as it was."""
+    model = untrained_model(zoo.water(), closed_shells=True, **TINY)  # whose features alone are generated
+    compiled, batch = copy.deepcopy(model), to_batch(zoo.water(), model.geometry, 0.0)
+    compile_networks(compiled)
+    outcomes = []
+    for one in (compiled.eval(), model):
+        positions = batch.positions.clone().requires_grad_()
+        charges = one(replace(batch, positions=positions)).charges
+        outcomes.append([torch.autograd.grad(q, positions, retain_graph=True)[0] for q in (*charges, charges[0])])
+    assert min(float(gradient.abs().max()) for gradient in outcomes[1]) > 1e-4
+    torch.testing.assert_close(*outcomes, rtol=1e-9, atol=1e-12)
+
+
+def test_code_is_made_anew_where_parameters_have_moved_to_other_memory():
+    model = untrained_model(zoo.water(), energy="none", **TINY).requires_grad_(False)
+    compiled, batch = copy.deepcopy(model), to_batch(zoo.water(), model.geometry, 0.0)
+    compile_networks(compiled)
+    predict(compiled, batch)
+    values = 1.1 * torch.nn.utils.parameters_to_vector(model.parameters())
+    for one in (compiled, model):
+        torch.nn.utils.vector_to_parameters(values.clone(), one.parameters())  # which assigns their data
+    torch.testing.assert_close(predict(compiled, batch).energy, predict(model, batch).energy, rtol=0, atol=1e-11)
+
+
 def test_code_is_made_anew_in_another_precision():
     atoms = answers(zoo.water(), untrained_model(zoo.water(), energy="none", **TINY), compiled=True)
     expected = atoms.get_forces()

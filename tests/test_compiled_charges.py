@@ -179,8 +179,9 @@ def at_one_place(batch: AtomicBatch) -> AtomicBatch:
     return replace(batch, positions=batch.positions.index_copy(0, torch.tensor([1]), batch.positions[:1]))
 
 
-def test_charges_that_are_not_found_are_an_error_as_without_code():
-    model = untrained_model(zoo.water(), **TINY)
+@pytest.mark.parametrize("flow", ["free", "bonds"])
+def test_charges_that_are_not_found_are_an_error_as_without_code(flow):
+    model = untrained_model(zoo.water(), charge_flow=flow, **TINY)
     compiled, batch = with_code(model), to_batch(zoo.water(), model.geometry, 0.0)
     predict(compiled, batch)
     with pytest.raises(ValueError, match="structure 0 of the batch: the charge equilibration matrix"):

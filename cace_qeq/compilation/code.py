@@ -24,21 +24,24 @@ Code = Callable[..., Tensors]
 class Watched:
     """Parameters and buffers of a module, which code is generated for as they are.
 
-    Modules that are replaced are not seen, nor what is written through `.data`, past torch's own count.
+    Modules that are replaced are not seen, nor what is written into `.data`, past torch's own count.
     """
 
     def __init__(self, module: nn.Module):
         homes = [home for part in module.modules() for home in (part._parameters, part._buffers)]
-        self.places = [(home, name, tensor) for home in homes for name, tensor in home.items() if tensor is not None]
+        present = [(home, name, tensor) for home in homes for name, tensor in home.items() if tensor is not None]
+        self.places = [(home, name, tensor, tensor.data_ptr()) for home, name, tensor in present]
         self.written = self.times_written()
 
     def times_written(self) -> int:
-        return times_written(tensor for _, _, tensor in self.places)
+        return times_written(tensor for _, _, tensor, _ in self.places)
 
     @property
     def has_changed(self) -> bool:
         """Whether one of them has been replaced, or anything written into it."""
-        replaced = any(home.get(name) is not tensor for home, name, tensor in self.places)
+        replaced = any(
+            home.get(name) is not tensor or tensor.data_ptr() != address for home, name, tensor, address in self.places
+        )
         return replaced or self.times_written() != self.written
 
 

@@ -7,6 +7,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
+from torch.func import functionalize
 from torch.nn.functional import pad
 
 from cace_qeq.compilation.code import (
@@ -32,7 +33,8 @@ class CompiledRepresentation(nn.Module):
     """A representation in code that is generated when a number of atoms, or more neighbours than before, are met first,
     and again when parameters have changed.
 
-    It has first derivatives by the displacements and no others.
+    It has first derivatives by the displacements and no others; in eval mode those by parameters are missing silently,
+    as a model that predicts has parameters that want some.
 
     Raises RuntimeError if the generated code does not say what the representation says, and in training mode, where
     derivatives by parameters are expected; ValueError without a compiler.
@@ -98,7 +100,8 @@ class CompiledRepresentation(nn.Module):
     @torch.no_grad()
     def compiled(self, *example: Tensor) -> Features:
         asked = *example, self.plain(*example)
-        first, second = halves(recorded(lambda *tensors: self.pulled_back(*tensors), *asked))  # it miscounts methods
+        operations = recorded(lambda *tensors: self.pulled_back(*tensors), *asked)  # it miscounts bound methods
+        first, second = halves(recorded(functionalize(operations), *asked))  # where nothing is written into
         values = made_of(first, example)
         slopes = made_of(second, (*values(*example)[1:], *asked))
         return lambda *tensors: _Recorded.apply(values, slopes, *tensors)

@@ -8,7 +8,8 @@ from torch.fx import Graph, GraphModule, Node
 def halves(operations: GraphModule) -> tuple[GraphModule, GraphModule]:
     """What needs nothing of the last input, and the rest.
 
-    operations  of inputs to (early, late), of which the first does not depend on the last input
+    operations  of inputs to (early, late), of which the first does not depend on the last input; none writes into
+                another's result
 
     -> all inputs but the last to (early, *kept), and (*kept, *inputs) to (late,)
     """

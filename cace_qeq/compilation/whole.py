@@ -191,6 +191,7 @@ def uncompiled(model: CACEQEq) -> CACEQEq:
 
 def tensors_of(batch: AtomicBatch, tables: Tables, species: Tensor) -> Tensors:
     """All that predictions depend on beside the boundaries, as the code expects it in memory."""
-    positions, cells = (values.double().contiguous() for values in (batch.positions, batch.cells))
-    per_atom = batch.structure, species, batch.masses
-    return positions, cells, *per_atom, batch.total_charge, batch.imposed.field, *tables.tensors
+    of_structures = batch.total_charge, batch.imposed.field
+    floats = batch.positions.double(), batch.cells.double()
+    given = *floats, batch.structure, species, batch.masses, *of_structures, *tables.tensors
+    return tuple(tensor.contiguous() for tensor in given)

@@ -56,7 +56,7 @@ def equilibrate_molecule_along_bonds(
     flow = equations.solution(coulomb + torch.diag_embed(hardness.unsqueeze(0)), electronegativity)
     charges, slope = flow.charges[0], flow.slope[0]
     potential = slope - parameters.electronegativity - hardness * charges
-    found = Equilibrium(charges, none.unsqueeze(0), flow.energy, potential, torch.dot(charges, potential).view(1) / 2)
+    found = Equilibrium(charges, none.unsqueeze(0), flow.energy, potential)
     return found, (~charges.isfinite().all()).int()
 
 

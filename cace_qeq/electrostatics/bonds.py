@@ -16,6 +16,7 @@ from cace_qeq.electrostatics.geometry import ChargeGeometry
 from cace_qeq.electrostatics.kernels import Background
 from cace_qeq.electrostatics.matrix import coulomb_matrix
 from cace_qeq.electrostatics.qeq import ChargeParameters, Equilibrium
+from cace_qeq.electrostatics.solvers import MatrixError
 
 
 @dataclass(frozen=True)
@@ -109,12 +110,17 @@ def equilibrate_bonds(
     At the minimum p = s (v_b - v_a) with v = χ + K q, so that (1 + L K) q = q⁰ - L χ: a system of the size of the
     charges, whatever the number of bonds, that stays well behaved when bonds break and s → 0. Sources of electrodes
     give charge at no cost but -μ, whether it stays on the electrode or flows on.
+
+    Raises MatrixError where charges are not found.
     """
     equations = bond_equations(geometry, circuit)
     electronegativity = geometry.padded(parameters.electronegativity, 0.0)
     hardness = geometry.padded(parameters.hardness, 1.0)
     matrix = coulomb_matrix(geometry, parameters.width, background) + torch.diag_embed(hardness)
     found = equations.solution(matrix, electronegativity)
+    lost = found.charges.isfinite().all(1).logical_not()
+    if lost.any():
+        raise MatrixError(int(lost.nonzero()[0]), "has no inverse or holds values that are not finite")
     flow = replace(found, charges=geometry.unpadded(found.charges), slope=geometry.unpadded(found.slope))
     return completed(flow, geometry, parameters, circuit)
 
@@ -143,8 +149,7 @@ def completed(flow: Flow, geometry: ChargeGeometry, parameters: ChargeParameters
     fed = loose(geometry, circuit) | circuit.source
     by_charge = torch.where(fed, flow.multiplier[geometry.structure], by_charge)
     multipliers = circuit.constraints.multipliers(geometry.padded(by_charge, 0.0))
-    coulomb_energy = geometry.summed(flow.charges * potential) / 2
-    return Equilibrium(flow.charges, multipliers, energy, potential, coulomb_energy)
+    return Equilibrium(flow.charges, multipliers, energy, potential)
 
 
 def loose(geometry: ChargeGeometry, circuit: Circuit) -> Tensor:

@@ -58,8 +58,7 @@ def equilibrium_of(problem: Problem, parameters: ChargeParameters, values: Tenso
     energy = stationary_energy(problem, right, values, found)
     # K q + Cᵀ λ = -χ gives A q with its derivatives
     potential = right - multipliers @ problem.constraint.rows - parameters.hardness * charges
-    coulomb_energy = torch.dot(charges, potential) / 2
-    return Equilibrium(charges, multipliers.unsqueeze(0), energy.view(1), potential, coulomb_energy.view(1))
+    return Equilibrium(charges, multipliers.unsqueeze(0), energy.view(1), potential)
 
 
 def _factored(form: Sum, rows: Tensor) -> Solve:

@@ -36,7 +36,7 @@ class Convergence:
 
 @dataclass(frozen=True)
 class Converged:
-    """x and μ, with K x (that of the last x) and how it went.
+    """x and μ, with K x (but for what the last correction of x by rounding errors changes) and how it went.
 
     solution    (atom,)
     multiplier  (row,)

@@ -42,7 +42,8 @@ class MeshForm:
 
     def add_to(self, matrix: Tensor) -> None:
         """Column by column, which nobody does but to look at it: a mesh is for structures without a matrix."""
-        for column, unit in zip(matrix.unbind(1), torch.eye(len(matrix), dtype=matrix.dtype).unbind(), strict=True):
+        units = torch.eye(len(matrix), dtype=matrix.dtype, device=matrix.device)
+        for column, unit in zip(matrix.unbind(1), units.unbind(), strict=True):
             column.add_(self.product(unit))
 
     def gradients(self, left: Tensor, right: Tensor) -> tuple[Tensor, ...]:

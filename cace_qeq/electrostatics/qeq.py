@@ -31,18 +31,16 @@ class ChargeParameters:
 class Equilibrium:
     """Charges at equilibrium, and what follows from them.
 
-    charges         (atom,)       e, q
-    multipliers     (structure, row)  eV/e, λ = -dE/db of the constraints; that of the total charge first
-    energy          (structure,)  eV, χ.q + q.K q / 2
-    potential       (atom,)       eV/e, A q
-    coulomb_energy  (structure,)  eV, q.A q / 2
+    charges      (atom,)           e, q
+    multipliers  (structure, row)  eV/e, λ = -dE/db of the constraints; that of the total charge first
+    energy       (structure,)      eV, χ.q + q.K q / 2
+    potential    (atom,)           eV/e, A q
     """
 
     charges: Tensor
     multipliers: Tensor
     energy: Tensor
     potential: Tensor
-    coulomb_energy: Tensor
 
 
 def equilibrate(
@@ -75,7 +73,7 @@ def equilibrate(
     # K q + Cᵀ λ = -χ gives A q without a product
     equalised = geometry.unpadded(vector_times(multipliers, constraints.rows))
     potential = -(parameters.electronegativity + equalised + parameters.hardness * charges)
-    return Equilibrium(charges, multipliers, energy, potential, geometry.summed(charges * potential) / 2)
+    return Equilibrium(charges, multipliers, energy, potential)
 
 
 class _StationaryEnergy(torch.autograd.Function):

@@ -66,6 +66,20 @@ def test_charges_are_those_of_the_charges_on_bonds(structure):
     assert torch.allclose(found.potential, (matrix - torch.diag(structure.hardness)) @ charges, rtol=0, atol=1e-11)
 
 
+def test_charges_that_are_not_found_are_an_error_that_names_the_structure():
+    one, ends = molecule(3), torch.tensor([0, 3, 6])
+    geometry = joined([geometry_of(one)] * 3)
+    parameters = ChargeParameters(*(value.repeat(3) for value in vars(one.parameters).values()))
+    lost = replace(parameters, hardness=parameters.hardness.index_fill(0, torch.tensor([4]), torch.nan))
+    bonds = Bonds(ends, ends + 1, torch.ones(3, dtype=torch.float64), torch.zeros(3, 3, dtype=torch.float64))
+    neutral, nothing = torch.zeros(3, dtype=torch.float64), torch.full((9,), torch.nan, dtype=torch.float64)
+    constraints, no_field = total_charge_alone(geometry, neutral), NO_FIELD.expand(3, 3)
+    circuit = circuit_of(geometry, evenly(bonds, 9), constraints, nothing, no_field)
+    assert equilibrate_bonds(geometry, parameters, circuit).charges.isfinite().all()
+    with pytest.raises(ValueError, match="structure 1 of the batch: the charge equilibration matrix has no inverse"):
+        equilibrate_bonds(geometry, lost, circuit)
+
+
 def test_soft_bonds_are_plain_equilibration(structure):
     """The rest falls like 1/s, and rounding grows like s."""
     expected = equilibrium_of(structure)

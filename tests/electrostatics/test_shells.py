@@ -144,7 +144,7 @@ def test_derivatives_to_second_order(structure):
     def results(electronegativity: Tensor, hardness: Tensor, lower: Tensor, stiffness: Tensor) -> tuple[Tensor, ...]:
         parameters = ChargeParameters(electronegativity, hardness, structure.width)
         found = equilibrate_shells(geometry, solve, parameters, replace(walls, lower=lower, stiffness=stiffness))
-        return found.charges, found.energy, found.coulomb_energy
+        return found.charges, found.energy, found.potential
 
     inputs = [structure.electronegativity, structure.hardness, walls.lower, walls.stiffness]
     inputs = [tensor.clone().requires_grad_() for tensor in inputs]
