@@ -85,6 +85,11 @@ def stepped(batch: AtomicBatch) -> Tensor:
     return 1e-4 * (squared(batch) < CUTOFF**2).sum(1)
 
 
+def steep(batch: AtomicBatch) -> Tensor:
+    """Smooth: forces fall to zero at the cutoff with the square of the distance to it, but from great heights."""
+    return 3e4 * (CUTOFF - squared(batch).clamp(min=1e-12).sqrt()).clamp(min=0).pow(3).sum(1)
+
+
 def kinked(batch: AtomicBatch) -> Tensor:
     """Falls to zero at the cutoff in a straight line."""
     return 1e-3 * (CUTOFF - squared(batch).sqrt()).clamp(min=0).sum(1)

@@ -12,7 +12,7 @@ from cace_qeq.structures import neighbor_pairs
 Floats = NDArray[np.float64]
 
 STEP = 2e-5  # Å; what is smooth changes by its third power
-PLACES = (-3 * STEP, -STEP, STEP, 3 * STEP)  # beyond the cutoff
+PLACES = tuple(n * STEP for n in (-5, -3, -1, 1, 3, 5))  # beyond the cutoff
 REACH = 2.0  # Å; of pairs beyond the cutoff
 ENERGY = 1e-8  # eV
 FORCE = 1e-6  # eV/Å
@@ -72,7 +72,7 @@ def pulls(patient: Patient) -> list[Pull]:
 
 
 def jump(patient: Patient, pull: Pull) -> Jump:
-    """By the trapezoidal rule for the energy, and straight lines from either side for the forces."""
+    """By the trapezoidal rule for the energy, and parabolas from either side for the forces."""
     predictions = []
     for place in PLACES:
         moved = patient.atoms.copy()
@@ -80,10 +80,10 @@ def jump(patient: Patient, pull: Pull) -> Jump:
         predictions.append(patient.prediction_of(moved))
     energies = [float(one.energy) for one in predictions]
     forces = [one.forces.numpy() for one in predictions]
-    work = STEP * float((forces[1] + forces[2])[pull.atom] @ pull.direction)
-    before, after = (3 * forces[1] - forces[0]) / 2, (3 * forces[2] - forces[3]) / 2
+    work = STEP * float((forces[2] + forces[3])[pull.atom] @ pull.direction)
+    before, after = ((15 * near - 10 * next_ + 3 * far) / 8 for near, next_, far in (forces[2::-1], forces[3:]))
     return Jump(
-        energy=abs(energies[2] - energies[1] + work),
+        energy=abs(energies[3] - energies[2] + work),
         force=float(np.linalg.norm(after - before, axis=1).max()),
         scale=float(np.abs(forces).max()),
     )

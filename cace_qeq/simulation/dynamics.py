@@ -11,7 +11,16 @@ from cace_qeq.files import alone
 from cace_qeq.simulation.integrators import barostat_state, integrator, reseed, restore_barostat
 from cace_qeq.simulation.record import DynamicsSummary, Sample, read_log, row, sample, summarize, write_log
 from cace_qeq.simulation.settings import DynamicsSettings
-from cace_qeq.simulation.trajectory import append, cut, frame_text, held, mark_of, named_as_xyz, tail
+from cace_qeq.simulation.trajectory import (
+    append,
+    cut,
+    frame_text,
+    held,
+    mark_of,
+    named_as_xyz,
+    tail,
+    unwritten_constraints,
+)
 from cace_qeq.simulation.velocities import draw_velocities, free_motions, temperature_of
 from cace_qeq.structures import MODEL, LabelKeys, total_charge_of, written_conditions
 
@@ -57,6 +66,9 @@ def run_dynamics(
     writes, ValueError for settings that do not suit the structure, and FloatingPointError when the atoms fly apart.
     """
     trajectory = new_run(Path(trajectory))
+    if not (atoms.get_masses() > 0).all():
+        atom = int(np.argmin(atoms.get_masses() > 0))
+        raise ValueError(f"atom {atom} has a mass of {atoms.get_masses()[atom]:g} u, expected a positive one.")
     if not atoms.get_momenta().any():
         draw_velocities(atoms, settings.temperature, settings.seed)
     run = Run(atoms, settings, trajectory, reporter or Silent())
@@ -78,8 +90,8 @@ def resume_dynamics(
     atoms  the structure that the run began with, its calculator attached; moved in place
 
     Raises FileNotFoundError without a trajectory, BlockingIOError for one that another process writes, and ValueError
-    for one of another structure, total charge, conditions on charges, model, ensemble, bath or time step, of a longer
-    run, or damaged.
+    for one of another structure, total charge, conditions on charges, constraints, model, ensemble, bath or time step,
+    of a longer run, or damaged.
     """
     trajectory = begun_run(Path(trajectory))
     with alone(trajectory):
@@ -178,6 +190,8 @@ class Run:
             "ensemble": ensemble_of(self.settings),
             **self.mark,
         }
+        if constraints := unwritten_constraints(self.atoms):
+            info["constraints"] = constraints
         if bath := bath_of(self.settings):
             info["bath"] = bath
         barostat = barostat_state(self.dynamics)
@@ -258,6 +272,11 @@ def refuse_another_run(atoms: Atoms, frame: Atoms, settings: DynamicsSettings, t
         raise ValueError(f"{trajectory} was run with other atoms held; give the structure that it began with.")
     if frame.info.get(MODEL) != mark_of(atoms).get(MODEL):
         raise ValueError(f"{trajectory} was run with another model; give the same, or start a new run.")
+    constraints, given = frame.info.get("constraints", ""), unwritten_constraints(atoms)
+    if constraints != given:
+        raise ValueError(
+            f"{trajectory} was run under {constraints or 'no other constraints'}, not {given or 'none'}; give the same."
+        )
     before = frame.info.get("ensemble", ensemble_of(settings))
     if before != ensemble_of(settings):
         raise ValueError(

@@ -26,6 +26,7 @@ from cace_qeq.structures import CONDITION_KEYS, MODEL
 from cace_qeq.structures.convert.lookup import ALIASES
 
 SUFFIXES = (".extxyz", ".xyz")
+WRITTEN = (FixAtoms, FixCartesian)  # constraints, as columns that say what is held
 EXACT, SHORT, WHOLE, LOGICAL = ".17g", ".10f", "d", ""
 KINDS = {WHOLE: "I", LOGICAL: "L"}  # R otherwise
 RESULTS = ("energy", "energy_spread", "short_range_energy", "electrostatic_energy", "dipole", "stress")
@@ -61,6 +62,11 @@ def mark_of(atoms: Atoms) -> dict[str, str]:
     return {MODEL: mark(model)} if isinstance(model, CACEQEq | Committee) else {}
 
 
+def unwritten_constraints(atoms: Atoms) -> str:
+    """Names of constraints of the kinds that files do not know."""
+    return ", ".join(sorted(type(one).__name__ for one in atoms.constraints if not isinstance(one, WRITTEN)))
+
+
 def frame_text(atoms: Atoms, info: dict[str, Any]) -> str:
     """One frame: positions, momenta if there are any, and the results of the attached calculator.
 
@@ -77,6 +83,8 @@ def frame_text(atoms: Atoms, info: dict[str, Any]) -> str:
 def columns_of(atoms: Atoms) -> Iterable[tuple[str, NDArray[Any], str]]:
     """Name, (atom, column) values and format of each per-atom quantity, of conditions and of what is held too."""
     yield "pos", atoms.positions, EXACT
+    if atoms.has("tags"):
+        yield "tags", atoms.arrays["tags"].reshape(-1, 1), WHOLE
     yield from ((key, atoms.arrays[key].reshape(-1, 1), WHOLE) for key in CONDITION_KEYS if key in atoms.arrays)
     if (holds := held(atoms)).any():
         whole = (holds.all(axis=1) | ~holds.any(axis=1)).all()
@@ -112,8 +120,9 @@ def lattice(atoms: Atoms) -> str:
 
 
 def comment(atoms: Atoms, info: dict[str, Any]) -> str:
-    """Of the structure's own info only the total charge and conditions, which alone are true of every frame."""
-    kept = {key: atoms.info[key] for key in (*ALIASES["total_charge"], *CONDITION_KEYS) if key in atoms.info}
+    """Of the structure's own info its type, the total charge and conditions, which alone are true of every frame."""
+    lasting = ("config_type", *ALIASES["total_charge"], *CONDITION_KEYS)
+    kept = {key: atoms.info[key] for key in lasting if key in atoms.info}
     results = {name: atoms.calc.results[name] for name in RESULTS if name in atoms.calc.results}
     if "stress" in results:
         results["stress"] = results["stress"][VOIGT].reshape(3, 3)

@@ -83,12 +83,15 @@ def energies_of_atoms(examples: Sequence[Example], species: Sequence[int]) -> Te
 
 
 def isolated_energies(energies: dict[str, float], species: Sequence[int]) -> Tensor:
-    """(species,)  eV  given by symbol, e.g. {H: -13.6}.
+    """(species,)  eV  given by symbol or atomic number, e.g. {H: -13.6}.
 
     raises  ValueError for a symbol that is not an element, and for an element without energy
     """
     try:
-        by_number = {int(Atoms([symbol]).numbers[0]): energy for symbol, energy in energies.items()}
+        by_number = {
+            int(name) if name.isdecimal() else int(Atoms([name]).numbers[0]): energy
+            for name, energy in energies.items()
+        }
     except KeyError as error:
         raise ValueError(f"training.reference_energies: {error} is not the symbol of an element") from None
     if missing := [number for number in species if number not in by_number]:

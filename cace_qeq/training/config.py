@@ -1,6 +1,7 @@
 """The training configuration: YAML sections `data`, `model` and `training`, validated strictly."""
 
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -16,6 +17,11 @@ Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 def _as_list(value: Any) -> Any:
     return [value] if isinstance(value, str | Path) else value
+
+
+def _as_text(table: Any) -> Any:
+    """Keys that YAML reads as numbers."""
+    return {str(key): value for key, value in table.items()} if isinstance(table, dict) else table
 
 
 Paths = Annotated[tuple[Path, ...], BeforeValidator(_as_list)]
@@ -49,14 +55,16 @@ class DataConfig(Settings):
     split_seed: int = 0
     keys: Keys = Field(default_factory=Keys)
     default_total_charge: Annotated[float, Field(allow_inf_nan=False)] | None = None
-    config_type_weights: dict[str, Weight] = Field(default_factory=dict)
+    config_type_weights: Annotated[dict[str, Weight], BeforeValidator(_as_text)] = Field(default_factory=dict)
 
     @field_validator("valid", mode="before")
     @classmethod
     def _paths_or_fraction(cls, value: Any) -> Any:
+        if isinstance(value, float | str):
+            with suppress(ValueError):
+                if 0 < float(value) < 1:  # YAML reads 1e-1 as text
+                    return float(value)
         value = _as_list(value)
-        if isinstance(value, float) and 0 < value < 1:
-            return value
         if isinstance(value, list | tuple) and value and all(isinstance(path, str | Path) for path in value):
             return value
         raise ValueError(f"expected a path, a list of paths, or a fraction between 0 and 1, got {value!r}")
@@ -147,7 +155,7 @@ class TrainingConfig(Settings):
     patience                 validations without a new best after which a stage ends
     max_minutes              no epoch is begun that would end later; the best model so far is kept
     reference_energies       least_squares; isolated_atoms: of frames of one neutral atom without neighbour, the lowest;
-                             in eV by symbol; or keep: those of start_from, with least squares for new elements alone
+                             in eV by symbol or number; or keep: those of start_from, and least squares for new elements
     start_from               model file whose architecture and parameters are taken; new elements get new rows
     """
 
@@ -178,7 +186,9 @@ class TrainingConfig(Settings):
     patience: int | None = Field(None, gt=0)
     validate_every: int = Field(1, gt=0)
     max_minutes: Positive | None = None
-    reference_energies: Literal["least_squares", "isolated_atoms", "keep"] | dict[str, float] = "least_squares"
+    reference_energies: Annotated[
+        Literal["least_squares", "isolated_atoms", "keep"] | dict[str, float], BeforeValidator(_as_text)
+    ] = "least_squares"
     start_from: Path | None = None
 
     @model_validator(mode="after")

@@ -47,6 +47,16 @@ def identity(frame: Frame, keys: LabelKeys) -> tuple[object, ...]:
     return (*(array.tobytes() for array in arrays), str(charges), str(written_conditions(atoms)))
 
 
+def lonely(examples: Sequence[Example], cutoff: float) -> tuple[str, ...]:
+    """A note on a cutoff within which no atom has a neighbour."""
+    if any(example.batch.neighbors.mask.any() for example in examples):
+        return ()
+    return (
+        f"No atom of the training frames has a neighbour within model.cutoff, {cutoff:g} Å: nothing can be learned of "
+        "how they interact; lengths are in Å.",
+    )
+
+
 def shifted(model: CACEQEq, sets: Mapping[str, Sequence[Example]]) -> tuple[str, ...]:
     """Notes on energies that are far from those of the training frames beyond what their composition tells.
 

@@ -17,7 +17,7 @@ from cace_qeq.training.folder import RunFolder, Start
 from cace_qeq.training.interrupt import StopRequest
 from cace_qeq.training.metrics import Evaluation, evaluate
 from cace_qeq.training.prepare import Prepared, prepare
-from cace_qeq.training.provenance import hashes_of
+from cace_qeq.training.provenance import roles_of
 from cace_qeq.training.reporting import Reporter, Silent
 from cace_qeq.training.state import progress_of
 from cace_qeq.training.trainer import Trainer
@@ -73,11 +73,11 @@ def fit_in(folder: RunFolder, config: TrainConfig, start: Start, reporter: Repor
 
 
 def refuse_other_files(folder: RunFolder, prepared: Prepared) -> None:
-    """Raise ValueError if the data files, or the model that it starts from, have changed since the run began."""
+    """Raise ValueError if data files, what they are for, or the model that it starts from are not those of the run."""
     before = progress_of(folder.state).files if folder.state.exists() else []  # or of a version that did not note them
-    if before and before != hashes_of(prepared.model.provenance):
+    if before and before != roles_of(prepared.model.provenance):
         raise ValueError(
-            f"the data files are not those that the run in {folder.path} was trained on, "
+            f"the data files are not those that the run in {folder.path} was trained on, or serve another purpose, "
             "or start_from is another model now; put them back, or start again with --overwrite."
         )
 

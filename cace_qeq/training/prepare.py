@@ -16,7 +16,7 @@ from cace_qeq.structures import LabelKeys, refuse_absent, told_of_predictions
 from cace_qeq.training.baseline import energies_of_atoms, force_scale, isolated_energies, refit_reference_energies
 from cace_qeq.training.config import TrainConfig, TrainingConfig
 from cace_qeq.training.data import Example, examples_of, filled_batches, joined, read_split, species_of
-from cace_qeq.training.doubts import repeated, shifted, unvalidated
+from cace_qeq.training.doubts import lonely, repeated, shifted, unvalidated
 from cace_qeq.training.element_charges import fit_element_charges
 from cace_qeq.training.labelled import (
     LabelRow,
@@ -98,6 +98,7 @@ def prepare(config: TrainConfig, watch: Watch = unseen) -> Prepared:
     notes = (*notes, *filter(None, [hint]))
     check_born_charges(split.train + split.valid, train + valid, config.training.all_stages, model.config)
     notes = (*notes, *unused(rows, model.config), *unvalidated(rows), *repeated(split, keys))
+    notes = (*notes, *lonely(train, model.config.cutoff))
     check_expansions(rows, config.training.consistency)
     if origin is None:
         notes = (*notes, *undetermined(train, config.training, model.config.species))

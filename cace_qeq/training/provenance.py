@@ -27,7 +27,7 @@ def provenance_of(config: TrainConfig, sets: Sequence[Sequence[Example]]) -> dic
     charges = {float(charge) for example in sets[0] for charge in example.batch.total_charge if not charge.isnan()}
     return {
         "settings": config.model_dump(mode="json"),
-        "files": [file_record(path) for path in files_of(config)],
+        "files": [{"role": role, **file_record(path)} for role, path in files_of(config)],
         "frames": dict(zip(("train", "valid", "test"), map(len, sets), strict=True)),
         "versions": {"python": platform.python_version(), **installed_versions()},
         "commit": commit(),
@@ -37,11 +37,12 @@ def provenance_of(config: TrainConfig, sets: Sequence[Sequence[Example]]) -> dic
     }
 
 
-def files_of(config: TrainConfig) -> list[Path]:
-    """Every data file, once, in the order train, valid, test, and the model that training starts from."""
+def files_of(config: TrainConfig) -> list[tuple[str, Path]]:
+    """What each file is for: the data files as they are listed, and the model that training starts from."""
     valid = () if isinstance(config.data.valid, float) else config.data.valid
     origin = () if config.training.start_from is None else (config.training.start_from,)
-    return list(dict.fromkeys([*config.data.train, *valid, *config.data.test, *origin]))
+    roles = {"train": config.data.train, "valid": valid, "test": config.data.test, "start_from": origin}
+    return [(role, path) for role, paths in roles.items() for path in paths]
 
 
 def inherited_provenance(own: dict[str, Any], origin: CACEQEq) -> dict[str, Any]:
@@ -54,8 +55,9 @@ def file_record(path: Path) -> dict[str, str]:
     return {"path": str(path), "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
 
 
-def hashes_of(provenance: dict[str, Any]) -> list[str]:
-    return [file["sha256"] for file in provenance["files"]]
+def roles_of(provenance: dict[str, Any]) -> list[str]:
+    """What each file is for, and its SHA-256."""
+    return [f"{file['role']} {file['sha256']}" for file in provenance["files"]]
 
 
 def installed_versions() -> dict[str, str]:

@@ -27,7 +27,7 @@ class Progress:
     slowdown   factor on the learning rate that the plateau schedule has arrived at
     seconds    spent training
     history    one record per epoch, the rows of log.csv
-    files      SHA-256 of the data files, and of the model that training started from
+    files      what the data files, and the model that training started from, are for, with their SHA-256
     """
 
     epoch: int = 0

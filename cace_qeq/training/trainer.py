@@ -20,7 +20,7 @@ from cace_qeq.training.loss import Loss, compare
 from cace_qeq.training.metrics import Tally, born_charges_for
 from cace_qeq.training.optimizer import optimizer_of
 from cace_qeq.training.prepare import Prepared
-from cace_qeq.training.provenance import hashes_of
+from cace_qeq.training.provenance import roles_of
 from cace_qeq.training.recorded import RecordedPotential
 from cace_qeq.training.reporting import Reporter
 from cace_qeq.training.schedule import learning_rate_factor
@@ -42,7 +42,7 @@ class Trainer:
         recorded = RecordedPotential(self.model) if config.compile else None
         self.gradient = SharedGradient(fabric, self.model, prepared.scale, recorded)
         self.optimizer = self.new_optimizer()
-        self.progress = Progress(files=hashes_of(prepared.model.provenance))
+        self.progress = Progress(files=roles_of(prepared.model.provenance))
         self.board = TensorBoardLog(self.folder.tensorboard)
         self.stage_ends = list(accumulate(stage.epochs for stage in config.all_stages))
 

@@ -4,7 +4,7 @@ from ase import Atoms
 
 from cace_qeq.doctor.cutoff import passage, pulls
 from cace_qeq.doctor.patient import Patient
-from sick_models import CUTOFF, failed, healthy, kinked, on, stepped, with_extra
+from sick_models import CUTOFF, failed, healthy, kinked, on, steep, stepped, with_extra
 
 
 def test_every_two_elements_end_at_the_cutoff():
@@ -26,6 +26,10 @@ def test_a_healthy_model_feels_nothing(structure):
 def test_a_step_and_a_kink_are_told_apart():
     assert failed(passage(on(with_extra(stepped), "molecule"))) == ["jump at the cutoff: energy"]
     assert failed(passage(on(with_extra(kinked), "molecule"))) == ["jump at the cutoff: forces"]
+
+
+def test_what_is_smooth_may_be_steep():
+    assert failed(passage(on(with_extra(steep), "molecule"))) == []
 
 
 def test_the_size_of_a_step_is_measured():

@@ -146,6 +146,24 @@ def test_trajectories_are_extended_xyz(tmp_path):
         run_dynamics(salt(cluster()), DynamicsSettings(n_steps=1), tmp_path / "md.traj")
 
 
+def test_atoms_without_mass_are_refused(tmp_path):
+    atoms = salt(cluster())
+    atoms.set_masses([*atoms.get_masses()[:-1], 0.0])
+    with pytest.raises(ValueError, match="atom 7 has a mass of 0 u"):
+        run_dynamics(atoms, DynamicsSettings(n_steps=1), tmp_path / "md.extxyz")
+    assert not list(tmp_path.iterdir())
+
+
+def test_tags_and_types_stay(tmp_path):
+    atoms = salt(cluster())
+    atoms.set_tags(range(8))
+    atoms.info["config_type"] = "salt"
+    run_dynamics(atoms, DynamicsSettings(n_steps=1), tmp_path / "md.extxyz")
+    last = read(tmp_path / "md.extxyz")
+    assert last.get_tags().tolist() == list(range(8))
+    assert last.info["config_type"] == "salt"
+
+
 def test_atoms_that_fly_apart_stop_the_run(tmp_path):
     atoms = salt(cluster())
     atoms.set_momenta(1e4 * np.eye(8, 3))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from ase import Atoms
-from ase.constraints import FixAtoms
+from ase.constraints import FixAtoms, FixedPlane
 from ase.io import read
 
 from cace_qeq.calculator import CACEQEqCalculator
@@ -151,6 +151,19 @@ def test_other_constraints_cannot_resume(tmp_path):
     again.set_constraint(FixAtoms([0, 1]))
     resume_dynamics(again, longer, tmp_path / "md.extxyz")
     np.testing.assert_array_equal(again.positions[:2], cluster().positions[:2])
+
+
+def test_constraints_that_files_do_not_know_are_asked_for_by_name(tmp_path):
+    atoms, settings = salt(cluster()), DynamicsSettings(n_steps=4, ensemble="nvt", interval=2)
+    atoms.set_constraint(FixedPlane(0, [0, 0, 1]))
+    run_dynamics(atoms, settings, tmp_path / "md.extxyz")
+    longer = settings.model_copy(update={"n_steps": 6})
+    with pytest.raises(ValueError, match="was run under FixedPlane, not none; give the same"):
+        resume_dynamics(salt(cluster()), longer, tmp_path / "md.extxyz")
+    again = salt(cluster())
+    again.set_constraint(FixedPlane(0, [0, 0, 1]))
+    resume_dynamics(again, longer, tmp_path / "md.extxyz")
+    assert again.positions[0, 2] == cluster().positions[0, 2]
 
 
 def test_other_conditions_cannot_resume(tmp_path):

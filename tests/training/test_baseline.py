@@ -61,6 +61,10 @@ def test_an_atom_alone_in_a_large_cell_is_isolated_and_one_in_a_crystal_is_not()
     assert energies_of_atoms(atoms, (8,)).tolist() == [-75.0]
 
 
+def test_elements_are_named_by_symbol_or_number():
+    assert isolated_energies({"8": -2.0, "H": -1.0}, (1, 8)).tolist() == [-1.0, -2.0]
+
+
 @pytest.mark.parametrize(
     ("energies", "message"),
     [({"H": -13.6}, r"no energy for atomic numbers \[8\]"), ({"Hx": 1.0}, "'Hx' is not")],

@@ -103,6 +103,17 @@ def test_validation_frames_are_paths_or_a_fraction(tmp_path, valid):
         load_config(tmp_path / "config.yaml", [f"data.valid={valid}"])
 
 
+def test_keys_and_numbers_may_be_written_as_yaml_misreads_them(tmp_path):
+    (tmp_path / "config.yaml").write_text(
+        "data: {train: a.extxyz, valid: 1e-1, config_type_weights: {1: 2}}\nmodel: {}\n"
+        "training: {output: run, reference_energies: {47: -100}}\n"
+    )
+    config = load_config(tmp_path / "config.yaml")
+    assert config.data.valid == 0.1
+    assert config.data.config_type_weights == {"1": 2}
+    assert config.training.reference_energies == {"47": -100}
+
+
 def test_a_key_that_stands_twice_is_refused(tmp_path):
     (tmp_path / "config.yaml").write_text("data: {train: a}\ntraining: {output: run, epochs: 2, epochs: 1}\n")
     with pytest.raises(ValueError, match=r"config.yaml: not valid YAML: the key 'epochs' stands twice"):

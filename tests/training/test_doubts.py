@@ -22,7 +22,8 @@ def changed(folder, name, change, n_frames=None):
 
 def test_nothing_is_said_of_ordinary_frames(tmp_path):
     assert not any(
-        word in notes(trimers(tmp_path)) for word in ("validation frame", "repeat", "eV/atom", "starts from")
+        word in notes(trimers(tmp_path))
+        for word in ("validation frame", "repeat", "eV/atom", "starts from", "neighbour")
     )
 
 
@@ -42,6 +43,12 @@ def test_frames_that_stand_twice_or_in_both_files(tmp_path):
     found = notes(folder, train=both, valid=both[0])
     assert "12 training frames repeat others" in found
     assert "12 of 12 validation frames are training frames too" in found
+
+
+def test_a_cutoff_without_neighbours(tmp_path):
+    values = small_values(trimers(tmp_path))
+    values["model"]["cutoff"] = 0.5
+    assert "neighbour within model.cutoff, 0.5 Å" in " ".join(prepare(parse_config(values, "test")).summary.notes)
 
 
 def test_another_total_charge_is_another_frame(tmp_path):

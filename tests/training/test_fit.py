@@ -15,7 +15,7 @@ from cace_qeq.files import alone
 from cace_qeq.training import fit, load_config, parse_config, trainer
 from cace_qeq.training.config import dump_config
 from cace_qeq.training.reporting import Silent
-from small_runs import small_config, trimers
+from small_runs import small_config, small_values, trimers
 
 
 @pytest.fixture(scope="module")
@@ -225,6 +225,15 @@ def test_other_data_cannot_resume_a_run_that_has_no_model_yet(tmp_path):
     ase.io.write(folder / "train.extxyz", frames[::-1])
     with pytest.raises(ValueError, match="the data files are not those"):
         fit(config, "resume")
+
+
+@pytest.mark.parametrize("train", [["train", "valid"], ["train", "train"]], ids=str)
+def test_files_that_serve_another_purpose_cannot_resume_a_run(folder, train):
+    values = small_values(folder, "_".join(train), epochs=4)
+    assert fit(parse_config(values, "test"), reporter=StopAfter(2, 1)).reason == "interrupted"
+    values["data"]["train"] = [str(folder / f"{name}.extxyz") for name in train]
+    with pytest.raises(ValueError, match="or serve another purpose"):
+        fit(parse_config(values, "test"), "resume")
 
 
 def test_states_that_do_not_note_their_files_go_on(folder):

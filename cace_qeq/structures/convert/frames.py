@@ -155,7 +155,10 @@ def refuse_incomplete(path: Path) -> None:
 
 def refuse_other_columns(comment: str, rows: Sequence[str], where: str) -> None:
     """Raise ValueError where a row has another number of columns than `Properties` says; ASE would read it shifted."""
-    stated = str(key_val_str_to_dict(comment).get("Properties", "")) if "Properties" in comment else ""
+    try:
+        stated = str(key_val_str_to_dict(comment).get("Properties", "")) if "Properties" in comment else ""
+    except Exception as error:  # ASE's parser raises whatever it stumbles over
+        raise ValueError(f"{where}: ASE cannot read the comment line ({error}); correct it.") from error
     counts = stated.split(":")[2::3]
     if not counts or not all(count.isdecimal() for count in counts):
         return

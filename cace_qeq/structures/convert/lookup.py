@@ -183,6 +183,12 @@ def weight_of(atoms: Atoms, keys: LabelKeys, name: str) -> float:
     return 1.0 if found is None else written_weight(atoms, name, found.key)
 
 
+def is_silenced(atoms: Atoms, keys: LabelKeys, name: str) -> bool:
+    """Whether all that is written about a property has no weight, and is no label therefore."""
+    written = any(key in values for key, values in candidates(atoms, keys, name))
+    return written and not any(findings(atoms, keys, name))
+
+
 def written_weight(atoms: Atoms, name: str, key: str) -> float:
     """The product of config_weight and, e.g., config_forces_weight, as MACE's files have them; 1 where there is none.
 

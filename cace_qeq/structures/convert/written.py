@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from cace_qeq.files import write_atomically
 from cace_qeq.structures.convert.conditions import CONDITION_KEYS
 from cace_qeq.structures.convert.frames import MODEL, SOURCE
-from cace_qeq.structures.convert.lookup import LabelKeys, label_sources, labels_of, total_charge_of
+from cace_qeq.structures.convert.lookup import LabelKeys, is_silenced, label_sources, labels_of, total_charge_of
 from cace_qeq.structures.labels import PROPERTIES
 
 PER_ATOM = ("electronegativities", "forces_spread", "charges_spread")
@@ -71,6 +71,7 @@ def with_results(atoms: Atoms, prediction: dict[str, Any], keys: LabelKeys) -> A
     found.arrays = {key: as_columns(values) for key, values in atoms.arrays.items() if not of_models(key)}
     found.info |= labelled.info
     found.arrays |= labelled.arrays
+    found.info |= {f"config_{name}_weight": 0.0 for name in PROPERTIES if is_silenced(atoms, keys, name)}
     found.calc = SinglePointCalculator(found, **{name: results.pop(name) for name in all_outputs if name in results})
     for name, value in results.items():
         (found.arrays if name in PER_ATOM else found.info)[name] = value

@@ -108,6 +108,10 @@ def test_a_sign_in_the_name_is_no_index(tmp_path):
         "not a number": (GOOD + GOOD.replace("0.8", "nan"), "frame 1, atom 1: position .*nan"),
         "infinite": (GOOD.replace("0.8", "inf"), "frame 0, atom 1: position .*inf"),
         "letters for digits": (GOOD.replace("0.8", "zero"), "frame 0: ASE cannot read it"),
+        "a stress of six": (
+            GOOD + GOOD.replace("pbc", 'stress="1 2 3 4 5 6" pbc'),
+            "frame 1: ASE cannot read .* stress",
+        ),
         "flat cell": (GOOD.replace("9 0 0 0 9 0 0 0 9", "9 0 0 0 9 9 0 9 9"), "frame 0: .* no volume"),
         "no cell": ('1\npbc="T T T"\nH 0 0 0\n', "frame 0: .* no volume"),
         "no cell in one direction": ('1\npbc="F T F"\nH 0 0 0\n', "frame 0: .* no volume"),

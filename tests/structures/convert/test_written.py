@@ -6,7 +6,15 @@ from ase.build import molecule
 from ase.calculators.singlepoint import SinglePointCalculator
 
 import zoo
-from cace_qeq.structures import LabelKeys, labels_of, read_frames, total_charge_of, write_frames, write_predictions
+from cace_qeq.structures import (
+    LabelKeys,
+    label_sources,
+    labels_of,
+    read_frames,
+    total_charge_of,
+    write_frames,
+    write_predictions,
+)
 from cace_qeq.structures.convert.conditions import written_conditions
 
 KEYS = LabelKeys(energy="E0", forces="F0", charges="Q0", stress="S0", dipole="D0", total_charge="N0")
@@ -71,6 +79,18 @@ def test_masses_and_conditions_on_charges_stay(tmp_path):
     (again,) = read_frames(tmp_path / "out.extxyz")
     assert again.get_masses().tolist() == atoms.get_masses().tolist()
     assert written_conditions(again) == written_conditions(atoms)
+
+
+@pytest.mark.parametrize("weights", [{"config_energy_weight": 0}, {"config_weight": 0}], ids=str)
+def test_what_had_no_weight_is_no_label_of_predicted_frames(tmp_path, weights):
+    atoms, results = molecule("H2O"), {"energy": -1.0, "short_range_energy": -1.5, "electrostatic_energy": 0.5}
+    atoms.info |= {"REF_energy": 12345.0, "REF_dipole": np.ones(3), **weights}
+    write_predictions(tmp_path / "out.extxyz", [atoms], [results], "f0", LabelKeys())
+    (again,) = read_frames(tmp_path / "out.extxyz")
+    assert again.info["REF_energy"] == 12345.0
+    found, before = (label_sources(frame, LabelKeys()) for frame in (again, atoms))
+    assert found == before
+    assert found["energy"] is None
 
 
 def test_weights_of_predicted_frames_are_those_of_before(tmp_path):
