@@ -116,7 +116,7 @@ def plot_learning_curve(history: Sequence[Mapping[str, Any]], path: str | Path) 
     first.legend(frameon=False)
     for axes, name in zip(others, errors, strict=True):
         draw_curve(axes, history, name, "validation")
-        label, _, _, unit = AXES[name.split("_")[0]]
+        label, _, _, unit = AXES[name.partition("_rmse_")[0]]
         axes.set_ylabel(f"{label} RMSE ({unit})")
     for axes in (first, *others):
         mark_stages(axes, history)

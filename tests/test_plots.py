@@ -2,6 +2,8 @@ import numpy as np
 import pytest
 
 from cace_qeq.plots import density, plot_learning_curve, plot_over_time, plot_parity, plot_parity_of_sets
+from cace_qeq.structures import PROPERTIES
+from cace_qeq.training.metrics import Tally
 
 
 def test_density_counts_every_point_once():
@@ -36,6 +38,13 @@ def test_learning_curve_with_stages_and_gaps(tmp_path):
     third = {"epoch": 3, "stage": "all", "train_loss": 0.5, "valid_loss": 1.0, "charges_rmse_me": None}
     plot_learning_curve([first, second, third], tmp_path / "curve.png")
     assert (tmp_path / "curve.png").stat().st_size > 1000
+
+
+def test_learning_curve_of_every_error_that_trainings_log(tmp_path):
+    errors = {name: 1.0 for name in Tally.empty().metrics() if "_rmse_" in name}
+    assert len(errors) == len(PROPERTIES)
+    plot_learning_curve([{"epoch": 1, "stage": "", "train_loss": 1.0, **errors}], tmp_path / "curve.svg")
+    assert (tmp_path / "curve.svg").read_text().count('id="axes_') == 1 + len(PROPERTIES)
 
 
 def test_learning_curve_refuses_an_empty_history(tmp_path):
