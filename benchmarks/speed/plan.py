@@ -48,6 +48,9 @@ ETHANOL = (EQUIVALENT, EQUIVALENT_COMPILED, S, S_COMPILED, NEQUIP, NEQUIP_COMPIL
 
 CHARGED = (S, S_COMPILED, f"{S} equilibrated", f"{S} equilibrated compiled", NEQUIP, NEQUIP_COMPILED)
 
+XS = PRESETS[0]
+XS_CHARGED = (XS, f"{XS} compiled", f"{XS} equilibrated", f"{XS} equilibrated compiled")
+
 OURS = (EQUIVALENT, EQUIVALENT_COMPILED, *PRESETS, S_COMPILED)
 
 ITEMS = (
@@ -77,6 +80,7 @@ CUDA_ITEMS = (
 # Minutes of compilation or of calls, and no goal: measured if named.
 EXTRA_ITEMS = (
     Item("dynamics_ethanol_charges", molecule, CHARGED, work="dynamics", symbols=("H", "C", "O")),
+    Item("forces_192_charges", water(4), (*XS_CHARGED, *CHARGED)),
     Item("forces_1536_compiled", water(8), (EQUIVALENT, S, NEQUIP_COMPILED)),
     Item("train_4x192_slow", water(4, 4), (EQUIVALENT, S, NEQUIP_COMPILED, MACE_64), work="train"),
 )
