@@ -48,10 +48,11 @@ class Energies:
         return self.per_structure(self.short_range) + self.electrostatic
 
     def per_structure(self, values: Tensor) -> Tensor:
-        """Sum over the atoms of each structure.  (atom,) -> (structure,)"""
-        if len(self.electrostatic) == 1:
+        """Sum over the atoms of each structure.  (atom, ...) -> (structure, ...)"""
+        n_structures = len(self.electrostatic)
+        if n_structures == 1:
             return values.sum(0, keepdim=True)
-        return torch.zeros_like(self.electrostatic).index_add(0, self.structure, values)
+        return values.new_zeros(n_structures, *values.shape[1:]).index_add(0, self.structure, values)
 
 
 class CACEQEq(KeepsDoubleBuffers):

@@ -225,14 +225,7 @@ def dipole(batch: AtomicBatch, energies: Energies) -> Tensor:
     if batch.geometry.largest_width == 0:
         return torch.full_like(batch.cells[:, 0], torch.nan)
     total_mass = energies.per_structure(batch.masses)
-    centre = sum_vectors(batch, batch.masses.unsqueeze(-1) * batch.positions) / total_mass.unsqueeze(-1)
+    centre = energies.per_structure(batch.masses.unsqueeze(-1) * batch.positions) / total_mass.unsqueeze(-1)
     arms = batch.positions - centre[batch.structure]
-    moments = sum_vectors(batch, energies.charges.unsqueeze(-1) * arms)
+    moments = energies.per_structure(energies.charges.unsqueeze(-1) * arms)
     return torch.where(batch.pbc.any(dim=1, keepdim=True), energies.moments, moments)
-
-
-def sum_vectors(batch: AtomicBatch, vectors: Tensor) -> Tensor:
-    """(atom, 3) -> (structure, 3)"""
-    if batch.n_structures == 1:
-        return vectors.sum(0, keepdim=True)
-    return vectors.new_zeros(batch.n_structures, 3).index_add(0, batch.structure, vectors)

@@ -97,8 +97,8 @@ def prepare(config: TrainConfig, watch: Watch = unseen) -> Prepared:
     check_weights(rows, config.training.all_stages, model.config, hint)
     notes = (*notes, *filter(None, [hint]))
     check_born_charges(split.train + split.valid, train + valid, config.training.all_stages, model.config)
-    notes = (*notes, *unused(rows, model.config), *unvalidated(rows), *repeated(split, keys))
-    notes = (*notes, *lonely(train, model.config.cutoff))
+    doubts = *unvalidated(rows), *repeated(split, keys), *lonely(train, model.config.cutoff)
+    notes = (*notes, *unused(rows, model.config), *doubts)
     check_expansions(rows, config.training.consistency)
     if origin is None:
         notes = (*notes, *undetermined(train, config.training, model.config.species))
