@@ -1,13 +1,14 @@
 """How long molecular dynamics of acetylacetone stays whole: ten molecules at 300 K and ten at 600 K.
 
-    python benchmarks/stability.py --picoseconds 50
+    python benchmarks/stability.py acac_S --picoseconds 50
 
 trains benchmarks/configs/acac_S.yaml on frames of 300 K (as accuracy.py does), puts ten test frames 60 Å apart into one
-structure, and runs Langevin dynamics of it at either temperature (0.5 fs, 1/ps). A molecule counts as broken when a
+structure, and runs Langevin dynamics of it at either temperature (1/ps). A molecule counts as broken when a
 bond between heavy atoms, or from a hydrogen to the heavy atom nearest to it (the enol's changes its oxygen), is longer
 than 1.5 times the sum of covalent radii, or when two of its atoms are nearer than 0.6 times theirs. When the atoms of
-one fly apart, the others go on from the frame before. Writes results/stability.json and
-docs/figures/stability.png; runs/ keeps the states, and a run that was broken off, or is asked to be longer, goes on.
+one fly apart, the others go on from the frame before. Writes results/stability_acac_S.json and
+docs/figures/stability_acac_S.png; runs/ keeps the states, and a run that was broken off, or is asked to be longer, goes
+on.
 """
 
 from dataclasses import asdict
@@ -33,22 +34,25 @@ from cace_qeq.training import load_config
 from record import script, write_result
 from variants.outcomes import trained
 
-CONFIG = Path(__file__).parent / "configs" / "acac_S.yaml"
-FIGURE = Path(__file__).parent.parent / "docs" / "figures" / "stability.png"
+CONFIGS = Path(__file__).parent / "configs"
+FIGURES = Path(__file__).parent.parent / "docs" / "figures"
 MOLECULES = 10
 TEMPERATURES = (300.0, 600.0)  # K
 APART = 60.0  # Å
 BONDED, BROKEN, COLLAPSED = 1.25, 1.5, 0.6  # times the sum of covalent radii
-TIMESTEP, INTERVAL = 0.5, 100  # fs, and steps between frames
-FRAME = INTERVAL * TIMESTEP / 1000  # ps
+FRAME = 0.05  # ps, between two that are looked at
 
 Array = NDArray[np.float64]
 
 
-def main(picoseconds: Annotated[float, typer.Option(help="Of each molecule at each temperature.")] = 50.0) -> None:
+def main(
+    name: Annotated[str, typer.Argument(help="Of a configuration of acetylacetone.")] = "acac_S",
+    picoseconds: Annotated[float, typer.Option(help="Of each molecule at each temperature.")] = 50.0,
+    timestep: Annotated[float, typer.Option(help="fs")] = 0.5,
+) -> None:
     """Train, run, and look for broken bonds."""
-    config = load_config(CONFIG)
-    result: dict[str, Any] = {"errors": trained(config), "picoseconds": picoseconds}
+    config = load_config(CONFIGS / f"{name}.yaml")
+    result: dict[str, Any] = {"errors": trained(config), "picoseconds": picoseconds, "timestep": timestep}
     folder = config.training.output
     frames = read_frames(config.data.test[0])
     molecules = frames[:: len(frames) // MOLECULES][:MOLECULES]
@@ -56,7 +60,8 @@ def main(picoseconds: Annotated[float, typer.Option(help="Of each molecule at ea
     lives = {}
     for temperature in TEMPERATURES:
         path = folder / f"stability_{temperature:g}K.extxyz"
-        runs, lives[temperature] = run_survivors(molecules, calculator, temperature, picoseconds, path)
+        settings = langevin(temperature, timestep, picoseconds)
+        runs, lives[temperature] = run_survivors(molecules, calculator, settings, path)
         breaks = [first_break(life) for life in lives[temperature]]
         result[f"{temperature:g}K"] = {
             "runs": runs,
@@ -65,12 +70,25 @@ def main(picoseconds: Annotated[float, typer.Option(help="Of each molecule at ea
             "broken_after_picoseconds": breaks,
             "longest_picoseconds": max(picoseconds if time is None else time for time in breaks),
         }
-    draw(lives, FIGURE)
-    Console().print(f"{write_result('stability', result)}, {FIGURE}")
+    figure = FIGURES / f"stability_{name}.png"
+    draw(lives, figure)
+    Console().print(f"{write_result(f'stability_{name}', result)}, {figure}")
+
+
+def langevin(temperature: float, timestep: float, picoseconds: float) -> DynamicsSettings:
+    """With a frame every `FRAME`."""
+    return DynamicsSettings(
+        n_steps=round(1000 * picoseconds / timestep),
+        ensemble="nvt",
+        timestep=timestep,
+        temperature=temperature,
+        friction=1.0,
+        interval=round(1000 * FRAME / timestep),
+    )
 
 
 def run_survivors(
-    molecules: list[Atoms], calculator: Calculator, temperature: float, picoseconds: float, path: Path
+    molecules: list[Atoms], calculator: Calculator, settings: DynamicsSettings, path: Path
 ) -> tuple[list[dict[str, Any]], list[Array]]:
     """Dynamics of all; when the atoms of one fly apart, of the others from the frame before.
 
@@ -81,7 +99,8 @@ def run_survivors(
     while here:
         starts = [molecules[one] for one in here]
         atoms.calc = calculator
-        runs.append(run(atoms, temperature, picoseconds - len(lives[here[0]]) * FRAME, path))
+        n_steps = settings.n_steps - len(lives[here[0]]) * settings.interval
+        runs.append(run(atoms, settings.model_copy(update={"n_steps": n_steps}), path))
         for frame in iread(path):
             for one, pair in zip(here, split(frame, starts), strict=True):
                 lives[one].append(extremes_of(*pair))
@@ -104,16 +123,8 @@ def far_apart(molecules: list[Atoms]) -> Atoms:
     return Atoms(np.concatenate([frame.numbers for frame in molecules]), np.concatenate(positions))
 
 
-def run(atoms: Atoms, temperature: float, picoseconds: float, path: Path) -> dict[str, Any]:
-    """Langevin dynamics, begun or gone on with; what stopped it if something did."""
-    settings = DynamicsSettings(
-        n_steps=round(1000 * picoseconds / TIMESTEP),
-        ensemble="nvt",
-        timestep=TIMESTEP,
-        temperature=temperature,
-        friction=1.0,
-        interval=INTERVAL,
-    )
+def run(atoms: Atoms, settings: DynamicsSettings, path: Path) -> dict[str, Any]:
+    """Dynamics, begun or gone on with; what stopped it if something did."""
     with MovingBar(settings.n_steps, Console()) as bar:
         try:
             return asdict((resume_dynamics if path.exists() else run_dynamics)(atoms, settings, path, bar))

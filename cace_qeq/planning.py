@@ -7,10 +7,14 @@ import torch
 from numpy.typing import NDArray
 
 from cace_qeq.lattice import LARGEST_DENSE, EwaldPlan, Method, plan_ewald
-from cace_qeq.meshing import plan_mesh
+from cace_qeq.meshing import REAL_SPACE_MARGIN, plan_mesh
 from cace_qeq.slab import MARGIN, closed_cells, plan_slab, thickness_of
 
 Floats = NDArray[np.float64]
+
+LARGEST_EXACT = (
+    150  # atoms up to which "auto" asks of a matrix what the model does, above what it asks of pairs on a mesh
+)
 
 
 @dataclass(frozen=True)
@@ -38,15 +42,17 @@ def plan_sums(cell: Floats, pbc: NDArray[np.bool_], positions: Floats, settings:
     pbc        (3,)       two or three periodic directions
     positions  (atom, 3)  Å
     """
-    n_atoms = len(positions)
-    on_mesh = settings.method == "mesh" or (settings.method == "auto" and n_atoms > LARGEST_DENSE)
+    n_atoms, chosen, accuracy = len(positions), settings.method == "auto", settings.accuracy
+    on_mesh = settings.method == "mesh" or (chosen and n_atoms > LARGEST_DENSE)
+    if chosen and n_atoms > LARGEST_EXACT:
+        accuracy = max(accuracy, REAL_SPACE_MARGIN * settings.mesh_accuracy)
     if pbc.all() and on_mesh:
         return plan_mesh(cell, n_atoms, settings.largest_width, settings.mesh_accuracy)
     if pbc.all():
-        return plan_ewald(cell, n_atoms, settings.largest_width, settings.accuracy)
+        return plan_ewald(cell, n_atoms, settings.largest_width, accuracy)
     if on_mesh:
         return plan_slab_mesh(cell, pbc, positions, settings)
-    return plan_slab(cell, pbc, positions, settings.largest_width, settings.accuracy, settings.margin)
+    return plan_slab(cell, pbc, positions, settings.largest_width, accuracy, settings.margin)
 
 
 def plan_slab_mesh(cell: Floats, pbc: NDArray[np.bool_], positions: Floats, settings: SumSettings) -> EwaldPlan:

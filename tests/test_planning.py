@@ -7,7 +7,7 @@ import pytest
 
 import zoo
 from cace_qeq.lattice import LARGEST_DENSE, NO_MESH
-from cace_qeq.planning import SumSettings, closed_cell, plan_sums
+from cace_qeq.planning import LARGEST_EXACT, SumSettings, closed_cell, plan_sums
 from cace_qeq.slab import MARGIN, thickness_of
 
 SETTINGS = SumSettings(largest_width=0.7, accuracy=1e-8)
@@ -27,11 +27,27 @@ def test_small_structures_get_reciprocal_vectors(make, method):
 
 def test_large_crystals_get_a_mesh():
     box = zoo.water_box()
-    assert len(box) * 5 < LARGEST_DENSE < len(box) * 8
-    assert planned(box * (5, 1, 1)).mesh == NO_MESH
-    plan = planned(box * (2, 2, 2))
+    assert len(box) * 8 < LARGEST_DENSE < len(box) * 9
+    assert planned(box * (2, 2, 2)).mesh == NO_MESH
+    plan = planned(box * (3, 3, 1))
     assert all(plan.mesh)
     assert plan.triplets.shape == (0, 3)
+
+
+@pytest.mark.parametrize(("make", "repeats"), [(zoo.water_box, (2, 2, 2)), (zoo.slab, (8, 5, 1))])
+def test_matrices_of_many_atoms_are_as_accurate_as_the_pairs_of_a_mesh(make, repeats):
+    """Unless they are asked for, or the model asks for less."""
+    atoms = make() * repeats
+    assert LARGEST_EXACT < len(atoms) <= LARGEST_DENSE
+    assert same(planned(atoms), planned(atoms, method="dense", accuracy=1e-7))
+    assert same(planned(atoms, mesh_accuracy=1e-3), planned(atoms, method="dense", accuracy=1e-5))
+    assert same(planned(atoms, accuracy=1e-4), planned(atoms, method="dense", accuracy=1e-4))
+    assert not same(planned(atoms), planned(atoms, method="dense"))
+    assert same(planned(make()), planned(make(), method="dense"))
+
+
+def same(plan, other):
+    return (plan.cutoff, plan.height, len(plan.triplets)) == (other.cutoff, other.height, len(other.triplets))
 
 
 @pytest.mark.parametrize("make", [zoo.crystal, zoo.slab])

@@ -17,6 +17,7 @@ from stability import (
     extremes_of,
     far_apart,
     first_break,
+    langevin,
     run,
     run_survivors,
     split,
@@ -79,7 +80,7 @@ def test_an_explosion_is_a_result(tmp_path):
     """Two atoms that begin in each other; what was written before stays."""
     atoms = Atoms("Ar2", [[0, 0, 0], [0.5, 0, 0]])
     atoms.calc = LennardJones(epsilon=0.01, sigma=3.4, rc=10.0)
-    summary = run(atoms, 300.0, 0.2, tmp_path / "hot.extxyz")
+    summary = run(atoms, langevin(300.0, 0.5, 0.2), tmp_path / "hot.extxyz")
     assert "fly apart" in summary["stopped"]
     assert len(read(tmp_path / "hot.extxyz", ":")) == 1
 
@@ -87,14 +88,14 @@ def test_an_explosion_is_a_result(tmp_path):
 def test_when_one_flies_apart_the_others_go_on(tmp_path):
     radii = 2 * covalent_radii[18]
     pairs = [Atoms("Ar2", [[0, 0, 0], [0, length * radii, 0]]) for length in (1.0, 0.61, 1.05)]
-    settings = LennardJones(epsilon=30.0, sigma=radii / 2 ** (1 / 6), rc=20.0), 300.0, 0.5, tmp_path / "argon.extxyz"
-    runs, lives = run_survivors(pairs, *settings)
+    argon, path = LennardJones(epsilon=30.0, sigma=radii / 2 ** (1 / 6), rc=20.0), tmp_path / "argon.extxyz"
+    runs, lives = run_survivors(pairs, argon, langevin(300.0, 0.5, 0.5), path)
     assert ["stopped" in one for one in runs] == [True, False]
     assert [first_break(life) for life in lives] == [None, pytest.approx(FRAME), None]
     assert [len(life) for life in lives] == [11, 2, 11]
     draw({300.0: lives, 600.0: lives[:1]}, tmp_path / "lives.png")
     assert (tmp_path / "lives.png").stat().st_size > 1000
-    again = run_survivors(pairs, *settings)
+    again = run_survivors(pairs, argon, langevin(300.0, 0.5, 0.5), path)
     np.testing.assert_array_equal(again[1][2], lives[2])
 
 
