@@ -87,10 +87,13 @@ def read_split(config: DataConfig, learned: Iterable[int] = ()) -> Split:
 
 
 def read_labelled(paths: Sequence[Path], keys: LabelKeys) -> tuple[Frame, ...]:
-    """All frames of some files, in order."""
-    return tuple(
-        Frame(atoms, defined_labels(atoms, labels_of(atoms, keys))) for path in paths for atoms in read_frames(path)
-    )
+    """All frames of some files, in order; those of a file that is named again are the same objects."""
+    read = {path: tuple(_labelled(atoms, keys) for atoms in read_frames(path)) for path in dict.fromkeys(paths)}
+    return tuple(frame for path in paths for frame in read[path])
+
+
+def _labelled(atoms: Atoms, keys: LabelKeys) -> Frame:
+    return Frame(atoms, defined_labels(atoms, labels_of(atoms, keys)))
 
 
 def type_of(atoms: Atoms) -> str:

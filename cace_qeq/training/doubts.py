@@ -26,9 +26,13 @@ def unvalidated(rows: Sequence[LabelRow]) -> tuple[str, ...]:
 
 
 def repeated(split: Split, keys: LabelKeys) -> tuple[str, ...]:
-    """Notes on frames that stand twice, and on held-out frames that are trained on."""
-    known = {identity(frame, keys) for frame in split.train}
-    twice = len(split.train) - len(known)
+    """Notes on frames that stand twice, and on held-out frames that are trained on.
+
+    A file that is named several times is meant to count as often, and no reason for a note.
+    """
+    read = {id(frame.atoms): frame for frame in split.train}.values()
+    known = {identity(frame, keys) for frame in read}
+    twice = len(read) - len(known)
     notes = [f"{twice} training frames repeat others."] if twice else []
     for name, frames in {"validation": split.valid, "test": split.test}.items():
         shared = sum(identity(frame, keys) in known for frame in frames)

@@ -39,10 +39,15 @@ def test_labels_that_only_training_frames_have(tmp_path):
 
 def test_frames_that_stand_twice_or_in_both_files(tmp_path):
     folder = trimers(tmp_path)
-    both = [str(folder / "train.extxyz")] * 2
+    both = [str(folder / "train.extxyz"), changed(folder, "train", lambda frame: None)]
     found = notes(folder, train=both, valid=both[0])
     assert "12 training frames repeat others" in found
     assert "12 of 12 validation frames are training frames too" in found
+
+
+def test_a_file_that_is_named_twice_is_meant_to_count_twice(tmp_path):
+    folder = trimers(tmp_path)
+    assert "repeat" not in notes(folder, train=[str(folder / "train.extxyz")] * 2)
 
 
 def test_a_cutoff_without_neighbours(tmp_path):
