@@ -17,7 +17,8 @@ Flags = NDArray[np.bool_]
 
 CLOSED_GAP = 1.01  # cutoffs
 MOST_CELLS = 1e5  # of vesin
-MOST_NEIGHBORS = 2e4  # of an atom, a hundred times those of the densest matter within a usual cutoff
+DENSEST = 5.0  # 1/Å³, atoms of a cell that has not collapsed; diamond has 0.18
+THINNEST = 1.0  # Å, along directions in which a structure is not periodic
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ def neighbor_pairs(positions: Floats, cell: Floats, pbc: Flags, cutoff: float) -
     Raises ValueError for a structure that is too wide and flat, and for a cell that has collapsed.
     """
     directions = open_directions(cell, pbc)
-    refuse_collapsed(positions, cell[pbc], directions, cutoff)
+    refuse_collapsed(positions, cell[pbc], directions)
     near = without_gaps(positions, directions, cutoff)
     refuse_too_flat(near, cell[pbc], directions, cutoff)
     search = NeighborList(cutoff=cutoff, full_list=True, sorted=True, n_threads=torch.get_num_threads())
@@ -81,7 +82,7 @@ def open_directions(cell: Floats, pbc: Flags) -> Floats:
     return np.linalg.svd(cell[pbc])[2][n_periodic:] if n_periodic else np.eye(3)
 
 
-def refuse_collapsed(positions: Floats, vectors: Floats, directions: Floats, cutoff: float) -> None:
+def refuse_collapsed(positions: Floats, vectors: Floats, directions: Floats) -> None:
     """Raise ValueError for a cell so small that its images would take hours and all memory to list.
 
     vectors     (periodic, 3)  Å, lattice vectors of periodic directions
@@ -90,12 +91,11 @@ def refuse_collapsed(positions: Floats, vectors: Floats, directions: Floats, cut
     if not len(vectors):
         return
     content = float(np.sqrt(max(np.linalg.det(vectors @ vectors.T), 0.0)))  # length, area or volume
-    volume = content * float(np.maximum(np.ptp(positions @ directions.T, axis=0), 4 / 3 * cutoff).prod())
-    if len(positions) * 4 / 3 * np.pi * cutoff**3 > MOST_NEIGHBORS * volume:
+    volume = content * float(np.maximum(np.ptp(positions @ directions.T, axis=0), THINNEST).prod())
+    if len(positions) > DENSEST * volume:
         raise ValueError(
-            f"the cell {vectors.tolist()} holds {len(positions)} atoms in {content:.3g} Å^{len(vectors)}: each would "
-            f"have more than {MOST_NEIGHBORS:g} neighbours within {cutoff:g} Å; the cell has collapsed or is in other "
-            "units"
+            f"the cell {vectors.tolist()} holds {len(positions)} atoms in {content:.3g} Å^{len(vectors)}, more than "
+            f"{DENSEST:g} in each Å³; the cell has collapsed or is in other units"
         )
 
 

@@ -1,5 +1,6 @@
 """`cace-qeq predict`."""
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -25,10 +26,12 @@ from cace_qeq.structures import (
     EVALUATION_ATOMS,
     TOTAL_CHARGE_KEYS,
     Atoms,
+    LabelKeys,
     charge_by_conditions,
     labels_of,
     read_frames,
     refuse_absent,
+    total_charge_of,
     write_predictions,
 )
 
@@ -59,8 +62,10 @@ def predict(
         raise FileExistsError(f"{out} exists already; choose another name with --out.")
     refuse_unwritable(out)
     names = label_keys(keys)
-    frames = [with_total_charge(atoms, charge) for path in data for atoms in read_frames(path)]
+    frames = [atoms for path in data for atoms in read_frames(path)]
     refuse_absent(names, frames, "--keys")
+    frames = [with_total_charge(atoms, charge_for(atoms, names, charge)) for atoms in frames]
+    names = replace(names, total_charge=None)  # it stands where calculators look for it
     for atoms in frames:
         labels_of(atoms, names)  # raises before there is anything to lose
     calculator = CACEQEqCalculator(model, device, precision_of(dtype), solver=solver_of(solver))
@@ -72,6 +77,13 @@ def predict(
         results = calculator.results_together(given, batch_atoms, partial(progress.advance, task))
     write_predictions(out, frames, results, mark(calculator.model), names)
     console.print(f"{len(frames)} frames: {out}", markup=False, soft_wrap=True, highlight=False)
+
+
+def charge_for(atoms: Atoms, keys: LabelKeys, of_all: float | None) -> float | None:
+    """e, that of all frames, or what a frame states under a name of its own; None for another one's."""
+    if of_all is None and keys.total_charge in atoms.info:
+        return total_charge_of(atoms, keys, None)
+    return of_all
 
 
 def with_default(atoms: Atoms, default: float | None) -> Atoms:

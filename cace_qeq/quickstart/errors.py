@@ -14,7 +14,7 @@ from cace_qeq.training.data import Example, examples_of, filled_batches, joined,
 def errors_of_set(model: CACEQEq, folder: Path) -> SetErrors:
     """Errors on test.extxyz of a folder."""
     keys = LabelKeys()
-    examples = examples_of(read_labelled([folder / "test.extxyz"], keys), model.geometry, keys, None)
+    examples = examples_of(read_labelled([folder / "test.extxyz"], keys), model.frozen_geometry, keys, None)
     by_charge = defaultdict(list)
     for example in examples:
         by_charge[example.batch.total_charge.item()].append(example)

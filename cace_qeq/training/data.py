@@ -241,7 +241,7 @@ def batches_for(
         raise ValueError(f"the default total charge is {default_charge} e, expected a finite number.")
     refuse_unknown_elements(frames, model.config.species, "the model knows")
     for first, end in filled([len(frame.atoms) for frame in frames], batch_atoms):
-        yield joined(examples_of(frames[first:end], model.geometry, keys, default_charge))
+        yield joined(examples_of(frames[first:end], model.frozen_geometry, keys, default_charge))
 
 
 def refuse_unknown_elements(frames: Iterable[Frame], known: Iterable[int], who: str) -> None:

@@ -82,6 +82,18 @@ def test_one_charge_for_all_frames(folder):
         assert atoms.info["total_charge"] == -1
 
 
+@pytest.mark.parametrize(("options", "totals"), [((), (1, 0)), (("--charge", "-1"), (-1, -1))])
+def test_total_charges_of_another_name_count(folder, options, totals):
+    molecules = read("molecules.extxyz", ":")
+    molecules[0].info["Q"] = molecules[0].info.pop("total_charge")
+    write("named.extxyz", molecules)
+    result = predict("model.safetensors", "named.extxyz", "--keys", "total_charge=Q", *options)
+    assert result.exit_code == 0, result.output
+    for atoms, total in zip(read("predicted.extxyz", ":"), totals, strict=True):
+        assert atoms.get_charges().sum() == pytest.approx(total, abs=1e-6)
+        assert atoms.info.get("total_charge", 0) == total
+
+
 @pytest.mark.parametrize(
     ("column", "numbers", "total"),
     [

@@ -132,6 +132,11 @@ def test_thick_wires_and_slabs_have_not_collapsed(repeats, pbc):
     assert len(pairs_of(atoms, 6.0).center) > 50 * len(atoms)
 
 
+def test_a_dense_crystal_has_not_collapsed_within_a_long_cutoff():
+    """What Ewald sums of learned widths ask of diamond where the model knows sodium."""
+    assert len(pairs_of(bulk("C"), 31.9).center) > 2 * 2e4
+
+
 def test_a_structure_too_wide_and_flat_is_refused():
     atoms = Atoms("H2", [[0, 0, 0], [1.0, 0, 0]], cell=[3e3, 3e3, 3.0], pbc=True)
     with pytest.raises(ValueError, match="too wide and flat"):
