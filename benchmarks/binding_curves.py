@@ -21,17 +21,17 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 from ase import Atoms
-from ase.io import write
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from rich.console import Console
 
 from cace_qeq import CACEQEq, load_model, predict
 from cace_qeq.benchmark import dataset
+from cace_qeq.plots import save
 from cace_qeq.structures import collate, read_frames, to_batch
 from cace_qeq.training import TrainConfig, load_config
 from cace_qeq.units import COULOMB
-from record import DATA, script, write_result
+from record import DATA, script, write_result, write_structures
 from variants.changes import Change, Values, changed, same, seeded, without_charges
 from variants.outcomes import trained
 
@@ -157,13 +157,12 @@ def separation(dimer: Atoms) -> tuple[np.ndarray, np.ndarray]:
 
 def write_frames(parts: dict[str, list[Atoms]]) -> None:
     """FRAMES/monomers_PART.extxyz with the charge of each monomer, FRAMES/dimers_PART.extxyz with their sum."""
-    FRAMES.mkdir(parents=True, exist_ok=True)
     for part, frames in parts.items():
-        write(FRAMES / f"monomers_{part}.extxyz", frames, format="extxyz")
+        write_structures(FRAMES / f"monomers_{part}.extxyz", frames)
         bare = [frame.copy() for frame in frames]
         for atoms in bare:
             del atoms.arrays["charge_fragment"], atoms.info["fragment_charges"]
-        write(FRAMES / f"dimers_{part}.extxyz", bare, format="extxyz")
+        write_structures(FRAMES / f"dimers_{part}.extxyz", bare)
 
 
 def outcome(base: TrainConfig, name: str, parts: dict[str, list[Atoms]], *changes: Change) -> dict[str, Any]:
@@ -224,7 +223,7 @@ def draw(curves: dict[str, dict[str, Any]], parts: dict[str, list[Atoms]]) -> No
         draw_dimer(axes, label, curves, parts)
     figure.axes[0].set(ylabel="interaction energy in the cell (eV)")
     figure.axes[0].legend(frameon=False, fontsize=8)
-    figure.savefig(FIGURE, dpi=120)
+    save(figure, FIGURE)
 
 
 def draw_dimer(axes: Axes, label: str, curves: dict[str, dict[str, Any]], parts: dict[str, list[Atoms]]) -> None:

@@ -15,16 +15,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from ase.io import write
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from rich.console import Console
 
 from cace_qeq import CACEQEq, load_model, predict_response
+from cace_qeq.plots import save
 from cace_qeq.structures import LabelKeys, read_frames, to_batch
 from cace_qeq.training import load_config, read_labelled
 from cace_qeq.units import COULOMB
-from record import script, write_result
+from record import script, write_result, write_structures
 from variants.outcomes import held_out, trained
 
 CONFIG = Path(__file__).parent / "configs" / "batio3.yaml"
@@ -51,13 +51,12 @@ def main() -> None:
 
 def write_frames() -> None:
     """Transposed where the configuration looks for them."""
-    FRAMES.mkdir(parents=True, exist_ok=True)
     for name in ("train", "val"):
         frames = read_frames(SOURCE / f"{name}.extxyz")
         for atoms in frames:
             field_first = atoms.arrays.pop("REF_bec").reshape(-1, 3, 3)
             atoms.arrays["REF_born_charges"] = field_first.transpose(0, 2, 1).reshape(-1, 9)
-        write(FRAMES / f"{name}.extxyz", frames)
+        write_structures(FRAMES / f"{name}.extxyz", frames)
 
 
 def responses(model: CACEQEq, paths: tuple[Path, ...]) -> tuple[Charges, Charges, list[NDArray[np.float64]]]:
@@ -96,7 +95,7 @@ def draw(reference: Charges, predicted: Charges) -> None:
     axes.plot([low, high], [low, high], color="0.6", linewidth=0.8, zorder=0)
     axes.set(xlabel="reference Z* (e)", ylabel="model Z* (e)", aspect="equal")
     axes.legend(frameon=False, markerscale=5)
-    figure.savefig(FIGURE, dpi=120)
+    save(figure, FIGURE)
 
 
 if __name__ == "__main__":

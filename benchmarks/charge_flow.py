@@ -16,6 +16,7 @@ from matplotlib.ticker import NullFormatter
 from rich.console import Console
 
 from cace_qeq import CACEQEq, ModelConfig, predict, predict_response
+from cace_qeq.plots import save
 from cace_qeq.structures import to_batch
 from cace_qeq.units import COULOMB
 from record import script, write_result
@@ -92,8 +93,7 @@ def draw(result: dict[str, Any]) -> None:
     right.set(xscale="log", yscale="log")
     for axes in (left, right):
         axes.legend(frameon=False, fontsize=8)
-    FIGURE.parent.mkdir(exist_ok=True)
-    figure.savefig(FIGURE, dpi=120)
+    save(figure, FIGURE)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import typer
 
 from cace_qeq.training import load_config
-from record import RESULTS, script, write_result
+from record import script, write_result, write_table
 from variants.changes import Change, Values, changed, epochs_times, same, seeded
 from variants.comparison import add, earlier, settings_of
 from variants.outcomes import table, trained
@@ -59,7 +59,7 @@ def main(percent: Percent = 22.2222, seeds: Seeds = "1,2") -> None:
         settings = changed(base, folder, subset, KINDS[kind], seeded(seed))
         add(rows, kind, {"seed": seed, **trained(settings)})
         write_result("consistency", {**conditions, "results": rows})
-        (RESULTS / "consistency.md").write_text(table("consistency terms", rows))
+        write_table("consistency", table("consistency terms", rows))
     print(table("consistency terms", rows))
 
 

@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 
 from cace_qeq.training import load_config
-from record import RESULTS, script, write_result
+from record import RESULTS, script, write_result, write_table
 from variants.changes import Change, changed, epochs_times, same, seeded, without_charges
 from variants.comparison import add, earlier, settings_of
 from variants.curves import draw
@@ -43,7 +43,7 @@ def main(config: Config, percent: Percent = "1,3,10,30,100", seeds: Seeds = "0",
         result = {"frames": n_frames, "kind": kind, "seed": seed, **trained(settings)}
         add(rows, f"{n_frames} frames, {kind}", result)
         write_result(name, {**conditions, "results": rows})
-        (RESULTS / f"{name}.md").write_text(table("training set", rows))
+        write_table(name, table("training set", rows))
     draw(rows, RESULTS / f"{name}.png")
     print(table("training set", rows))
 

@@ -1,5 +1,6 @@
 """What scripts share: where results lie, where downloaded sets are found, and names on the command line."""
 
+import io
 import json
 import sys
 from collections.abc import Callable, Collection
@@ -7,8 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import typer
+from ase import Atoms
+from ase.io import write
 
 from cace_qeq.benchmark import record
+from cace_qeq.files import write_atomically
 from cace_qeq.training.provenance import commit
 
 RESULTS = Path(__file__).parent / "results"
@@ -20,6 +24,18 @@ def write_result(name: str, content: dict[str, Any]) -> Path:
     path = RESULTS / f"{name}.json"
     record.write_result(path, content)
     return path
+
+
+def write_table(name: str, text: str) -> None:
+    """results/NAME.md, replaced whole."""
+    write_atomically(RESULTS / f"{name}.md", text.encode())
+
+
+def write_structures(path: Path, frames: list[Atoms]) -> None:
+    """Extended XYZ, replaced whole."""
+    text = io.StringIO()
+    write(text, frames, format="extxyz")
+    write_atomically(path, text.getvalue().encode())
 
 
 def read_result(name: str) -> dict[str, Any] | None:

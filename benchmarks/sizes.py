@@ -20,7 +20,7 @@ import typer
 from cace_qeq import CACEQEq, load_model, predict
 from cace_qeq.structures import AtomicBatch, collate, read_frames, to_batch
 from cace_qeq.training import TrainConfig, load_config
-from record import RESULTS, script, write_result
+from record import script, write_result, write_table
 from variants.changes import Change, changed, epochs_times, model, same, seeded
 from variants.comparison import earlier, settings_of
 from variants.outcomes import trained
@@ -59,9 +59,9 @@ def main(config: Config, epochs: Epochs = 1.0, seed: int = 0) -> None:
         settings = variant(base, name, epochs, seed)
         result = trained(settings)
         result["cost"] = cost(settings, unchanged)
-        rows[name] = result | {"bought": bought(result, rows.get(AS_CONFIGURED))}
+        rows[name] = result | {"bought": None if name == AS_CONFIGURED else bought(result, rows[AS_CONFIGURED])}
         write_result(file, {**conditions, "variants": rows})
-        (RESULTS / f"{file}.md").write_text(table(rows))
+        write_table(file, table(rows))
     print(table(rows))
 
 
@@ -91,10 +91,10 @@ def timed(function: Callable[[], object]) -> float:
     return process_time() - start
 
 
-def bought(result: dict[str, Any], unchanged: dict[str, Any] | None) -> float:
-    """-d ln(error) / d ln(cost): 1 where twice the cost halves the error; NaN for the unchanged model."""
-    if unchanged is None or result["cost"] == 1.0:
-        return math.nan
+def bought(result: dict[str, Any], unchanged: dict[str, Any]) -> float | None:
+    """-d ln(error) / d ln(cost): 1 where twice the cost halves the error; None where the cost is the same."""
+    if result["cost"] == 1.0:
+        return None
     return -math.log(result[FORCES] / unchanged[FORCES]) / math.log(result["cost"])
 
 
@@ -103,7 +103,7 @@ def table(rows: dict[str, dict[str, Any]]) -> str:
     head = ["variant", "energy (meV/atom)", "forces (meV/Å)", "cost", "-d ln(forces) / d ln(cost)", "parameters"]
     lines = [head, ["---"] * len(head)]
     for name, result in rows.items():
-        worth = "–" if math.isnan(result["bought"]) else f"{result['bought']:.2f}"
+        worth = "–" if result["bought"] is None else f"{result['bought']:.2f}"
         errors = [f"{result[error]:.3g}" for error in ("energy_rmse_mev_per_atom", FORCES)]
         lines.append([name, *errors, f"{result['cost']:.2f}", worth, str(result["parameters"])])
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)

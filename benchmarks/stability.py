@@ -28,6 +28,7 @@ from rich.console import Console
 
 from cace_qeq import CACEQEqCalculator
 from cace_qeq.cli.md import MovingBar
+from cace_qeq.plots import save
 from cace_qeq.simulation import DynamicsSettings, resume_dynamics, run_dynamics
 from cace_qeq.structures import read_frames
 from cace_qeq.training import load_config
@@ -179,7 +180,7 @@ def draw(lives: dict[float, list[Array]], path: Path) -> None:
             axis.plot(np.arange(len(life)) * FRAME, life[:, 0], linewidth=0.5)
         axis.axhline(BROKEN, color="k", linestyle="--", linewidth=0.8)
         axis.set(title=f"{temperature:g} K", xlabel="time (ps)", ylabel="longest bond / covalent radii")
-    figure.savefig(path, dpi=120)
+    save(figure, path)
 
 
 if __name__ == "__main__":

@@ -16,18 +16,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from ase import Atoms
-from ase.io import write
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 from rich.console import Console
 
 from cace_qeq import CACEQEq, load_model, predict, predict_response
+from cace_qeq.plots import save
 from cace_qeq.structures import read_frames, to_batch
 from cace_qeq.training import load_config
 from cace_qeq.units import COULOMB
 from charge_flow import FLOWS, PAIRS
-from record import script, write_result
+from record import script, write_result, write_structures
 from variants.changes import changed, model
 from variants.outcomes import trained
 
@@ -110,12 +110,11 @@ def in_field(atoms: Atoms, axial_field: float) -> "SinglePoint":
 
 def write_frames(name: str, frames: list[Atoms]) -> None:
     """Once, as trainings are resumed only on the same files."""
-    FRAMES.mkdir(parents=True, exist_ok=True)
     for part, remainders in (("train", (0, 1, 3, 4)), ("valid", (2,))):
         path = FRAMES / f"{name}_{part}.extxyz"
         if not path.exists():
             chosen = [frame for index, frame in enumerate(frames) if index % 5 in remainders]
-            write(path, chosen, format="extxyz")
+            write_structures(path, chosen)
 
 
 def reference() -> dict[str, list[float]]:
@@ -157,7 +156,7 @@ def draw(result: dict[str, Any]) -> None:
     for axes in (left, right):
         axes.xaxis.set_minor_formatter(NullFormatter())
         axes.legend(frameon=False, fontsize=8)
-    figure.savefig(FIGURE, dpi=120)
+    save(figure, FIGURE)
 
 
 def draw_pairs(axes: Axes, result: dict[str, Any]) -> None:

@@ -28,6 +28,7 @@ from rich.progress import track
 from cace_qeq import CACEQEqCalculator
 from cace_qeq.cli.md import MovingBar
 from cace_qeq.files import write_atomically
+from cace_qeq.plots import save
 from cace_qeq.simulation import DynamicsSettings, resume_dynamics, run_dynamics
 from cace_qeq.simulation.record import pressure
 from cace_qeq.structures import read_frames
@@ -158,7 +159,7 @@ def draw(found: dict[str, dict[str, list[float]]], n_atoms: int, folder: Path) -
     for axis, (title, what, time, values) in zip(below, curves, strict=True):
         axis.plot(time, values, "C1")
         axis.set(title=title, xlabel="time (ps)", ylabel=what)
-    figure.savefig(FIGURE, dpi=120)
+    save(figure, FIGURE)
 
 
 def read_csv(path: Path) -> NDArray[np.void]:

@@ -68,7 +68,7 @@ def kind_of(metadata: dict[str, str]) -> str:
 
 def fingerprint(potential: nn.Module) -> str:
     """Twelve hexadecimal digits that tell trained models apart, whatever their precision and device."""
-    digest = hashlib.sha256()
+    digest = hashlib.sha256(potential.config.model_dump_json().encode())
     for tensor in potential.state_dict().values():
         digest.update(tensor.detach().float().cpu().numpy().tobytes())
     return digest.hexdigest()[:12]

@@ -59,7 +59,8 @@ class Conditions:
         around = (self.external_positions, self.external_charges, self.external_widths)
         in_field = holds_tensors(self.field) or bool(np.any(np.asarray(self.field) != 0))
         anything = any(holds_tensors(other) or np.size(other) for other in around)
-        return not (in_field or anything or self.fragments or self.electrodes)
+        grouped = any(not isinstance(groups, list | tuple) or groups for groups in (self.fragments, self.electrodes))
+        return not (in_field or anything or grouped)
 
 
 @dataclass(frozen=True)

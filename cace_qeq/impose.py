@@ -76,7 +76,8 @@ def impose(conditions: Conditions, boundary: Boundary) -> Imposed:
 def labelled(groups: Sequence[Group], n_atoms: int, name: str) -> tuple[Tensor, Tensor]:
     """Groups as a label per atom, -1 in none, and a number per group."""
     label = torch.full((n_atoms,), -1, dtype=torch.int64)
-    if not all(isinstance(group, list | tuple) and len(group) == 2 for group in groups):
+    listed = isinstance(groups, list | tuple)
+    if not listed or not all(isinstance(group, list | tuple) and len(group) == 2 for group in groups):
         raise ValueError(f"{name}s are {groups!r}, expected a list of pairs, the atoms and their number")
     for index, (atoms, _) in enumerate(groups):
         members = indices(atoms)

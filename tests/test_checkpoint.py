@@ -151,6 +151,12 @@ def test_models_that_differ_in_more_than_parameters_are_told_apart(model, name):
     assert fingerprint(model) != before
 
 
+def test_models_of_equal_weights_and_another_cutoff_are_told_apart(model):
+    wider = CACEQEq(model.config.model_copy(update={"cutoff": model.config.cutoff + 1}))
+    wider.load_state_dict(model.state_dict())
+    assert fingerprint(wider) != fingerprint(model)
+
+
 def test_a_committee_is_not_saved_as_a_model(model, tmp_path):
     with pytest.raises(TypeError, match="given a Committee, expected a CACEQEq; see save_committee"):
         save_model(Committee([model, copy.deepcopy(model)]), tmp_path / "model.safetensors")

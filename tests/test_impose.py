@@ -46,6 +46,13 @@ def test_indices_of_any_kind_are_indices(kind):
     assert imposed.fragment.tolist() == [0, -1, 0, -1]
 
 
+@pytest.mark.parametrize("groups", [5, np.array([[0, 1], [1, 0]]), "all"])
+@pytest.mark.parametrize("name", ["fragments", "electrodes"])
+def test_groups_that_are_no_list_are_refused(name, groups):
+    with pytest.raises(ValueError, match=f"(?s){name} are .*, expected a list of pairs"):
+        impose(Conditions(**{name: groups}), OPEN)
+
+
 def test_no_conditions_impose_nothing():
     found, expected = impose(Conditions(), PERIODIC), nothing_imposed(4)
     assert found.fragment.tolist() == expected.fragment.tolist()

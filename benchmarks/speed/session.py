@@ -107,10 +107,10 @@ class Session:
                 job = job_of(model, item, path, self.device)
                 try:
                     about = worker.ask("prepare", name=item.name + subject, job=job)
+                    (once,) = worker.ask("run", name=item.name + subject, times=1)["wall"]
                 except WorkerError as error:
                     self.record.notes.append(f"{item.name}: {subject}, {allocator.name}: {error}")
                     continue
-                (once,) = worker.ask("run", name=item.name + subject, times=1)["wall"]
                 calls = max(1, min(10, round(BURST / once)))
                 turns.append(Turn(subject, allocator.name, worker, about, calls))
         return turns

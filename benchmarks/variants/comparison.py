@@ -8,7 +8,7 @@ from typing import Any
 
 from cace_qeq.training import TrainConfig, load_config
 from cace_qeq.training.prepare import model_config_of
-from record import RESULTS, write_result
+from record import RESULTS, write_result, write_table
 from variants.changes import Change, changed, epochs_times, seeded
 from variants.outcomes import table, trained
 
@@ -39,7 +39,7 @@ def compare(title: str, config: Path, variants: Mapping[str, Change], seeds: str
             known[same] = trained(one)
         add(rows, name, {"seed": seed, **known[same]})
         write_result(result, {**conditions, "variants": rows})
-        (RESULTS / f"{result}.md").write_text(table("variant", rows))
+        write_table(result, table("variant", rows))
     print(table("variant", rows))
 
 

@@ -4,11 +4,11 @@ import random
 from pathlib import Path
 
 from ase import Atoms
-from ase.io import write
 
 from cace_qeq.structures import read_frames
 from cace_qeq.structures.convert.frames import SOURCE
 from cace_qeq.training import TrainConfig
+from record import write_structures
 from variants.changes import Change
 
 
@@ -47,8 +47,7 @@ def divided(config: TrainConfig, percent: float) -> tuple[list[Atoms], list[int]
 def written(config: TrainConfig, name: str, frames: list[Atoms]) -> str:
     """The path of a file with these frames, beside the output."""
     path = Path(f"{config.training.output}_{name}.extxyz")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write(path, [without_source(atoms) for atoms in frames], format="extxyz")
+    write_structures(path, [without_source(atoms) for atoms in frames])
     return str(path)
 
 

@@ -8,6 +8,7 @@ from cace_qeq.benchmark.datasets import dataset
 from cace_qeq.benchmark.record import write_result
 from cace_qeq.benchmark.runs import Finished, Run
 from cace_qeq.benchmark.workers import Interpreter, Worker, tuned_allocator
+from cace_qeq.files import alone
 from cace_qeq.structures import read_frames
 from cace_qeq.training.provenance import commit
 
@@ -46,8 +47,12 @@ class Comparison:
 
         tell    is told the share of the budget that is done, and errors whenever they are known
 
-        raises  WorkerError for whatever stops the code
+        raises  WorkerError for whatever stops the code, BlockingIOError where another process trains the same
         """
+        with alone(self.result(one)):
+            return self.trained(one, tell)
+
+    def trained(self, one: Run, tell: Callable[[dict[str, float]], None]) -> Finished:
         files = self.files(one.set)
         state, allocator = self.states / f"{one.name}.pt", tuned_allocator()  # which helps peers most
         plan = {**one.plan(files, symbols(files["train"]), state), "box": dataset(one.set).box}

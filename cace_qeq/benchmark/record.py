@@ -34,14 +34,14 @@ def processor() -> str:
 
 def write_result(path: Path, content: dict[str, Any]) -> None:
     """JSON with the machine behind it; the file appears whole or not at all."""
-    text = json.dumps(without_nan({**content, "machine": machine()}), indent=2, allow_nan=False)
+    text = json.dumps(finite({**content, "machine": machine()}), indent=2, allow_nan=False)
     write_atomically(path, f"{text}\n".encode())
 
 
-def without_nan(content: Any) -> Any:
-    """null instead of NaN, which JSON does not know."""
+def finite(content: Any) -> Any:
+    """null instead of NaN and infinity, which JSON does not know."""
     if isinstance(content, dict):
-        return {key: without_nan(value) for key, value in content.items()}
+        return {key: finite(value) for key, value in content.items()}
     if isinstance(content, list | tuple):
-        return [without_nan(value) for value in content]
-    return None if isinstance(content, float) and math.isnan(content) else content
+        return [finite(value) for value in content]
+    return None if isinstance(content, float) and not math.isfinite(content) else content

@@ -132,10 +132,11 @@ class Worker:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        assert self.process.stdin
+        assert self.process.stdin and self.process.stdout
         if error is not None:
             self.process.terminate()
         with suppress(BrokenPipeError):  # of a process that is gone
             self.process.stdin.close()
         self.process.wait()
+        self.process.stdout.close()
         self.complaints.close()

@@ -1,8 +1,12 @@
 """A training run from its configuration to a model file and its errors."""
 
+import builtins
 import json
 import multiprocessing
 import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
@@ -24,6 +28,12 @@ from cace_qeq.training.trainer import Trainer
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
+
+ENDS = (ValueError, OSError, FloatingPointError)  # what a run raises
+RAISED = {
+    "MissingFileError": FileNotFoundError,
+    **{name: kind for name, kind in vars(builtins).items() if isinstance(kind, type) and issubclass(kind, ENDS)},
+}
 
 
 @dataclass(frozen=True)
@@ -52,8 +62,19 @@ def fit(config: TrainConfig, start: Start = "new", reporter: Reporter | None = N
     """
     folder = RunFolder(config.training.output)
     folder.check(config, start)
-    with alone(folder.path / "run", folder.path):
+    with alone(folder.path / "run", folder.path), threads(config.training.threads):
         return fit_in(folder, config, start, reporter or Silent())
+
+
+@contextmanager
+def threads(number: int | None) -> Iterator[None]:
+    """So many, None for as many as there are, and then as many as before."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(number or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def fit_in(folder: RunFolder, config: TrainConfig, start: Start, reporter: Reporter) -> Outcome:
@@ -118,14 +139,15 @@ def pass_on(number: int) -> None:
 
 def raised_there(error: ProcessRaisedException) -> Exception:
     """What a process raised, if it is of the kinds that a run raises; the error itself with its traceback otherwise."""
-    kind, _, message = str(error).rstrip().rpartition("\n")[2].partition(": ")
-    kinds = {kind.__name__: kind for kind in (ValueError, OSError, FloatingPointError)}
-    return kinds[kind](message) if kind in kinds else error
+    text = str(error).rstrip()
+    lines = [line for line in re.finditer(r"^(?:\w+\.)*(\w+): ", text, re.MULTILINE) if line[1] in RAISED]
+    return RAISED[lines[-1][1]](text[lines[-1].end() :]) if lines else error
 
 
 def train_as_one_of_many(fabric: "Fabric", config: TrainConfig, reporter: Reporter) -> tuple[str, list[dict[str, Any]]]:
     """What each spawned process does; it reads the data for itself."""
-    outcome = train(fabric, config, prepare(config), reporter if fabric.is_global_zero else Silent())
+    with threads(config.training.threads):
+        outcome = train(fabric, config, prepare(config), reporter if fabric.is_global_zero else Silent())
     fabric.barrier()  # without it, the first to leave tears the process group down under the others
     return outcome
 
@@ -134,8 +156,6 @@ def train(
     fabric: "Fabric", config: TrainConfig, prepared: Prepared, reporter: Reporter
 ) -> tuple[str, list[dict[str, Any]]]:
     """Why training ended, and its history."""
-    if config.training.threads is not None:
-        torch.set_num_threads(config.training.threads)
     trainer = Trainer(fabric, config.training, prepared, reporter)
     trainer.resume()
     try:

@@ -93,7 +93,7 @@ def evaluate(model: CACEQEq, batches: Iterable[Example], on_batch: Callable[[int
 
     on_batch  called after each batch with the number of its structures, e.g. to move a progress bar
 
-    raises  FloatingPointError for predictions that are not finite
+    raises  FloatingPointError for predictions that are not finite, ValueError for no batches
     """
     device, collected, sizes = model.reference_energies.device, [], []
     for example in batches:
@@ -128,11 +128,15 @@ def evaluation_of(collected: Sequence[tuple[Comparison, ...]], sizes: Sequence[t
     """Errors of all batches together.
 
     sizes  structures and atoms of each batch
+
+    Raises ValueError where there is none.
     """
+    if not sizes:
+        raise ValueError("there are no frames to compare predictions with.")
     tally, loss = Tally.empty(), Loss(Weights(energy=1))
     for comparisons in collected:
         tally.add(comparisons, loss)
-    n_structures, n_atoms = (sum(numbers) for numbers in zip(*sizes, strict=True)) if sizes else (0, 0)
+    n_structures, n_atoms = (sum(numbers) for numbers in zip(*sizes, strict=True))
     counts: Metrics = {"n_structures": n_structures, "n_atoms": n_atoms}
     parity = parities(collected)
     return Evaluation({**tally.metrics(), **relative_errors(parity), **counts}, parity)

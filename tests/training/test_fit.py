@@ -273,6 +273,12 @@ def test_the_time_limit_ends_with_the_best_model(folder):
     assert outcome.folder.model.exists()
 
 
+def test_threads_are_those_of_before_when_the_run_has_ended(folder):
+    before = torch.get_num_threads()
+    fit(small_config(folder, "threads", epochs=1, threads=before + 1))
+    assert torch.get_num_threads() == before
+
+
 def test_validation_may_be_rare(folder):
     history = fit(small_config(folder, "rare", epochs=5, validate_every=2)).history
     assert ["valid_loss" in row for row in history] == [False, True, False, True, True]

@@ -5,7 +5,7 @@ import torch
 from cace_qeq.structures import PROPERTIES
 from cace_qeq.training.config import Weights
 from cace_qeq.training.loss import Comparison, Loss
-from cace_qeq.training.metrics import Parity, Tally, parities, relative_errors
+from cace_qeq.training.metrics import Parity, Tally, evaluation_of, parities, relative_errors
 
 LOSS = Loss(Weights(energy=2, forces=1))
 
@@ -46,6 +46,11 @@ def test_batches_add_up_to_one():
     whole.add(comparisons(forces=[0.1, 0.2, 0.3]), LOSS)
     assert parts.metrics() == pytest.approx(whole.metrics())
     assert parts.loss(LOSS) == pytest.approx(whole.loss(LOSS))
+
+
+def test_there_is_something_to_compare_with():
+    with pytest.raises(ValueError, match="no frames to compare predictions with"):
+        evaluation_of([], [])
 
 
 def test_the_loss_weighs_mean_penalties():

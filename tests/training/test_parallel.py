@@ -6,10 +6,12 @@ import time
 
 import pytest
 import torch
+from torch.multiprocessing import ProcessRaisedException
 
 from cace_qeq.checkpoint import read
 from cace_qeq.training import fit
 from cace_qeq.training.config import dump_config
+from cace_qeq.training.fit import raised_there
 from small_runs import small_config, trimers
 
 
@@ -32,6 +34,25 @@ def test_what_a_process_raises_is_one_line(tmp_path):
     config = small_config(trimers(tmp_path), processes=2, learning_rate=1e30, gradient_clip=1e30)
     with pytest.raises(FloatingPointError, match=r"^the .* epoch \d; lower training\.learning_rate"):
         fit(config)
+
+
+@pytest.mark.parametrize(
+    ("last", "kind", "message"),
+    [
+        ("PermissionError: [Errno 13] denied: 'a'", PermissionError, "[Errno 13] denied: 'a'"),
+        ("cace_qeq.structures.convert.frames.MissingFileError: no a.xyz", FileNotFoundError, "no a.xyz"),
+        ("ValueError: of a.xyz:\nenergy: missing\n- add it", ValueError, "of a.xyz:\nenergy: missing\n- add it"),
+    ],
+)
+def test_what_a_process_raises_is_of_its_kind(last, kind, message):
+    error = raised_there(ProcessRaisedException(f"Traceback ...:\n  File 'a'\n    raise\n{last}\n", 0, 1))
+    assert type(error) is kind
+    assert str(error) == message
+
+
+def test_what_no_run_raises_keeps_its_traceback():
+    error = ProcessRaisedException("Traceback ...:\n  File 'a'\nKeyError: 'energy'\n", 0, 1)
+    assert raised_there(error) is error
 
 
 def test_a_signal_to_the_first_process_stops_all_of_them(tmp_path):
