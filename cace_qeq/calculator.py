@@ -62,8 +62,8 @@ class CACEQEqCalculator(Calculator):
     skin      Å, added to the neighbour lists, which are kept until an atom has moved by half of it
     solver    of the charges; conjugate gradients begin with the charges of the last structure
     compiled  whether code is generated at the first call (a minute; needs a C++ compiler): a molecule takes a fifth of
-              the time, with charges or without, 64 atoms of a crystal half, 200 atoms without charges an eighth to a
-              quarter less; on a GPU networks become CUDA graphs, at once, and thousands of atoms gain
+              the time, with charges or without, 200 atoms a fifth to a third less; on a GPU networks become CUDA
+              graphs, at once, and thousands of atoms gain
 
     The total charge is atoms.info["charge"] or ["total_charge"]; without either it is 0 if the model has
     never seen another, or whatever electrodes at fixed potential give. Fragments, electrodes, an electric field and

@@ -65,7 +65,8 @@ def is_empty(folder: Path) -> bool:
 
 @contextmanager
 def alone(path: Path, work: Path | None = None) -> Iterator[None]:
-    """While this lasts, no other process may do the same with this path; a process that dies lets go.
+    """While this lasts, no other process may do the same with this path; a process that dies lets go, unless the file
+    system has no locks.
 
     The folder of the path is made where there is none, and removed where nothing is left in it.
 

@@ -43,6 +43,8 @@ DOORS = {
     "matplotlib": {"plots", "benchmark.figures"},
     "safetensors": {"checkpoint"},
     "filelock": {"files"},
+    "pydantic": {"strict", "config", "training", "simulation.settings", "cli"},
+    "tblite": set(),
     "yaml": {"training"},
     "pickle": set(),
     "dill": set(),

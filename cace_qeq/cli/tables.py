@@ -23,9 +23,9 @@ def metrics_table(title: str, metrics: Mapping[str, float | int | None]) -> Tabl
     for column in ("property", "RMSE", "MAE", "unit", "RMSE, % of spread"):
         table.add_column(column, justify="left" if column in ("property", "unit") else "right")
     for name, unit in UNITS.items():
-        errors = [value for key, value in metrics.items() if key.startswith(f"{name}_")]
-        root_mean_square, absolute, relative = (f"{value:.4g}" if value is not None else "–" for value in errors)
+        errors = [found(metrics, f"{name}_{kind}") for kind in ("rmse", "mae", "percent_of_spread")]
         if any(value is not None for value in errors):
+            root_mean_square, absolute, relative = (f"{value:.4g}" if value is not None else "–" for value in errors)
             table.add_row(name, root_mean_square, absolute, unit, relative)
     if "n_structures" in metrics:
         table.caption = f"{metrics['n_structures']} structures, {metrics['n_atoms']} atoms"
@@ -34,19 +34,20 @@ def metrics_table(title: str, metrics: Mapping[str, float | int | None]) -> Tabl
 
 def groups_table(title: str, groups: Mapping[str, Mapping[str, float | int | None]]) -> Table:
     """One row per group with the root mean square error of every property that any of them has."""
-    shown = [name for name in UNITS if any(rms(metrics, name) is not None for metrics in groups.values())]
+    shown = [name for name in UNITS if any(found(metrics, f"{name}_rmse") is not None for metrics in groups.values())]
     table = Table(title=title)
     for column in ("group", "frames", *(f"{name} ({UNITS[name]})" for name in shown)):
         table.add_column(column, justify="left" if column == "group" else "right")
     for group, metrics in groups.items():
-        errors = (rms(metrics, name) for name in shown)
+        errors = (found(metrics, f"{name}_rmse") for name in shown)
         cells = (f"{error:.4g}" if error is not None else "–" for error in errors)
         table.add_row(escape(group), str(metrics["n_structures"]), *cells)
     return table
 
 
-def rms(metrics: Mapping[str, float | int | None], name: str) -> float | int | None:
-    return next((value for key, value in metrics.items() if key.startswith(f"{name}_rmse")), None)
+def found(metrics: Mapping[str, float | int | None], beginning: str) -> float | int | None:
+    """The number whose name begins so; what may follow is its unit."""
+    return next((value for key, value in metrics.items() if key.startswith(beginning)), None)
 
 
 def spread_table(title: str, metrics: Mapping[str, float | int | None]) -> Table:
@@ -55,7 +56,7 @@ def spread_table(title: str, metrics: Mapping[str, float | int | None]) -> Table
     for column in ("property", "RMS spread", "unit", "RMS error / RMS spread", "rank correlation with the error"):
         table.add_column(column, justify="left" if column in ("property", "unit") else "right")
     for name, unit in UNITS.items():
-        values = [value for key, value in metrics.items() if key.startswith(f"spread_{name}_")]
+        values = [found(metrics, f"spread_{name}_{kind}") for kind in ("rms", "error_ratio", "correlation")]
         size, ratio, correlation = (f"{value:.3g}" if value is not None else "–" for value in values)
         table.add_row(name, size, unit, ratio, correlation)
     return table

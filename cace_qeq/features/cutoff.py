@@ -29,9 +29,9 @@ def envelope(x: Tensor, power: int = 6) -> Tensor:
     return 1.0 - raised(x, power) * (first - x * (second - third * x))
 
 
-def envelope_slope(x: Tensor, power: int = 6) -> Tensor:
-    """Its derivative by x, -p(p+1)(p+2)/2 x^(p-1) (1-x)²."""
-    return raised(x, power - 1) * (1.0 - x).square() * (-power * (power + 1) * (power + 2) / 2)
+def envelope_slope(x: Tensor) -> Tensor:
+    """Its derivative by x with p = 6, -p(p+1)(p+2)/2 x^(p-1) (1-x)²."""
+    return raised(x, 5) * (1.0 - x).square() * -168.0
 
 
 def raised(x: Tensor, power: int) -> Tensor:

@@ -63,8 +63,8 @@ def relax(
     trajectory  new file of the same kind, which receives every step
 
     Raises FileExistsError for a file that is there already, OSError for one that cannot be written or that another
-    process writes, and ValueError
-    for a cell to be relaxed that is not periodic in three directions or holds external charges.
+    process writes, and ValueError for a cell to be relaxed that is not periodic in three directions or holds external
+    charges.
     """
     path, steps = new_files(path, trajectory)
     with ExitStack() as held:
@@ -82,7 +82,7 @@ def relax_alone(
     search = OPTIMIZERS[settings.optimizer](degrees_of_freedom(atoms, settings), logfile=None)
     search.attach(lambda: reporter(search.nsteps, float(atoms.get_potential_energy()), largest_force(atoms)))
     if steps is not None:
-        search.attach(keep_step, 1, steps, atoms, search)
+        search.attach(keep_step, 1, steps, atoms, search, mark_of(atoms))
     converged = False
     try:
         with warnings.catch_warnings():
@@ -107,12 +107,11 @@ def new_xyz(path: Path) -> Path:
     if named_as_xyz(path).exists():
         raise FileExistsError(f"{path} exists already; choose another name.")
     refuse_unwritable(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     return path
 
 
-def keep_step(path: Path, atoms: Atoms, search: Any) -> None:
-    append(path, frame_text(atoms, {"step": search.nsteps, **mark_of(atoms)}))
+def keep_step(path: Path, atoms: Atoms, search: Any, mark: dict[str, str]) -> None:
+    append(path, frame_text(atoms, {"step": search.nsteps, **mark}))
 
 
 def write_structure(path: Path, atoms: Atoms, converged: bool) -> None:
