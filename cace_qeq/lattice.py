@@ -12,10 +12,9 @@ from numpy.typing import NDArray
 
 Method = Literal["auto", "dense", "structure_factors", "mesh"]
 
-# atoms of a structure whose matrix "auto" writes down. Charges of 81, 192, 375, 648 atoms of water took 3.8, 8.8, 24,
-# 65 ms by a matrix, 6.2, 12, 29, 80 ms by structure factors and 7.3, 11, 15, 21 ms on a mesh, with errors of 1e-6.
-# Preset XS with charges took, by a matrix with errors of 1e-7 and on a mesh, 21 and 25 ms for 192 atoms (as generated
-# code 15 and 23) and 28 and 30 for 240; for slabs 28 and 30, 39 and 35; along bonds 38 and 39, 50 and 46
+# atoms of a structure whose matrix "auto" writes down (docs/solvers.md has the times of charges alone). Preset XS with
+# charges took, by a matrix with errors of 1e-7 and on a mesh, 21 and 25 ms for 192 atoms (as generated code 15 and 23)
+# and 28 and 30 for 240; for slabs 28 and 30, 39 and 35; along bonds 38 and 39, 50 and 46
 LARGEST_DENSE = 200
 
 NO_MESH = (0, 0, 0, 0)

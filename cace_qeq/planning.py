@@ -12,9 +12,8 @@ from cace_qeq.slab import MARGIN, closed_cells, plan_slab, thickness_of
 
 Floats = NDArray[np.float64]
 
-LARGEST_EXACT = (
-    150  # atoms up to which "auto" asks of a matrix what the model does, above what it asks of pairs on a mesh
-)
+# atoms up to which "auto" asks of a matrix what the model does; of larger ones it asks what it asks of pairs on a mesh
+LARGEST_EXACT = 150
 
 
 @dataclass(frozen=True)
