@@ -5,7 +5,7 @@ import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -67,8 +67,8 @@ def kind_of(metadata: dict[str, str]) -> str:
 
 
 def fingerprint(potential: nn.Module) -> str:
-    """Twelve hexadecimal digits that tell trained models apart, whatever their precision and device."""
-    digest = hashlib.sha256(potential.config.model_dump_json().encode())
+    """Twelve hexadecimal digits that tell models and committees apart, whatever their precision and device."""
+    digest = hashlib.sha256(cast(ModelConfig, potential.config).model_dump_json().encode())
     for tensor in potential.state_dict().values():
         digest.update(tensor.detach().float().cpu().numpy().tobytes())
     return digest.hexdigest()[:12]

@@ -37,7 +37,7 @@ def test_figure_of_runs(copper, tmp_path, monkeypatch):
     """Of distribution functions above, energy, temperature and volume below."""
     drawn = []
     monkeypatch.setattr(water, "FIGURE", tmp_path / "water.png")
-    monkeypatch.setattr(water.Figure, "savefig", lambda figure, path, **_: drawn.append((figure, path)))
+    monkeypatch.setattr(water, "save", lambda figure, path: drawn.append((figure, path)))
     monkeypatch.setitem(water.LENGTHS, "nve", 0.1)
     water.at_constant_pressure(copper, tmp_path)
     water.moved(copper, "nve", tmp_path)
