@@ -126,13 +126,10 @@ def equilibrium_of(batch: AtomicBatch, wishes: Wishes, background: Background, s
     def solve(quadratic: ChargeParameters) -> Equilibrium:
         return find_charges(Task(geometry, quadratic, constraints, batch.start, circuit), background, solver)
 
-    def flow(slope: Tensor) -> Tensor:
-        return torch.zeros_like(slope) if circuit is None else circuit.energies(slope) + circuit.paid(slope)
-
     if wishes.walls is None:
         found = solve(felt)
     else:
-        found = equilibrate_shells(geometry, solve, felt, wishes.walls, flow, solver.tolerance)
+        found = equilibrate_shells(geometry, solve, felt, wishes.walls, solver.tolerance)
     return Charged(geometry, wishes, imposed, constraints, circuit, found)
 
 

@@ -88,8 +88,11 @@ def predict(model: CACEQEq, batch: AtomicBatch) -> Prediction:
     Raises RuntimeError in torch.inference_mode, TypeError for a path and for anything but a batch, and ValueError as
     the model does.
     """
-    if isinstance(model, str | Path):
-        raise TypeError(f"predict was given the path {model}, expected a model: load_model(path) reads one.")
+    if not isinstance(model, CACEQEq):
+        raise TypeError(
+            f"predict was given {model if isinstance(model, str | Path) else type(model).__name__}, expected a CACEQEq: "
+            "load_model(path) reads one, wrappers hold one as .module, and committees have predict_committee."
+        )
     expect_batch(batch, "predict")
     if model.generated is not None and batch.positions.device.type == "cpu":
         answer: Prediction | None = model.generated(batch)

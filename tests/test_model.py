@@ -89,7 +89,7 @@ def test_what_is_no_batch_is_told_how_to_become_one():
         model(crystal())
     with pytest.raises(TypeError, match="config is dict, expected a ModelConfig"):
         CACEQEq({"species": [1, 8], "cutoff": 4.0})
-    with pytest.raises(TypeError, match="predict was given the path model.safetensors, expected a model"):
+    with pytest.raises(TypeError, match="predict was given model.safetensors, expected a CACEQEq: load_model"):
         predict("model.safetensors", to_batch(crystal(), model.geometry, 0.0))
     with pytest.raises(TypeError, match="predict was given Atoms, expected an AtomicBatch: to_batch"):
         predict(model, crystal())

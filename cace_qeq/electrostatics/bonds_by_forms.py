@@ -17,8 +17,8 @@ from cace_qeq.electrostatics.qeq import ChargeParameters, Equilibrium
 
 SMALLEST_SOFTNESS = 1e-14  # e²/eV, of bonds that carry anything
 
-Found = tuple[Tensor, Tensor, Tensor]
-"""q and v = χ + K q (atom,), λ ()"""
+Found = tuple[Tensor, Tensor, Tensor, Tensor]
+"""q and v = χ + K q (atom,), λ (), and the constant energy ()"""
 
 
 def equilibrate_bonds_by_forms(
@@ -40,10 +40,9 @@ def equilibrate_bonds_by_forms(
     form = charge_form(geometry, parameters, background)
     problem = BondProblem(form, circuit.bonds, circuit.source, held, stiffness, until)
     known = (parameters.electronegativity, beginning(geometry, circuit), circuit.constraints.values[0, 0])
-    charges, slope, multiplier = solve_bonds(problem, start, *known)
-    energy: Tensor = _StationaryEnergy.apply(
-        problem, charges, slope, multiplier, *known, circuit.bonds.softness, *form.parameters
-    )
+    found = solve_bonds(problem, start, *known)
+    charges, slope, multiplier, _ = found
+    energy: Tensor = _StationaryEnergy.apply(problem, *found, *known, circuit.bonds.softness, *form.parameters)
     flow = Flow(charges, slope, multiplier.view(1), energy.view(1))
     return completed(flow, geometry, parameters, circuit)
 
@@ -69,17 +68,19 @@ class BondProblem:
 
     @torch.no_grad()
     def solution(self, start: Tensor, electronegativity: Tensor, beginning: Tensor, total: Tensor) -> Found:
-        ways = Ways.of(self.bonds, self.source)
+        ways, potential = Ways.of(self.bonds, self.source), self.form.product(beginning)
+        energy = torch.dot(beginning, electronegativity + potential / 2)
         if ways.n_ways:
-            right = -ways.slopes(electronegativity + self.form.product(beginning))
+            right = -ways.slopes(electronegativity + potential)
             given = (total - beginning.sum()).view(1)[: int(self.held)]
             guess = self.guess(ways, start, electronegativity, beginning)
             found = conjugate_gradients(self.system(ways), right, given, guess, self.until)
             charges, multiplier = beginning + ways.charges(found.solution), found.multiplier.sum()
+            energy += torch.dot(found.solution, found.product / 2 - right)  # of flows: errors of these count squared
         else:
             charges, multiplier = beginning.clone(), beginning.new_zeros(())
         slope = electronegativity + self.form.product(charges)
-        return charges, torch.where(self.source, -multiplier, slope), multiplier
+        return charges, torch.where(self.source, -multiplier, slope), multiplier, energy
 
     def system(self, ways: "Ways") -> System:
         """Of p and r."""
@@ -149,14 +150,15 @@ class Ways:
 def solve_bonds(
     problem: BondProblem, start: Tensor, electronegativity: Tensor, beginning: Tensor, total: Tensor
 ) -> Found:
-    """q, v = χ + K q, and λ, where q + L v = q⁰, in sources v = -λ, and Σ q = Q or λ = 0.
+    """q, v = χ + K q, λ, and the energy, where q + L v = q⁰, in sources v = -λ, and Σ q = Q or λ = 0.
 
     start              (atom,)  e, a guess of q
     electronegativity  (atom,)  eV/e, χ
     beginning          (atom,)  e, q⁰, zero in sources
     total              ()       e, Q
 
-    Gradients flow to all but the guess, to the softness of bonds and to all parameters of K, to any order.
+    Gradients flow from all but the energy, to all but the guess, to the softness of bonds and to all parameters of K,
+    to any order.
     """
     found: Found = _BondSolution.apply(
         problem, start, electronegativity, beginning, total, problem.bonds.softness, *problem.form.parameters
@@ -181,17 +183,18 @@ class _BondSolution(torch.autograd.Function):
         found = problem.solution(start, electronegativity, beginning, total)
         ctx.problem = problem
         ctx.set_materialize_grads(False)  # forces of a stationary energy ask for no response
-        ctx.save_for_backward(*found)
+        ctx.save_for_backward(*found[:3])
+        ctx.mark_non_differentiable(found[3])
         return found
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
         problem, outputs = ctx.problem, ctx.saved_tensors
-        if all(gradient is None for gradient in gradients):
+        if all(gradient is None for gradient in gradients[:3]):
             return (None,) * (6 + len(problem.form.parameters))
         by_charges, by_slope, by_multiplier = (
             torch.zeros_like(output) if gradient is None else gradient
-            for output, gradient in zip(outputs, gradients, strict=True)
+            for output, gradient in zip(outputs, gradients, strict=False)
         )
         charges, slope, _ = outputs
         source, sources = problem.source, bool(problem.source.any())
@@ -202,7 +205,8 @@ class _BondSolution(torch.autograd.Function):
         cost = same - by_charges
         size = float(torch.cat([cost, begun, total.view(1)]).detach().abs().max()) or 1.0
         known = (cost / size, begun / size, total / size)  # the tolerance is meant for numbers around one
-        moved, adjoint, shift = (size * part for part in solve_bonds(problem, torch.zeros_like(charges), *known))
+        found = solve_bonds(problem, torch.zeros_like(charges), *known)
+        moved, adjoint, shift = (size * part for part in found[:3])
         adjoint = adjoint - same
         shift = shift + same if problem.held else torch.zeros_like(shift)
         by_beginning = torch.where(source, 0.0, -adjoint - shift)
@@ -225,6 +229,7 @@ class _StationaryEnergy(torch.autograd.Function):
         charges: Tensor,
         slope: Tensor,
         multiplier: Tensor,
+        energy: Tensor,
         electronegativity: Tensor,
         beginning: Tensor,
         total: Tensor,
@@ -233,8 +238,7 @@ class _StationaryEnergy(torch.autograd.Function):
     ) -> Tensor:
         ctx.problem = problem
         ctx.save_for_backward(charges, slope, multiplier)
-        on_bonds = torch.dot(softness, problem.bonds.drops(slope).square()) / 2
-        return torch.dot(charges, electronegativity + slope) / 2 + on_bonds
+        return energy.clone()
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
@@ -244,4 +248,4 @@ class _StationaryEnergy(torch.autograd.Function):
         by_softness = -gradient / 2 * problem.bonds.drops(slope).square()
         by_parameters = (gradient / 2 * part for part in problem.form.gradients(charges, charges))
         known = (gradient * charges, by_beginning, -gradient * multiplier)
-        return None, None, None, None, *known, by_softness, *by_parameters
+        return None, None, None, None, None, *known, by_softness, *by_parameters

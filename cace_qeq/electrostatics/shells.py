@@ -20,6 +20,7 @@ from cace_qeq.electrostatics.geometry import ChargeGeometry
 from cace_qeq.electrostatics.qeq import ChargeParameters, Equilibrium
 
 TOLERANCE = 1e-9  # e, of the largest change in a Newton step; the two that follow square it twice
+SOFT = 1.0  # e²/eV, of charges in a residual: Newton steps change them by that much however often they are repeated
 LARGEST_ITERATION = 60
 SMALLEST_FRACTION = 2.0**-20  # of a Newton step
 ROUNDING = 1e-12  # relative, of an energy
@@ -114,28 +115,24 @@ class Convex:
 
     parameters  χ, J and σ without the walls
     walls       of the shells
-    flow        (atom,) eV of a slope v: what it costs to let charge flow as v drives it
     tolerance   eV/e, of the slope where a quadratic energy counts as minimal
     """
 
     parameters: ChargeParameters
     walls: Walls
-    flow: Callable[[Tensor], Tensor]
     tolerance: float
-
-    def apart(self, state: State) -> Tensor:
-        """(atom,)  eV, parts of the energy of walls and flow"""
-        return self.walls.energy(state.charges) + self.flow(state.slope)
 
     def change(self, now: State, then: State) -> Tensor:
         """(atom,)  eV, parts of what the energy changes by.
 
         The quadratic part is the change of charges times the mean slope, so that a residual weighs as little as the
-        charges change; in the energies themselves it weighs as much as the charges.
+        charges change; in the energies themselves it weighs as much as the charges. So is that of flow along bonds,
+        with the slope that drives it; of free charge the latter is a multiplier, and the sum zero.
         """
         charges, potential = (now.charges + then.charges) / 2, (now.potential + then.potential) / 2
         slope = self.parameters.electronegativity + self.parameters.hardness * charges + potential
-        return (then.charges - now.charges) * slope + self.apart(then) - self.apart(now)
+        quadratic = (then.charges - now.charges) * (slope - (now.slope + then.slope) / 2)
+        return quadratic + self.walls.energy(then.charges) - self.walls.energy(now.charges)
 
 
 def equilibrate_shells(
@@ -143,7 +140,6 @@ def equilibrate_shells(
     solve: Solve,
     parameters: ChargeParameters,
     walls: Walls,
-    flow: Callable[[Tensor], Tensor] = torch.zeros_like,
     tolerance: float = 0.0,
 ) -> Equilibrium:
     """Minimise χ.q + q.K q / 2 + Σ φ(q) under the constraints of `solve`, with the cost of flow that it knows.
@@ -151,7 +147,6 @@ def equilibrate_shells(
     geometry    structures
     solve       the minimum of the quadratic energy for given parameters, with its derivatives
     parameters  χ, J and σ without the walls
-    flow        (atom,) eV of v, the slope of all other energy in the charges: what flow along bonds costs
     tolerance   eV/e, of the residual that `solve` leaves
 
     Newton's method finds the charges without a graph. Two more of its steps have one; theory, eq. 10b, says why.
@@ -159,7 +154,7 @@ def equilibrate_shells(
     Raises ConvergenceError where the charges do not converge.
     """
     with torch.no_grad():
-        start = converged_charges(geometry, solve, Convex(parameters, walls, flow, tolerance))
+        start = converged_charges(geometry, solve, Convex(parameters, walls, tolerance))
     first = solve(linearised(parameters, walls, start)).charges
     second = solve(linearised(parameters, walls, first))
     constant = walls.energy(first) - walls.slope(first) * first + walls.curvature(first) * first.square() / 2
@@ -169,25 +164,25 @@ def equilibrate_shells(
 def converged_charges(geometry: ChargeGeometry, solve: Solve, problem: Convex) -> Tensor:
     """(atom,)  by Newton steps, shortened wherever the convex energy of a structure would rise."""
     now = State.of(problem.parameters, solve(problem.parameters))
-    changes = []
+    changes, enough = [], max(TOLERANCE, SOFT * problem.tolerance)
     for _ in range(LARGEST_ITERATION):
         quadratic = linearised(problem.parameters, problem.walls, now.charges)
         goal = State.of(quadratic, solve(quadratic))
         changes.append(float((goal.charges - now.charges).abs().max()))
-        if changes[-1] < TOLERANCE:
+        if changes[-1] < enough:
             return goal.charges
         now = shortened(geometry, now, goal, problem)
     history = ", ".join(f"{value:.1e}" for value in changes[-5:])
     raise ConvergenceError(
         f"charges with closed shells did not converge in {LARGEST_ITERATION} Newton steps; the last changes are "
-        f"{history} e, expected below {TOLERANCE} e. Check the structure, or train without closed_shells.",
+        f"{history} e, expected below {enough:g} e. Check the structure, or train without closed_shells.",
         changes,
     )
 
 
 def shortened(geometry: ChargeGeometry, now: State, goal: State, problem: Convex) -> State:
     """On the way from here to the goal, as far as the energy of each structure does not rise."""
-    rounding = ROUNDING * (1 + geometry.summed(problem.apart(now)).abs())
+    rounding = ROUNDING * (1 + geometry.summed(problem.walls.energy(now.charges)).abs())
     inexact = problem.tolerance * geometry.summed((goal.charges - now.charges).abs())
 
     def rises(fraction: Tensor) -> Tensor:

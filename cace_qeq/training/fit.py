@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, cast, get_args
 
 import torch
 from torch.multiprocessing import ProcessRaisedException
@@ -58,8 +58,12 @@ def fit(config: TrainConfig, start: Start = "new", reporter: Reporter | None = N
     reporter  is told of progress
 
     raises  ValueError for a folder, data or settings that cannot be trained on, BlockingIOError for a folder that
-            another process trains in
+            another process trains in, TypeError for anything but a configuration
     """
+    if not isinstance(config, TrainConfig):
+        raise TypeError(f"fit was given a {type(config).__name__}, expected a TrainConfig: see load_config.")
+    if start not in get_args(Start):
+        raise ValueError(f"start is {start!r}, expected one of {', '.join(get_args(Start))}.")
     folder = RunFolder(config.training.output)
     folder.check(config, start)
     with alone(folder.path / "run", folder.path), threads(config.training.threads):

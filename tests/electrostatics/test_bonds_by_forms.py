@@ -12,9 +12,11 @@ from cace_qeq.electrostatics import (
     ConvergenceError,
     Solver,
     Task,
+    Walls,
     Wiring,
     circuit_of,
     constraints_of,
+    equilibrate_shells,
     find_charges,
     imposed_potential,
 )
@@ -67,6 +69,43 @@ def test_results_are_those_of_dense_equations(case, method):
     found, expected = found_by(case, method), found_by(case, "dense")
     for name, value in vars(expected).items():
         assert torch.allclose(getattr(found, name), value, rtol=0, atol=1e-9), name
+
+
+@EACH_METHOD
+@EACH
+def test_errors_of_energies_are_of_second_order_from_any_start(case, method):
+    """With charges in error by 1e-4 e; flows that begin elsewhere are not at right angles to what is left of them."""
+    expected, task = found_by(case, "dense"), task_of(case, method)
+    begun = replace(task, start=expected.charges + 1e-3 * torch.linspace(-1, 1, len(task.start), dtype=torch.float64))
+    found = find_charges(begun, "point", Solver(method, tolerance=1e-3))
+    assert (found.charges - expected.charges).abs().max() < 1e-3
+    assert torch.allclose(found.energy, expected.energy, rtol=0, atol=1e-6)
+
+
+def walled(task, method, tolerance):
+    """With walls that the first and the last charge of linear equilibration lie beyond, from the charges of before."""
+
+    def solve(quadratic):
+        return find_charges(replace(task, parameters=quadratic), "point", Solver(method, tolerance=tolerance))
+
+    lower = torch.full_like(task.start, -0.3)
+    stiffness = torch.tensor([40.0, 20.0], dtype=torch.float64).repeat(len(lower), 1)
+    walls = Walls(lower, -lower, stiffness, torch.full_like(lower, 0.1))
+    return equilibrate_shells(task.geometry, solve, task.parameters, walls, tolerance)
+
+
+@EACH_METHOD
+@EACH
+def test_shells_close_with_any_tolerance_from_any_start(case, method):
+    """Newton's method compares energies, and waited for changes that a residual does not allow."""
+    expected = walled(task_of(case, "dense"), "dense", 1e-9)
+    task = task_of(case, method)
+    for tolerance in (1e-6, 1e-4):
+        for shift in (0.0, 1e-3, 0.1):
+            start = expected.charges + shift * torch.linspace(-1, 1, len(task.start), dtype=torch.float64)
+            found = walled(replace(task, start=start.detach()), method, tolerance)
+            assert torch.allclose(found.charges, expected.charges, rtol=0, atol=10 * tolerance)
+            assert torch.allclose(found.energy, expected.energy, rtol=0, atol=1e-8 + 10 * tolerance**2)
 
 
 def derivatives(case, method):

@@ -138,7 +138,6 @@ def between_walls(wired, walls):
         lambda quadratic: equilibrate_bonds(wired.geometry, quadratic, circuit),
         wired.felt(),
         walls,
-        lambda slope: circuit.energies(slope) + circuit.paid(slope),
     )
 
 
