@@ -89,9 +89,10 @@ def predict(model: CACEQEq, batch: AtomicBatch) -> Prediction:
     the model does.
     """
     if not isinstance(model, CACEQEq):
+        given = model if isinstance(model, str | Path) else type(model).__name__
         raise TypeError(
-            f"predict was given {model if isinstance(model, str | Path) else type(model).__name__}, expected a CACEQEq: "
-            "load_model(path) reads one, wrappers hold one as .module, and committees have predict_committee."
+            f"predict was given {given}, expected a CACEQEq: load_model(path) reads one, wrappers hold one as .module, "
+            "and committees have predict_committee."
         )
     expect_batch(batch, "predict")
     if model.generated is not None and batch.positions.device.type == "cpu":

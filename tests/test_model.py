@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from ase import Atoms
@@ -91,10 +92,18 @@ def test_what_is_no_batch_is_told_how_to_become_one():
         CACEQEq({"species": [1, 8], "cutoff": 4.0})
     with pytest.raises(TypeError, match="predict was given model.safetensors, expected a CACEQEq: load_model"):
         predict("model.safetensors", to_batch(crystal(), model.geometry, 0.0))
+    wrapped = torch.nn.DataParallel(model)
+    with pytest.raises(TypeError, match="predict was given DataParallel, expected a CACEQEq: .* as .module"):
+        predict(wrapped, to_batch(crystal(), model.geometry, 0.0))
     with pytest.raises(TypeError, match="predict was given Atoms, expected an AtomicBatch: to_batch"):
         predict(model, crystal())
     with pytest.raises(TypeError, match="expected GeometrySettings: a model's .geometry"):
         to_batch(crystal(), model, 0.0)
+    for charge in (None, "1", np.array([1.0])):
+        with pytest.raises(TypeError, match="total_charge is .*, expected a number of e"):
+            to_batch(crystal(), model.geometry, charge)
+    with pytest.raises(TypeError, match="a list was given for a structure, expected ase.Atoms"):
+        to_batch([crystal()], model.geometry, 0.0)
 
 
 def test_batches_may_come_one_by_one():

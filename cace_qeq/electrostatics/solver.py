@@ -47,9 +47,10 @@ class Solver:
     def __post_init__(self) -> None:
         if self.method not in get_args(Method):
             raise ValueError(f"method is {self.method!r}, expected one of {', '.join(get_args(Method))}.")
-        if not self.tolerance > 0 or self.iterations < 0:
+        if not isinstance(self.iterations, int) or self.iterations < 0 or not self.tolerance > 0:
             raise ValueError(
-                f"tolerance is {self.tolerance} eV/e, expected more than 0; iterations {self.iterations}, 0 or more."
+                f"tolerance is {self.tolerance} eV/e and iterations {self.iterations}; expected a number above 0 and a "
+                "whole one."
             )
         if not FINEST_MESH <= self.mesh_accuracy <= COARSEST_MESH:
             raise ValueError(f"mesh_accuracy is {self.mesh_accuracy}, expected {FINEST_MESH} to {COARSEST_MESH}.")

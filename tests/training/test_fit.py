@@ -279,6 +279,15 @@ def test_threads_are_those_of_before_when_the_run_has_ended(folder):
     assert torch.get_num_threads() == before
 
 
+def test_no_run_is_replaced_by_a_start_of_another_name(folder):
+    config = small_config(folder, "named", epochs=1)
+    fit(config)
+    with pytest.raises(ValueError, match="start is 'New', expected one of new, resume, overwrite"):
+        fit(config, "New")
+    with pytest.raises(TypeError, match="fit was given a dict, expected a TrainConfig"):
+        fit(config.model_dump())
+
+
 def test_validation_may_be_rare(folder):
     history = fit(small_config(folder, "rare", epochs=5, validate_every=2)).history
     assert ["valid_loss" in row for row in history] == [False, True, False, True, True]

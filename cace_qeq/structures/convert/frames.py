@@ -91,10 +91,12 @@ def place(atoms: Atoms) -> str:
 
 
 def check_atoms(atoms: Atoms) -> None:
-    """Raise ValueError for what no model can use.
+    """Raise ValueError for what no model can use, TypeError for what is no structure.
 
     That is no atoms, an atom without element, positions that are not finite, periodicity without a cell.
     """
+    if not isinstance(atoms, Atoms):
+        raise TypeError(f"a {type(atoms).__name__} was given for a structure, expected ase.Atoms.")
     if len(atoms) == 0:
         raise ValueError(f"{place(atoms)}: no atoms; remove the frame.")
     if not atoms.numbers.all():

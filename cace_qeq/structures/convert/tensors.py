@@ -1,6 +1,7 @@
 """One structure as tensors."""
 
 from dataclasses import dataclass, replace
+from numbers import Real
 
 import numpy as np
 import torch
@@ -81,12 +82,14 @@ def to_batch(atoms: Atoms, settings: GeometrySettings, total_charge: float) -> A
 
     raises  ValueError naming the frame: what `check_atoms` refuses, two atoms at one place; for a model
             with charges periodicity in one direction, and conditions that `impose` refuses;
-            TypeError for settings that are none
+            TypeError for settings and charges that are none
     """
     if not isinstance(settings, GeometrySettings):
         raise TypeError(f"settings is {type(settings).__name__}, expected GeometrySettings: a model's .geometry.")
     check_atoms(atoms)
-    sites = Sites.of(atoms, settings, total_charge)
+    if not isinstance(total_charge, Real):
+        raise TypeError(f"{place(atoms)}: total_charge is {total_charge!r}, expected a number of e.")
+    sites = Sites.of(atoms, settings, float(total_charge))
     tables = tables_of(sites, settings, ewald_plan(sites, settings), skin=0.0)
     return moved(assembled(atoms, tables, settings), sites, tables)
 
