@@ -19,8 +19,8 @@ from cace_qeq.conditions import (
     holds_tensors,
     nothing_imposed,
 )
+from cace_qeq.neighbors import CLOSEST
 
-CLOSEST = 1e-3  # Å; a charge nearer to an atom is a mistake in the input
 ACROSS = 1e-8  # cosine; a field this close to upright has no component in the plane
 
 

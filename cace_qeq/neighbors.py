@@ -15,6 +15,7 @@ from vesin import NeighborList
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 
+CLOSEST = 1e-3  # Å; nearer atoms, or charges on them, are a mistake in the input
 CLOSED_GAP = 1.01  # cutoffs
 MOST_CELLS = 1e5  # of vesin
 DENSEST = 5.0  # 1/Å³, atoms of a cell that has not collapsed; diamond has 0.18

@@ -1,11 +1,12 @@
 """Training a configuration, or going on with it, and its errors."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from statistics import mean, stdev
+from statistics import mean
 from typing import Any
 
 from cace_qeq import CACEQEq, Committee, load_model
+from cace_qeq.benchmark.report import spread
 from cace_qeq.cli.progress import RichReporter
 from cace_qeq.structures import LabelKeys
 from cace_qeq.training import TrainConfig, batches_for, evaluate, fit, read_labelled
@@ -57,15 +58,8 @@ def table(title: str, rows: Mapping[str, Sequence[dict[str, Any]]]) -> str:
     head = [title, *SHOWN.values(), "minutes", "parameters", "seeds"]
     lines = [head, ["---"] * len(head)]
     for name, results in rows.items():
-        errors = [spread(result.get(error) for result in results) for error in SHOWN]
+        found = ([result[error] for result in results if result.get(error) is not None] for error in SHOWN)
+        errors = [spread(values) for values in found]
         minutes = f"{mean(result['minutes'] for result in results):.1f}"
         lines.append([name, *errors, minutes, str(results[0]["parameters"]), str(len(results))])
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
-
-
-def spread(values: Iterable[float | None]) -> str:
-    """Mean ± standard deviation of what is known."""
-    known = [value for value in values if value is not None]
-    if not known:
-        return "–"
-    return f"{mean(known):.3g}" + (f" ± {stdev(known):.2g}" if len(known) > 1 else "")

@@ -7,6 +7,7 @@ import typer
 from rich.console import Console
 
 from cace_qeq.cli.evaluate import Keys, label_keys
+from cace_qeq.simulation.trajectory import named_as_xyz
 from cace_qeq.structures import left_out, read_frames, refuse_absent, told_of_predictions, write_frames
 
 Source = Annotated[Path, typer.Argument(help="Labelled frames: RuNNer's input.data, or any format that ASE reads.")]
@@ -15,9 +16,7 @@ Target = Annotated[Path, typer.Argument(help="The extended xyz file to write.")]
 
 def convert(source: Source, target: Target, keys: Keys = "") -> None:
     """Write labelled frames as extended xyz in eV, Å and e, under the keys that training looks for."""
-    if target.suffix not in (".xyz", ".extxyz"):
-        raise ValueError(f"{target}: expected a name that ends in .extxyz or .xyz.")
-    if target.exists():
+    if named_as_xyz(target).exists():
         raise FileExistsError(f"{target} exists already; choose another name.")
     frames, names = read_frames(source), label_keys(keys)
     refuse_absent(names, frames, "--keys")

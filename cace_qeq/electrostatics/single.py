@@ -25,7 +25,7 @@ from cace_qeq.electrostatics.qeq import ChargeParameters
 from cace_qeq.electrostatics.solver import Solver, Task, find_charges
 from cace_qeq.impose import Boundary, impose
 from cace_qeq.lattice import EwaldPlan
-from cace_qeq.neighbors import Pairs, pairs_once
+from cace_qeq.neighbors import CLOSEST, Pairs, pairs_once
 from cace_qeq.planning import SumSettings, plan_sums
 from cace_qeq.records import moved
 from cace_qeq.slab import closed_cells
@@ -36,7 +36,6 @@ PRECISE = Solver(tolerance=1e-11, mesh_accuracy=1e-10)
 FREE = Conditions()
 Periodicity = bool | Sequence[bool] | NDArray[np.bool_]
 BLOCK = 2**20  # distances at a time, 8 MB
-CLOSEST = 1e-3  # Å; nearer atoms are a mistake in the input
 
 
 @dataclass(frozen=True)

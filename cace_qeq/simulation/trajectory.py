@@ -23,9 +23,9 @@ from cace_qeq.committee import Committee
 from cace_qeq.files import naming
 from cace_qeq.model import CACEQEq
 from cace_qeq.structures import CONDITION_KEYS, MODEL
+from cace_qeq.structures.convert.frames import EXTENDED_XYZ
 from cace_qeq.structures.convert.lookup import ALIASES
 
-SUFFIXES = (".extxyz", ".xyz")
 WRITTEN = (FixAtoms, FixCartesian)  # constraints, as columns that say what is held
 EXACT, SHORT, WHOLE, LOGICAL = ".17g", ".10f", "d", ""
 KINDS = {WHOLE: "I", LOGICAL: "L"}  # R otherwise
@@ -35,8 +35,8 @@ VOIGT = [0, 5, 4, 5, 1, 3, 4, 3, 2]
 
 def named_as_xyz(path: Path) -> Path:
     """Raise ValueError for another format's name."""
-    if path.suffix not in SUFFIXES:
-        raise ValueError(f"{path} is no name for extended XYZ; give one that ends in {' or '.join(SUFFIXES)}.")
+    if path.suffix not in EXTENDED_XYZ:
+        raise ValueError(f"{path} is no name for extended XYZ; give one that ends in {' or '.join(EXTENDED_XYZ)}.")
     return path
 
 

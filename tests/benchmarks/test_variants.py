@@ -33,7 +33,7 @@ from variants.changes import (
     without_charges,
 )
 from variants.curves import curves
-from variants.outcomes import spread, table
+from variants.outcomes import table
 from variants.subsets import nested, on_subset, rest_held_out
 
 CONFIGS = Path(__file__).resolve().parents[2] / "benchmarks" / "configs"
@@ -195,10 +195,6 @@ def test_rows_of_a_table():
     lines = table("variant", {"base": [result("a", 8, 10.0), result("a", 8, 14.0)]}).splitlines()
     assert lines[2] == "| base | 1 ± 0 | 12 ± 2.8 | – | 2.0 | 10 | 2 |"
     assert len({line.count("|") for line in lines}) == 1
-
-
-def test_spread_of_nothing():
-    assert spread([None]) == "–"
 
 
 def test_curves_are_means_over_seeds():

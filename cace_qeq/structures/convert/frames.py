@@ -15,7 +15,7 @@ from cace_qeq.structures.convert.runner import is_runner, read_runner
 
 SOURCE = "cace_qeq_source"  # the key in atoms.info under which a frame remembers where it was read
 MODEL = "cace_qeq_model"  # and the fingerprint of the model that predicted its results
-EXTENDED_XYZ = (".xyz", ".extxyz")
+EXTENDED_XYZ = (".extxyz", ".xyz")
 COMPRESSED = (".gz", ".bz2", ".xz")
 DATABASES = (".db", ".json")  # of ASE
 OF_A_STRUCTURE = ("dipole", "stress", "virial", "field", "external_", "fragment_charges", "potentials")

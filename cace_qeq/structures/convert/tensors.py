@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from cace_qeq.conditions import Imposed, nothing_imposed, split_pairs
 from cace_qeq.impose import Boundary
 from cace_qeq.lattice import NO_MESH, EwaldPlan
-from cace_qeq.neighbors import Pairs, neighbor_pairs, pairs_once
+from cace_qeq.neighbors import CLOSEST, Pairs, neighbor_pairs, pairs_once
 from cace_qeq.planning import SumSettings, plan_sums
 from cace_qeq.slab import MARGIN, thickness_of
 from cace_qeq.structures.batch import AtomicBatch, EwaldTerms, GeometrySettings
@@ -21,7 +21,6 @@ from cace_qeq.structures.neighbors import padded_table
 from cace_qeq.structures.table import Neighbors
 
 Floats = NDArray[np.float64]
-CLOSEST = 1e-3  # Å; nearer atoms are a mistake in the file
 NO_WIDTHS = np.zeros(0)
 
 
