@@ -31,6 +31,7 @@ from cace_qeq.electrostatics import Solver
 from cace_qeq.electrostatics.coulomb_forms import charge_form
 from cace_qeq.electrostatics.given import coulomb_form
 from cace_qeq.structures import to_batch
+from cace_qeq.units import COULOMB
 from record import RESULTS, refuse_unknown, script, write_result
 from speed.charges import charge_energy, charged, generated_charge_energy, reciprocal_sum, water_box
 
@@ -122,17 +123,20 @@ def along_bonds() -> list[dict[str, float]]:
 def product(n_edge: int = 12) -> dict[str, float]:
     """K q on a prepared mesh, and with the mesh made anew, against forward passes of torch-pme, which begin there.
 
-    Its meshes have powers of two: the nearest below and above ours.
+    Its meshes have powers of two: the nearest below and above ours. Errors are those of potentials, in eV/e, against
+    the same sums on meshes that are much finer.
     """
     import torchpme
 
     geometry, parameters = charged(n_edge, "mesh")
     form = charge_form(geometry, parameters, "point")
-    charges = torch.randn(len(geometry.positions), dtype=torch.float64)
+    charges = torch.randn(len(geometry.positions), dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     edge, points = float(geometry.cells[0, 0, 0]), int(geometry.mesh[0, 0])
     below = 2 ** (points.bit_length() - 1)
     potential = torchpme.CoulombPotential(float(geometry.split[0]))
-    others = {n: torchpme.PMECalculator(potential, edge / (n / 2 - 1), 6).double() for n in (below, 2 * below)}
+    others = {
+        n: torchpme.PMECalculator(potential, edge / (n / 2 - 1), 6).double() for n in (below, 2 * below, 4 * below)
+    }
     pairs = torch.stack([geometry.center, geometry.neighbor], dim=1)
     images = geometry.shift.T @ geometry.cells[0]
     distances = (geometry.positions[geometry.neighbor] - geometry.positions[geometry.center] + images).norm(dim=1)
@@ -144,9 +148,14 @@ def product(n_edge: int = 12) -> dict[str, float]:
         tasks[f"torch_pme_{n}"] = partial(
             other, charges.unsqueeze(1), geometry.cells[0], geometry.positions, pairs, distances
         )
+    exact = tasks.pop(f"torch_pme_{4 * below}")()
     found = in_turns(tasks)
-    ratios = {f"ratio_to_{n}": found["product"] / found[f"torch_pme_{n}"] for n in others}
-    return {"atoms": len(charges), "mesh_points": points, **found, **ratios}
+    fine = charge_form(*charged(n_edge, "mesh", mesh_accuracy=FINE), "point").product(charges)
+    errors = {"error": form.product(charges) - fine}
+    errors |= {f"error_of_{n}": 2 * COULOMB * (tasks[f"torch_pme_{n}"]() - exact) for n in (below, 2 * below)}
+    ratios = {f"ratio_to_{n}": found["product"] / found[f"torch_pme_{n}"] for n in (below, 2 * below)}
+    root_mean_squares = {name: float(error.square().mean().sqrt()) for name, error in errors.items()}
+    return {"atoms": len(charges), "mesh_points": points, **found, **ratios, **root_mean_squares}
 
 
 def given(n_edge: int = 12) -> dict[str, float]:

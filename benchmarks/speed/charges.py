@@ -39,9 +39,12 @@ def water_box(n_edge: int) -> Atoms:
     return Atoms(numbers, np.concatenate(places), cell=box.cell, pbc=True)
 
 
-def charged(n_edge: int, method: str, accuracy: float = ACCURACY) -> tuple[ChargeGeometry, ChargeParameters]:
+def charged(
+    n_edge: int, method: str, accuracy: float = ACCURACY, mesh_accuracy: float = Solver().mesh_accuracy
+) -> tuple[ChargeGeometry, ChargeParameters]:
     atoms = water_box(n_edge)
-    plan = plan_sums(atoms.cell.array, atoms.pbc, atoms.positions, SumSettings(max(WIDTHS.values()), accuracy, method))
+    settings = SumSettings(max(WIDTHS.values()), accuracy, method, mesh_accuracy)
+    plan = plan_sums(atoms.cell.array, atoms.pbc, atoms.positions, settings)
     pairs = pairs_once(atoms.positions, atoms.cell.array, atoms.pbc, plan.cutoff)
     geometry = ChargeGeometry(
         positions=torch.from_numpy(atoms.positions),
