@@ -17,6 +17,7 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 ON_THE_SPHERE = ("quadrature_degree", "residual", "normalization", "product_passes")
 BY_CONTRACTION = ("couplings", "compression")
+LARGEST_PATH = 4  # densities in the largest of CACE's path invariants
 OF_CHARGES = ("learn_hardness", "environment_hardness", "widths", "learn_widths", "background", "ewald_accuracy")
 
 
@@ -144,6 +145,11 @@ class ModelConfig(Settings):
             self._keep_default(ON_THE_SPHERE, "is for equivariant messages; set message_rank to 1, 2 or 3 with it")
         elif self.charge_feedback != "embedding":  # whose own round is one of contractions
             self._keep_default(BY_CONTRACTION, "is for invariant messages; set message_rank to 0 with it")
+        if self.couplings == "paths" and self.body_order > LARGEST_PATH:
+            raise ValueError(
+                f"body_order is {self.body_order}, but CACE's paths end at {LARGEST_PATH}; lower it, or choose "
+                "complete couplings"
+            )
         if self.layers == 1:
             self._keep_default(("residual",), "joins two rounds; set layers to 2 or more with it")
         if self.energy == "none":

@@ -50,6 +50,7 @@ def test_frozen():
         ({"quadrature_degree": 11}, "set message_rank"),
         ({"residual": True}, "residual is for equivariant messages"),
         ({"message_rank": 1, "compression": "asinh"}, "compression is for invariant messages"),
+        ({"couplings": "paths", "body_order": 5}, "paths end at 4"),
         ({"widths": [float("nan")]}, "finite"),
         ({"hidden": [0]}, "greater than or equal to 1"),
         ({"energy": "none", "learn_widths": True}, "learn_widths is for charges"),
