@@ -1,5 +1,5 @@
-"""Every preset as it is: symmetries to 1e-12, forces to 1e-8, on environments of every kind. No charges, whose own laws
-are tested elsewhere.
+"""Every preset as it is, and invariants of high degree and order: symmetries to 1e-12, forces to 1e-8, on environments
+of every kind. No charges, whose own laws are tested elsewhere.
 
 Largest force of order 1 eV/Å. A five-point stencil of step h errs by h⁴ E⁽⁵⁾/30 and by rounding, 1e-15 eV / h: with
 h = 0.0005 Å both stay below 1e-8 eV/Å.
@@ -50,9 +50,17 @@ def at_the_cutoff() -> Atoms:
 SPECIAL = {f.__name__: f for f in (random_cluster, linear, planar, single_neighbor, at_the_cutoff)}
 
 
-@pytest.fixture(scope="module", params=PRESETS)
+FEW = {"channels": 2, "n_radial": 3, "hidden": (8,)}
+SETTINGS = {name: (name, {}) for name in PRESETS} | {
+    "degree 6, order 4": ("XS", {"l_max": 6, "body_order": 4, **FEW}),
+    "degree 5, order 5": ("XS", {"l_max": 5, "body_order": 5, **FEW}),
+}
+
+
+@pytest.fixture(scope="module", params=SETTINGS)
 def model(request) -> CACEQEq:
-    config = ModelConfig.preset(request.param, species=(1, 6, 8, 11, 17), cutoff=CUTOFF, energy="none")
+    preset, changes = SETTINGS[request.param]
+    config = ModelConfig.preset(preset, species=(1, 6, 8, 11, 17), cutoff=CUTOFF, energy="none", **changes)
     with torch.random.fork_rng():
         torch.manual_seed(3)
         model = CACEQEq(config).double()

@@ -34,6 +34,7 @@ STRUCTURES = {
     "charged_crystal": zoo.charged_crystal,
     "water_box": zoo.water_box,
     "slab": zoo.slab,
+    "charged_slab": zoo.charged_slab,
 }
 METHODS = ["structure_factors", "mesh"]
 STEP = 5e-4  # Å, and of strain
@@ -105,12 +106,15 @@ def test_training_gradients_are_those_of_the_dense_solution(model, method):
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("name", STRUCTURES)
 def test_forces_and_stress_are_derivatives(model, name, method, accuracy):
-    """Whatever the mesh."""
+    """Whatever the mesh; a slab is strained in its plane."""
     atoms = STRUCTURES[name]()
     batch = prepared(atoms, solved_by(model, method, tolerance=1e-11, mesh_accuracy=accuracy))
     motion = random_direction((batch.n_atoms, 3), seed=1)
-    strain = random_direction((1, 3, 3), seed=2) * batch.pbc.all()
+    strain = random_direction((1, 3, 3), seed=2) * (batch.pbc.sum() > 1)
     strain = (strain + strain.transpose(1, 2)) / 2
+    normal = np.linalg.svd(atoms.cell.array[atoms.pbc])[2][2:]  # of a slab
+    inside = torch.from_numpy(np.eye(3) - (normal.T @ normal if batch.pbc.sum() == 2 else 0.0))
+    strain = inside @ strain @ inside
     prediction = predict(model, batch)
 
     def energy(step: float) -> float:
@@ -121,6 +125,8 @@ def test_forces_and_stress_are_derivatives(model, name, method, accuracy):
     found = -(prediction.forces * motion).sum()
     if batch.pbc.all():
         found = found + (prediction.stress * strain).sum() * batch.volumes[0]
+    elif batch.pbc.any():
+        found = found + (prediction.surface_stress * strain).sum() * np.linalg.norm(np.cross(*atoms.cell[atoms.pbc]))
     assert found.item() == pytest.approx(expected, rel=1e-6, abs=1e-8)
 
 
@@ -132,7 +138,7 @@ PATHS = {
 
 @pytest.mark.parametrize("method", ["dense", "mesh"])
 @pytest.mark.parametrize("path", PATHS)
-def test_the_energy_has_no_steps_along_a_path_of_cells(path, method):
+def test_energy_forces_and_stress_have_no_steps_along_a_path_of_cells(path, method):
     """Against a fine Ewald sum, whose own error is 1e-13: the difference varies as smoothly as the mesh's error does.
 
     4 % of strain in steps of 0.2 %. The calculator's lists are made anew on the way, its mesh and k vectors are not.
@@ -141,15 +147,19 @@ def test_the_energy_has_no_steps_along_a_path_of_cells(path, method):
     fine = make_model(ewald_accuracy=1e-13)
     calculator = CACEQEqCalculator(model, skin=0.05, solver=Solver(method, tolerance=1e-10, mesh_accuracy=1e-5))
     exact = CACEQEqCalculator(fine, skin=0.0, solver=Solver("dense"))
-    errors = []
+    errors, of_forces, of_stress = [], [], []
     for amount in np.linspace(-0.02, 0.02, 21):
         atoms = zoo.water_box()
         atoms.set_cell(atoms.cell.array @ (np.eye(3) + amount * PATHS[path]), scale_atoms=True)
         energies = [one.get_property("energy", atoms) for one in (calculator, exact)]
         errors.append((energies[0] - energies[1]) / len(atoms))
-    bends = np.diff(errors, 3)  # of the third order, so that what is smooth leaves little
-    assert np.abs(bends).max() < (1e-9 if method == "dense" else 1e-8)
-    assert np.ptp(errors) < (1e-9 if method == "dense" else 1e-5)
+        of_forces.append(calculator.results["forces"] - exact.results["forces"])
+        of_stress.append(calculator.results["stress"] - exact.results["stress"])
+    bends, dense = np.diff(errors, 3), method == "dense"  # of the third order, so that what is smooth leaves little
+    assert np.abs(bends).max() < (1e-9 if dense else 1e-8)
+    assert np.ptp(errors) < (1e-9 if dense else 1e-5)
+    assert np.abs(np.diff(of_forces, 3, axis=0)).max() < (1e-12 if dense else 1e-8)
+    assert np.abs(np.diff(of_stress, 3, axis=0)).max() < (1e-12 if dense else 1e-9)
 
 
 @pytest.mark.parametrize(("flow", "error"), [("free", 1e-12), ("bonds", 1e-10)])  # flows are those of given charges
