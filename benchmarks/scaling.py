@@ -1,6 +1,6 @@
 """What charges cost: model against model without, charges alone against other sums, one core, float64.
 
-    python benchmarks/scaling.py ratio product given small crossover bonds charges large
+    python benchmarks/scaling.py ratio product given small crossover iterations bonds charges large
 
 Boxes of liquid water with learned widths. Seconds are those of the processor, which on one core of a quiet machine are
 those of the clock. The tasks of a comparison take turns and their medians are compared, so that whatever else the
@@ -28,8 +28,11 @@ from cace_qeq.allocation import keep_freed_memory
 from cace_qeq.benchmark.engines.memory import peak_kilobytes
 from cace_qeq.benchmark.record import machine
 from cace_qeq.electrostatics import Solver
+from cace_qeq.electrostatics.conjugate_gradients import Constraint, Convergence, System, conjugate_gradients
 from cace_qeq.electrostatics.coulomb_forms import charge_form
 from cace_qeq.electrostatics.given import coulomb_form
+from cace_qeq.electrostatics.kernels import self_interaction
+from cace_qeq.electrostatics.preconditioner import long_waves
 from cace_qeq.structures import to_batch
 from cace_qeq.units import COULOMB
 from record import RESULTS, refuse_unknown, script, write_result
@@ -104,6 +107,26 @@ def crossover() -> list[dict[str, float]]:
         tasks = {method: charge_energy(n_edge, method) for method in ("dense", "structure_factors", "mesh")}
         found.append({"atoms": 3 * n_edge**3, **in_turns(tasks)})
     return found
+
+
+def iterations(n_edge: int) -> dict[str, int]:
+    """Of conjugate gradients, with a mesh of long waves as preconditioner and with the diagonal alone."""
+    geometry, parameters = charged(n_edge, "mesh")
+    form, stiffness = (
+        charge_form(geometry, parameters, "point"),
+        parameters.hardness + self_interaction(parameters.width),
+    )
+    constraint = Constraint.of(torch.ones_like(stiffness).unsqueeze(0))
+    noise = torch.randn(stiffness.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    known = -parameters.electronegativity - noise, torch.zeros(1, dtype=torch.float64), torch.zeros_like(stiffness)
+    counts = {}
+    for name, precondition in {
+        "iterations": long_waves(geometry.positions, geometry.cells[0], stiffness),
+        "by_the_diagonal": lambda residual: residual / stiffness,
+    }.items():
+        found = conjugate_gradients(System(form.product, precondition, constraint), *known, Convergence())
+        counts[name] = len(found.residuals) - 1
+    return {"atoms": len(stiffness), **counts}
 
 
 def along_bonds() -> list[dict[str, float]]:
@@ -234,6 +257,7 @@ PARTS: dict[str, Callable[[], Any]] = {
     },
     "small": small,
     "crossover": crossover,
+    "iterations": lambda: [iterations(n_edge) for n_edge in (4, 8, 16)],
     "bonds": along_bonds,
     "product": product,
     "given": given,
