@@ -14,7 +14,7 @@ from cace_qeq.electrostatics.mesh import MeshProduct, Shape, outer, shares, squa
 from cace_qeq.units import COULOMB
 
 ORDER = 3
-SPACING = 2.0  # Å; iterations to 1e-6 eV/e of 192, 1 536 and 5 184 atoms of water: 9, 11, 12; at 1.7 Å 9, 10, 14
+SPACING = 2.0  # Å; iterations to 1e-6 eV/e of 192, 1 536 and 12 288 atoms of water: 10, 12, 12
 FEW_POINTS, POINTS_PER_ATOM = 50_000, 30  # at most; a liquid has one per atom, a slab with vacuum five
 LOCAL = 6.0  # by which neighbours soften a wave of charge; 4 to 12 do equally well
 
