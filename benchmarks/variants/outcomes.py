@@ -1,5 +1,6 @@
 """Training a configuration, or going on with it, and its errors."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import mean
@@ -20,7 +21,7 @@ SHOWN = {
 
 
 def trained(config: TrainConfig) -> dict[str, Any]:
-    """Errors on the test frames (validation frames where a set has no others), time and size.
+    """Errors on the test frames (validation frames where a set has no others), time and size, and the learning curve.
 
     Raises KeyboardInterrupt where the training was broken off: what is unfinished is no result.
     """
@@ -30,13 +31,16 @@ def trained(config: TrainConfig) -> dict[str, Any]:
         raise KeyboardInterrupt
     model = load_model(outcome.folder.model)
     errors = evaluate(model, held_out_batches(config, model)).metrics
+    validated = [record for record in outcome.history if "valid_loss" in record]
     return {
         **errors,
         "trained_at_commit": model.provenance["commit"],
         "set": "test" if config.data.test else "valid",
         "minutes": sum(record["seconds"] for record in outcome.history) / 60,
+        "cpu_minutes": sum(record.get("cpu_seconds", math.nan) for record in outcome.history) / 60,
         "epochs": len(outcome.history),
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "validation": {name: [record.get(name) for record in validated] for name in ("epoch", *SHOWN)},
     }
 
 

@@ -100,7 +100,7 @@ class Trainer:
 
     def epoch(self, stop: StopRequest) -> bool:
         """One pass over the training frames, validated and saved; False if asked to stop before its end."""
-        started, done = time.monotonic(), self.progress.epoch
+        started, done = (time.monotonic(), time.process_time()), self.progress.epoch
         self.enter_stage()
         shuffler = torch.Generator().manual_seed(self.config.seed * 1_000_003 + done)
         batches = list(filled_batches(self.data.train, self.config.batch_atoms, shuffler))
@@ -144,8 +144,11 @@ class Trainer:
         self.average.update(self.model, self.progress.step)
         return loss
 
-    def close_epoch(self, train_loss: float, started: float) -> None:
-        """Validate if it is time to, then write everything that the next epoch builds on."""
+    def close_epoch(self, train_loss: float, started: tuple[float, float]) -> None:
+        """Validate if it is time to, then write everything that the next epoch builds on.
+
+        started  at which time by the clock, and of this process
+        """
         self.progress.epoch += 1
         record: dict[str, Any] = {
             "epoch": self.progress.epoch,
@@ -156,7 +159,8 @@ class Trainer:
         if self.progress.epoch % self.config.validate_every == 0 or self.progress.epoch in self.stage_ends:
             record |= self.validated()
             self.judge(record["valid_loss"])
-        record["seconds"] = time.monotonic() - started
+        record["seconds"] = time.monotonic() - started[0]
+        record["cpu_seconds"] = time.process_time() - started[1]
         self.progress.seconds += record["seconds"]
         self.progress.history.append(record)
         self.save()
