@@ -3,8 +3,8 @@
     python benchmarks/accuracy.py ag3 nacl_cluster carbon_chain dipeptides
 
 trains what benchmarks/configs/NAME.yaml says (runs/ keeps the state: started again, it goes on where it was),
-trains the same model blind to charge where that is the question, and writes results/accuracy_NAME.json, for carbon
-chains also a figure of the hydrogen far from the proton, in docs/figures.
+trains the same model blind to charge where that is the question, and writes results/accuracy_NAME.json and, in
+docs/figures, learning_curve_NAME.png, for carbon chains also a figure of the hydrogen far from the proton.
 Paths in the configurations are relative to the checkout, which is where to start it. With `--seeds 1,2` it trains each
 with these seeds instead of the configured one; results are then named accuracy_NAME_seed1.json, and
 accuracy_NAME_committee.json has the errors of the mean of all their models.
@@ -31,7 +31,7 @@ from cace_qeq.structures import LabelKeys, read_frames, to_batch, total_charge_o
 from cace_qeq.training import TrainConfig, evaluate_committee, load_config, parse_config
 from record import refuse_unknown, script, write_result
 from variants.changes import BESIDE, Change, changed, model, seeded, sets_in, without_charges
-from variants.outcomes import held_out, held_out_batches, trained
+from variants.outcomes import SHOWN, held_out, held_out_batches, trained
 
 CONFIGS = Path(__file__).parent / "configs"
 FIGURES = Path(__file__).parent.parent / "docs" / "figures"
@@ -86,9 +86,12 @@ def main(
         values = load_config(CONFIGS / f"{name}.yaml").model_dump(mode="json")
         config = parse_config(sets_in(data)(values), name)
         numbers = [int(seed) for seed in seeds.split(",")] if seeds else [config.training.seed]
-        runs = dict(run_of(name, config, seed) for seed in numbers)
+        runs, curves = dict(run_of(name, config, seed) for seed in numbers), {}
         for result, settings in runs.items():
-            Console().print(f"{result}: {write_result(f'accuracy_{result}', measured(name, settings))}")
+            found = measured(name, settings)
+            curves[settings.training.seed] = found["with_charges"]["validation"]
+            Console().print(f"{result}: {write_result(f'accuracy_{result}', found)}")
+        draw_curves(curves, FIGURES / f"learning_curve_{name}.png")
         if len(runs) > 1:
             content = {"config": f"benchmarks/configs/{name}.yaml", "seeds": seeds, **together(list(runs.values()))}
             Console().print(f"{name}, all seeds: {write_result(f'accuracy_{name}_committee', content)}")
@@ -121,6 +124,21 @@ def measured(name: str, config: TrainConfig) -> dict[str, Any]:
     if case.dynamics:
         result["dynamics"] = drifts(config)
     return result
+
+
+def draw_curves(curves: dict[int, dict[str, list[Any]]], path: Path) -> None:
+    """Errors of the validation frames by epoch.
+
+    curves  by seed, as `trained` returns them
+    """
+    figure = Figure(figsize=(8.0, 3.2), layout="constrained")
+    shown = {name: title for name, title in SHOWN.items() if any(None not in each[name] for each in curves.values())}
+    for axes, (name, title) in zip(np.atleast_1d(figure.subplots(1, len(shown))), shown.items(), strict=True):
+        for seed, curve in curves.items():
+            axes.plot(curve["epoch"], curve[name], label=f"seed {seed}")
+        axes.set(xlabel="epoch", ylabel=title, yscale="log")
+    axes.legend(frameon=False)
+    save(figure, path)
 
 
 def compared(with_charges: dict[str, Any], config: TrainConfig, name: str, *changes: Change) -> dict[str, Any]:

@@ -5,7 +5,7 @@ import pytest
 from ase import Atoms
 from ase.io import read
 
-from accuracy import CASES, CONFIGS, lonely_hydrogen, main, run_of, together
+from accuracy import CASES, CONFIGS, draw_curves, lonely_hydrogen, main, run_of, together
 from cace_qeq import CACEQEqCalculator
 from cace_qeq.training import load_config
 from cace_qeq.training.prepare import model_config_of
@@ -28,11 +28,15 @@ def test_models_of_several_seeds_answer_together(tmp_path, monkeypatch):
     trimers(tmp_path)
     configs = [small_config(tmp_path, f"seed{seed}", seed=seed) for seed in (1, 2)]
     frames, forces = read(tmp_path / "valid.extxyz", ":"), []
+    curves = {}
     for config in configs:
-        outcomes.trained(config)
+        curves[config.training.seed] = outcomes.trained(config)["validation"]
         calculator = CACEQEqCalculator(config.training.output / "model.safetensors")
         forces.append([calculator.get_property("forces", atoms) for atoms in frames])
     error = np.concatenate(np.mean(forces, axis=0)) - np.concatenate([atoms.arrays["REF_forces"] for atoms in frames])
+    assert all(curve["epoch"] == [1, 2, 3] and min(curve["charges_rmse_me"]) > 0 for curve in curves.values())
+    draw_curves(curves, tmp_path / "curves.png")
+    assert (tmp_path / "curves.png").stat().st_size > 1000
     found = together(configs)
     assert found["committee"]["forces_rmse_mev_per_angstrom"] == pytest.approx(1e3 * np.sqrt(np.mean(error**2)))
     assert found["spread"]["spread_forces_rms_mev_per_angstrom"] > 0
