@@ -33,6 +33,7 @@ STRUCTURES = {
     "crystal": zoo.crystal,
     "charged_crystal": zoo.charged_crystal,
     "water_box": zoo.water_box,
+    "one_atom_cell": zoo.one_atom_cell,
     "slab": zoo.slab,
     "charged_slab": zoo.charged_slab,
 }
