@@ -30,10 +30,8 @@ if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
 ENDS = (ValueError, OSError, FloatingPointError)  # what a run raises
-RAISED = {
-    "MissingFileError": FileNotFoundError,
-    **{name: kind for name, kind in vars(builtins).items() if isinstance(kind, type) and issubclass(kind, ENDS)},
-}
+RAISED = {name: kind for name, kind in vars(builtins).items() if isinstance(kind, type) and issubclass(kind, ENDS)}
+RAISED |= {"MissingFileError": FileNotFoundError, "UnicodeDecodeError": ValueError}  # the latter takes no message
 
 
 @dataclass(frozen=True)

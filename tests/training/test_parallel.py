@@ -41,6 +41,7 @@ def test_what_a_process_raises_is_one_line(tmp_path):
     [
         ("PermissionError: [Errno 13] denied: 'a'", PermissionError, "[Errno 13] denied: 'a'"),
         ("cace_qeq.structures.convert.frames.MissingFileError: no a.xyz", FileNotFoundError, "no a.xyz"),
+        ("UnicodeDecodeError: 'utf-8' codec", ValueError, "'utf-8' codec"),
         ("ValueError: of a.xyz:\nenergy: missing\n- add it", ValueError, "of a.xyz:\nenergy: missing\n- add it"),
     ],
 )
