@@ -127,8 +127,11 @@ def test_a_committee_is_not_a_model_and_a_damaged_one_is_told(tmp_path):
 
 def test_what_asks_one_model_says_how_a_committee_is_asked():
     committee = committee_of(zoo.water())
+    batch = to_batch(zoo.water(), committee.geometry, 0.0)
     with pytest.raises(ValueError, match="answers by predict_committee"):
-        predict(committee, to_batch(zoo.water(), committee.geometry, 0.0))
+        committee(batch)
+    with pytest.raises(TypeError, match="predict was given Committee, .* committees have predict_committee"):
+        predict(committee, batch)
     with pytest.raises(ValueError, match="examine its members one by one"):
         list(examine(committee, zoo.water()))
 

@@ -49,8 +49,8 @@ class Solver:
             raise ValueError(f"method is {self.method!r}, expected one of {', '.join(get_args(Method))}.")
         if not isinstance(self.iterations, int) or self.iterations < 0 or not self.tolerance > 0:
             raise ValueError(
-                f"tolerance is {self.tolerance} eV/e and iterations {self.iterations}; expected a number above 0 and a "
-                "whole one."
+                f"tolerance is {self.tolerance} eV/e, expected more than 0; iterations are {self.iterations}, expected "
+                "a whole number."
             )
         if not FINEST_MESH <= self.mesh_accuracy <= COARSEST_MESH:
             raise ValueError(f"mesh_accuracy is {self.mesh_accuracy}, expected {FINEST_MESH} to {COARSEST_MESH}.")
