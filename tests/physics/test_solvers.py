@@ -182,7 +182,7 @@ def test_another_number_of_atoms_is_another_beginning():
 
 
 def test_closed_shells_of_many_atoms_follow_them():
-    """Above 150 atoms charges are exact to 1e-6 eV/e, which counted as a rise of the energy in 1 of 5 calls."""
+    """Above 200 atoms charges are exact to 1e-6 eV/e, which counted as a rise of the energy in 1 of 5 calls."""
     atoms = crystal() * (3, 3, 3)
     atoms.rattle(0.05, seed=0)
     atoms.pbc = False
