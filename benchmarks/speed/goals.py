@@ -63,6 +63,7 @@ GOALS = (
     against("E + F + stress, 192 atoms, equivalent", "forces_192", EQUIVALENT, 1 / 18, MACE_64),
     against("the same, compiled", "forces_192", EQUIVALENT_COMPILED, 1 / 18, MACE_64),
     against("E + F + stress, 1536 atoms, equivalent", "forces_1536", EQUIVALENT, 1 / 9, NEQUIP),
+    against("the same, compiled", "forces_1536", EQUIVALENT_COMPILED, 1 / 9, NEQUIP),
     within("float64 against float32, equivalent", EQUIVALENT, "forces_192_float64", 1.8, "forces_192"),
     within("float64 against float32, preset S", S, "forces_192_float64", 1.8, "forces_192"),
     against("E + F + stress, 192 atoms, preset S", "forces_192", S, 1 / 2, NEQUIP),

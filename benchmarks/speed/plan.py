@@ -56,7 +56,7 @@ OURS = (EQUIVALENT, EQUIVALENT_COMPILED, *PRESETS, S_COMPILED)
 ITEMS = (
     Item("forces_192", water(4), (*OURS, NEQUIP, NEQUIP_COMPILED, MACE_64, MACE_128, MACE_128_L1, CACE)),
     Item("forces_192_float64", water(4), (EQUIVALENT, *PRESETS, NEQUIP), dtype="float64"),
-    Item("forces_1536", water(8), (EQUIVALENT, S, NEQUIP)),
+    Item("forces_1536", water(8), (EQUIVALENT, EQUIVALENT_COMPILED, S, NEQUIP)),
     Item("train_4x192", water(4, 4), (EQUIVALENT, S, NEQUIP), work="train"),
     Item("ase_192", water(4), (EQUIVALENT, S, NEQUIP), work="ase"),
     Item("ase_anew_192", water(4), (EQUIVALENT, S), work="ase_anew"),
