@@ -3,6 +3,8 @@ import sys
 
 import pytest
 
+from cace_qeq.allocation import in_whole_lines
+
 PROGRAM = """
 import resource, torch
 from cace_qeq.allocation import keep_freed_memory
@@ -20,3 +22,8 @@ print(faults())
 def test_memory_of_tensors_serves_the_next_ones():
     run = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True)
     assert int(run.stdout) < 4 * 16384  # pages of four of the twenty
+
+
+@pytest.mark.parametrize(("length", "expected"), [(0, 0), (8, 8), (12, 12), (13, 16), (16, 16), (52, 64), (77, 80)])
+def test_rows_end_with_lines_of_the_cache_where_that_costs_little(length, expected):
+    assert in_whole_lines(length) == expected

@@ -5,6 +5,7 @@ from cace_qeq.features.cutoff import polynomial_envelope
 from cace_qeq.features.densities import Block, Layout, Occupied, blocks_of, density, gathered, last_slots
 from cace_qeq.features.harmonics import harmonic_degrees, harmonics, n_harmonics
 from cace_qeq.features.messages import received
+from cace_qeq.features.mixing import mixed
 from cace_qeq.features.monomials import (
     degrees,
     independent_exponents,
@@ -35,6 +36,7 @@ __all__ = [
     "independent_exponents",
     "independent_monomials",
     "last_slots",
+    "mixed",
     "monomial_exponents",
     "monomials",
     "n_harmonics",

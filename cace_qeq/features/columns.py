@@ -8,13 +8,10 @@ and nothing but these rows is kept for the backward pass.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import torch
 from torch import Tensor
-
-BLOCK_COLUMNS = 2048
-"""Columns evaluated at once on a CPU: some MB of temporaries. Measured flat from 2048 to 8192."""
 
 
 class Polynomials(Protocol):
@@ -22,7 +19,11 @@ class Polynomials(Protocol):
 
     In-place operations may touch fresh temporaries that no derivative needs, so that autograd can differentiate
     `gradient_along` once more.
+
+    block_columns  evaluated at once on a CPU: some MB of temporaries
     """
+
+    block_columns: ClassVar[int]
 
     def evaluate(self, rows: Tensor) -> Tensor:
         """(row, column) -> (output, column)"""
@@ -57,7 +58,7 @@ class _Evaluation(torch.autograd.Function):
     def forward(ctx: Any, rows: Tensor, polynomials: Polynomials) -> Tensor:
         ctx.save_for_backward(rows)
         ctx.polynomials = polynomials
-        return joined(polynomials.evaluate(block) for (block,) in blocks(rows))
+        return joined(polynomials.evaluate(block) for (block,) in blocks(polynomials, rows))
 
     @staticmethod
     def backward(ctx: Any, weights: Tensor) -> tuple[Tensor, None]:
@@ -72,20 +73,21 @@ class _Gradient(torch.autograd.Function):
     def forward(ctx: Any, rows: Tensor, weights: Tensor, polynomials: Polynomials) -> Tensor:
         ctx.save_for_backward(rows, weights)
         ctx.polynomials = polynomials
-        return joined(polynomials.gradient(a, g) for a, g in blocks(rows, weights))
+        return joined(polynomials.gradient(a, g) for a, g in blocks(polynomials, rows, weights))
 
     @staticmethod
     def backward(ctx: Any, direction: Tensor) -> tuple[Tensor, Tensor, None]:
-        pairs = [ctx.polynomials.gradient_along(*block) for block in blocks(*ctx.saved_tensors, direction)]
+        parts = blocks(ctx.polynomials, *ctx.saved_tensors, direction)
+        pairs = [ctx.polynomials.gradient_along(*part) for part in parts]
         return joined(first for first, _ in pairs), joined(second for _, second in pairs), None
 
 
-def blocks(*arrays: Tensor) -> Iterable[tuple[Tensor, ...]]:
+def blocks(polynomials: Polynomials, *arrays: Tensor) -> Iterable[tuple[Tensor, ...]]:
     """The same columns of each array, a block at a time on a CPU and all at once elsewhere."""
-    n_columns = arrays[0].shape[1]
-    if n_columns <= BLOCK_COLUMNS or arrays[0].device.type != "cpu":
+    size = polynomials.block_columns
+    if arrays[0].shape[1] <= size or arrays[0].device.type != "cpu":
         return [arrays]
-    return zip(*(array.split(BLOCK_COLUMNS, dim=1) for array in arrays), strict=True)
+    return zip(*(array.split(size, dim=1) for array in arrays), strict=True)
 
 
 def joined(parts: Iterable[Tensor]) -> Tensor:

@@ -2,11 +2,12 @@
 
 The radial functions join the smaller of channels and monomials in products, (row, function · radial, slot), and
 batched matrix products sum them with the other. Many channels come last in these and nothing is transposed; measured
-as fast as any other order if their number is a multiple of 16, and up to 25 % slower if not.
+as fast as any other order if their number is a multiple of 16, and up to 25 % slower if not. A density lies in one
+piece, and products are written where they belong; gradients end within wider rows, which would take them one by one.
 
 channels  (row, slot, z)              gradient  (row, monomial · radial, z), of the density
 radial    (row, radial, slot)         terms     (radial, monomials) whose densities add up
-monomials (row, monomial, slot)
+monomials (row, monomial, slot)       out       what a density is written into
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ class Contraction(Protocol):
     """Density, (row, monomial · radial, z), and its gradients by channels and by both tables of functions."""
 
     @staticmethod
-    def density(channels: Tensor, terms: list[Term]) -> Tensor: ...
+    def density(out: Tensor, channels: Tensor, terms: list[Term]) -> None: ...
 
     @staticmethod
     def by_channels(gradient: Tensor, terms: list[Term]) -> Tensor: ...
@@ -36,8 +37,8 @@ class OfManyChannels:
     """Products of monomials and radial functions."""
 
     @staticmethod
-    def density(channels: Tensor, terms: list[Term]) -> Tensor:
-        return torch.bmm(monomial_products(terms), channels)
+    def density(out: Tensor, channels: Tensor, terms: list[Term]) -> None:
+        out.baddbmm_(monomial_products(terms), channels, beta=0)
 
     @staticmethod
     def by_channels(gradient: Tensor, terms: list[Term]) -> Tensor:
@@ -55,34 +56,37 @@ class OfFewChannels:
     """Products of radial functions and channels."""
 
     @staticmethod
-    def density(channels: Tensor, terms: list[Term]) -> Tensor:
+    def density(out: Tensor, channels: Tensor, terms: list[Term]) -> None:
         of_slots = channels.transpose(1, 2).contiguous()
-        of_radial = [(monomials, products(radial, of_slots).flatten(1, 2)) for radial, monomials in terms]
-        parts = [torch.bmm(monomials, columns.transpose(1, 2)) for monomials, columns in of_radial]
-        return total(parts).unflatten(2, (-1, channels.shape[2])).flatten(1, 2)
+        for number, (radial, monomials) in enumerate(terms):
+            columns = products(radial, of_slots).flatten(1, 2).transpose(1, 2)
+            by_monomial(out, radial).baddbmm_(monomials, columns, beta=min(number, 1))
 
     @staticmethod
     def by_channels(gradient: Tensor, terms: list[Term]) -> Tensor:
-        n_channels = gradient.shape[2]
         parts = []
         for radial, monomials in terms:
-            rows = gradient.unflatten(1, (-1, radial.shape[1])).flatten(2).transpose(1, 2)
-            by_product = torch.bmm(rows, monomials).unflatten(1, (-1, n_channels))
-            parts.append(by_product.mul_(radial.unsqueeze(2)).sum(1))
+            by_product = torch.bmm(by_monomial(gradient, radial).transpose(1, 2), monomials)
+            parts.append(by_product.unflatten(1, (radial.shape[1], -1)).mul_(radial.unsqueeze(2)).sum(1))
         return total(parts).transpose(1, 2)
 
     @staticmethod
     def by_functions(gradient: Tensor, channels: Tensor, term: Term) -> Term:
         radial, monomials = term
         of_slots = channels.transpose(1, 2).contiguous()
-        rows = gradient.unflatten(1, (-1, radial.shape[1])).flatten(2)
-        by_product = torch.bmm(rows.transpose(1, 2), monomials).unflatten(1, (-1, channels.shape[2]))
+        rows = by_monomial(gradient, radial)
+        by_product = torch.bmm(rows.transpose(1, 2), monomials).unflatten(1, (radial.shape[1], -1))
         by_radial = by_product.mul_(of_slots.unsqueeze(1)).sum(2)
         return by_radial, torch.bmm(rows, products(radial, of_slots).flatten(1, 2))
 
 
 def contraction(n_channels: int, n_monomials: int) -> type[Contraction]:
     return OfFewChannels if n_channels < n_monomials / 2 else OfManyChannels
+
+
+def by_monomial(density: Tensor, radial: Tensor) -> Tensor:
+    """A density, or its gradient, as (row, monomial, radial · z)."""
+    return density.unflatten(1, (-1, radial.shape[1])).flatten(2)
 
 
 def products(first: Tensor, second: Tensor) -> Tensor:

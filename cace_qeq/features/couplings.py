@@ -58,7 +58,7 @@ class Couplings:
                 f"{tuple(moments.shape)}; moments are (atom, monomial, channel)"
             )
         rows = moments.transpose(0, 1).reshape(n_moments, n_atoms * n_channels)
-        invariants = evaluated(rows, self.program.to(rows.dtype, rows.device))
+        invariants = evaluated(rows, self.program.to(rows.dtype, rows.device).for_columns_of(rows))
         return invariants.view(self.n_invariants, n_atoms, n_channels).transpose(0, 1)
 
 

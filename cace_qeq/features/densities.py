@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import embedding
 
+from cace_qeq.allocation import in_whole_lines
 from cace_qeq.features.contractions import Term, contraction
 from cace_qeq.features.explicit import Derivative, with_derivatives
 
@@ -32,7 +33,7 @@ Occupied = Tensor | None
 
 @dataclass(frozen=True)
 class Block:
-    """Rows [start, stop) of a table of neighbours, of which the first `width` slots are occupied."""
+    """Rows [start, stop) of a table of neighbours, of which the first `width` slots hold all that are occupied."""
 
     start: int
     stop: int
@@ -90,7 +91,8 @@ def blocks_of(shape: Sequence[int], occupied: Occupied, bytes_per_slot: int) -> 
     if occupied is None or rows >= n_atoms:
         return (Block(0, n_atoms, n_slots),)
     starts = range(0, n_atoms, rows)
-    return tuple(Block(n, min(n + rows, n_atoms), int(occupied[n : n + rows].max())) for n in starts)
+    widths = [min(n_slots, in_whole_lines(int(occupied[n : n + rows].max()))) for n in starts]
+    return tuple(Block(n, min(n + rows, n_atoms), width) for n, width in zip(starts, widths, strict=True))
 
 
 def gathered(channels: Tensor, senders: Tensor) -> Tensor:
@@ -165,10 +167,12 @@ def by_tables(tables: tuple[Tensor, ...], pullback: Callable[[Tensor, Tensor], T
 
 
 def _density(arriving: Tensor, layout: Layout, tables: tuple[Tensor, ...]) -> Tensor:
-    n_products = (tables[0].shape[1] - layout.n_radial) * layout.n_radial
-    contract = contraction(arriving.shape[2], n_products // layout.n_radial)
-    parts = (contract.density(block.channels(arriving), layout.terms(block, tables)) for block in layout.blocks)
-    return assembled(layout.blocks, parts, n_products, axis=1).unflatten(1, (-1, layout.n_radial))
+    n_monomials = tables[0].shape[1] - layout.n_radial
+    contract = contraction(arriving.shape[2], n_monomials)
+    result = arriving.new_empty(len(arriving), n_monomials, layout.n_radial, arriving.shape[2])
+    for block in layout.blocks:
+        contract.density(block.rows(result), block.channels(arriving), layout.terms(block, tables))
+    return result
 
 
 def _sender_gradient(gradient: Tensor, layout: Layout, tables: tuple[Tensor, ...]) -> Tensor:

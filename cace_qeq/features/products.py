@@ -1,15 +1,21 @@
-"""Programs of products: rows that are sums of products of earlier rows, with their derivatives written out."""
+"""Programs of products: rows that are sums of products of earlier rows, with their derivatives written out.
+
+All products of a round are made at once, by few calls, which pays for few columns and on a GPU.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
-from typing import Any
+from functools import cache, cached_property
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from cace_qeq.features.program import Program
+from cace_qeq.features.row_by_row import Product, RowByRow
+
+MANY_COLUMNS = 2500
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +46,8 @@ class ProductProgram:
     stages: tuple[Stage, ...]
     outputs: Tensor
 
+    block_columns: ClassVar[int] = 2048
+
     @staticmethod
     def of(program: Program) -> ProductProgram:
         """A compiled program as tensors; its outputs are the moment of rank 0 and the contractions."""
@@ -65,6 +73,16 @@ class ProductProgram:
             for stage in self.stages
         )
         return ProductProgram(self.n_moments, self.n_rows, stages, self.outputs.to(device))
+
+    def for_columns_of(self, moments: Tensor) -> ProductProgram | RowByRow:
+        """Itself, or its products one by one for so many columns that this is faster."""
+        return self.row_by_row if moments.device.type == "cpu" and moments.shape[1] >= MANY_COLUMNS else self
+
+    @cached_property
+    def row_by_row(self) -> RowByRow:
+        numbers = [(s.left.tolist(), s.right.tolist(), s.target.tolist(), s.weight[:, 0].tolist()) for s in self.stages]
+        products = [Product(*each) for stage in numbers for each in zip(*stage, strict=True)]
+        return RowByRow(self.n_moments, self.n_rows, tuple(products), tuple(self.outputs.tolist()))
 
     def evaluate(self, moments: Tensor) -> Tensor:
         """Outputs of one block."""

@@ -20,6 +20,7 @@ from cace_qeq.features import (
     gathered,
     harmonic_degrees,
     last_slots,
+    mixed,
     n_harmonics,
     restoration,
 )
@@ -114,28 +115,25 @@ def environments(displacements: Tensor, senders: Tensor, settings: ExpansionSett
 class MomentMixing(nn.Module):
     """A matrix over (n, z) for each degree l, applied to every density that moments of degree l consist of.
 
-    On the sphere those of independent monomials of degree l, l − 2, ..: for each step down, one batch of products.
+    On the sphere those of independent monomials of degree l, l − 2, ..: a step down for each.
     """
 
     def __init__(self, l_max: int, n_in: int, n_out: int):
         super().__init__()
-        steps = [n_harmonics(lower) for lower in range(l_max, -1, -2)]
-        self.raised = [[degree + 2 * step for degree in harmonic_degrees(l_max)[:n]] for step, n in enumerate(steps)]
+        self.steps = tuple(n_harmonics(lower) for lower in range(l_max, -1, -2))
+        self.raised = [degree + 2 * s for s, n in enumerate(self.steps) for degree in harmonic_degrees(l_max)[:n]]
         self.weights = degree_matrices(l_max, n_in, n_out)
 
     def forward(self, densities: Tensor) -> Tensor:
         """densities (atom, independent monomial, radial, z) -> (part, atom, channel), parts as in `restoring`"""
-        rows = densities.flatten(2).transpose(0, 1)
         matrices = list(self.weights)  # each item of a ParameterList is looked up by its name, which is slow
-        weights = [torch.stack([matrices[degree] for degree in raised]) for raised in self.raised]
-        return torch.cat([torch.bmm(rows[: len(weight)], weight) for weight in weights])
+        return mixed(densities.flatten(2), torch.stack([matrices[degree] for degree in self.raised]), self.steps)
 
     def restoring(self, l_max: int) -> Tensor:
         """(monomial, part)  moments in all packed monomials from the parts"""
-        columns = torch.cat([torch.arange(len(each)) for each in self.raised])
-        raised = torch.tensor([degree for each in self.raised for degree in each])
+        columns = torch.cat([torch.arange(size) for size in self.steps])
         matrix = torch.from_numpy(restoration(l_max))[:, columns]
-        return matrix * (torch.tensor(degrees(l_max)).unsqueeze(1) == raised)
+        return matrix * (torch.tensor(degrees(l_max)).unsqueeze(1) == torch.tensor(self.raised))
 
 
 class ACELayer(nn.Module):

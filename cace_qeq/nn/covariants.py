@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
-from cace_qeq.features import harmonic_degrees, n_harmonics, sphere_products
+from cace_qeq.features import harmonic_degrees, mixed, n_harmonics, sphere_products
 from cace_qeq.features.harmonics import odd_factorial
 from cace_qeq.nn.ace import ExpansionSettings, degree_matrices, standardisation, typical_sizes
 
@@ -39,13 +39,16 @@ class DegreeMixing(nn.Module):
         self.weights = degree_matrices(max(degrees), n_in, n_out)
 
     def forward(self, components: Tensor) -> Tensor:
-        """(component, atom, n_in) -> (component, atom, n_out)"""
+        """(atom, component, n_in) -> (component, atom, n_out)"""
         matrices = list(self.weights)  # each item of a ParameterList is looked up by its name, which is slow
-        return torch.bmm(components, torch.stack([matrices[degree] for degree in self.degrees]))
+        return mixed(components, torch.stack([matrices[degree] for degree in self.degrees]), (len(self.degrees),))
 
     @torch.no_grad()
     def calibrate(self, components: Tensor, size: float = 1.0) -> None:
-        """Scale the output so that the mean square of every degree is that of one harmonic of this size."""
+        """Scale the output so that the mean square of every degree is that of one harmonic of this size.
+
+        components  (atom, component, n_in)
+        """
         found = typical_sizes(self(components), torch.tensor(self.degrees))
         for weight, of_degree in zip(self.weights, found, strict=True):
             weight.mul_(size / of_degree)
@@ -72,14 +75,14 @@ class Covariants(nn.Module):
 
     def forward(self, powers: Tensor, species: Tensor) -> Tensor:
         """powers (order, component, atom, channel) -> (component, atom, message channel)"""
-        mixed = self.mixing(self.weighted(powers, species))
-        return mixed - widened(self.offset.view(1, 1, -1), len(mixed))
+        covariants = self.mixing(self.weighted(powers, species).transpose(0, 1))
+        return covariants - widened(self.offset.view(1, 1, -1), len(covariants))
 
     def calibrate(self, powers: Tensor, species: Tensor) -> None:
         """Zero mean of scalars and unit size of all ranks."""
         weighted = self.weighted(powers, species)
         mean = weighted[:1].mean(dim=1, keepdim=True)
-        self.mixing.calibrate(torch.cat([weighted[:1] - mean, weighted[1:]]))
+        self.mixing.calibrate(torch.cat([weighted[:1] - mean, weighted[1:]]).transpose(0, 1))
         self.offset.copy_((mean @ self.mixing.weights[0]).flatten())
 
 

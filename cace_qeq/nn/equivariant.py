@@ -26,8 +26,8 @@ class Density(nn.Module):
         self.mixing = DegreeMixing(harmonic_degrees(l_max), n_radial * n_in, n_out)
 
     def raw(self, around: Environments, scalars: Tensor) -> Tensor:
-        """scalars (atom, slot, channel) -> (harmonic, atom, radial * channel)"""
-        return density(scalars, around.layout, around.harmonics).flatten(2).transpose(0, 1)
+        """scalars (atom, slot, channel) -> (atom, harmonic, radial * channel)"""
+        return density(scalars, around.layout, around.harmonics).flatten(2)
 
     def forward(self, around: Environments, scalars: Tensor) -> Tensor:
         """(harmonic, atom, n_out)"""
@@ -68,20 +68,19 @@ class CovariantMessage(nn.Module):
         self.own = DegreeMixing(degrees, message.channels, settings.channels) if message.residual else None
 
     def received(self, around: Environments, by_atom: Tensor) -> tuple[Tensor, Tensor]:
-        """(atom, component, channel) -> projected (atom, slot, channel), summed (component, atom, radial · channel)"""
+        """(atom, component, channel) -> projected (atom, slot, channel), summed (atom, component, radial · channel)"""
         n_radial = around.settings.n_radial
         functions = around.harmonics[:, : n_radial + self.n_components]
         projected, summed = received(functions, by_atom, around.senders, n_radial, around.occupied)
-        return projected, summed.permute(2, 0, 1, 3).flatten(2)
+        return projected, summed.transpose(1, 2).flatten(2)
 
     def forward(self, parts: list[Environments], powers: Tensor, species: Tensor) -> Tensor:
         """powers (order, component, atom, channel) of the round before -> (harmonic, atom, channel)"""
-        sent = self.covariants(powers, species)
-        by_atom = sent.transpose(0, 1).contiguous()  # once, and not in each block of neighbours that is fetched
+        by_atom = self.covariants(powers, species).transpose(0, 1).contiguous()  # once, and not in each block
         arrived = [self.arriving(part, by_atom) for part in parts]
         density, carried = joined([density for density, _ in arrived]), joined([carried for _, carried in arrived])
         if self.own is not None:
-            carried = carried + self.own(sent)
+            carried = carried + self.own(by_atom)
         return density + widened(carried, len(density))
 
     def arriving(self, around: Environments, by_atom: Tensor) -> tuple[Tensor, Tensor]:
@@ -91,13 +90,13 @@ class CovariantMessage(nn.Module):
 
     def calibrate(self, around: Environments, powers: Tensor, species: Tensor) -> None:
         self.covariants.calibrate(powers, species)
-        sent = self.covariants(powers, species)
-        projected, summed = self.received(around, sent.transpose(0, 1).contiguous())
+        by_atom = self.covariants(powers, species).transpose(0, 1).contiguous()
+        projected, summed = self.received(around, by_atom)
         arriving = 1.0 if self.own is None else 1 - OWN_SHARE
         self.density.calibrate(around, projected, (arriving * PROJECTED_SHARE) ** 0.5)
         self.carried.calibrate(summed, (arriving * (1 - PROJECTED_SHARE)) ** 0.5)
         if self.own is not None:
-            self.own.calibrate(sent, OWN_SHARE**0.5)
+            self.own.calibrate(by_atom, OWN_SHARE**0.5)
 
 
 Message = ElementMessage | CovariantMessage

@@ -13,7 +13,7 @@ PADDING_DISTANCE = 1000.0  # Å; beyond every cutoff, so that padding contribute
 
 @dataclass(frozen=True)
 class Neighbors:
-    """Neighbours within the cutoff as a table, one row per receiver, padded to the longest row.
+    """Neighbours within the cutoff as a table, one row per receiver, padded to the longest row or a little beyond it.
 
     index  (atom, slot)     int64  the neighbour b; the receiver itself in padding
     shift  (atom, slot, 3)  int64  lattice vectors added to the neighbour

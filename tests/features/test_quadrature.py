@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from all_derivatives import derivatives, random
-from cace_qeq.features import Couplings, columns, harmonics, independent_monomials, monomials, sphere_products
+from cace_qeq.features import Couplings, harmonics, independent_monomials, monomials, sphere_products
 from cace_qeq.features.harmonics import sphere_mean
-from cace_qeq.features.quadrature import LEBEDEV_DEGREES, sphere_rule
+from cace_qeq.features.quadrature import LEBEDEV_DEGREES, SphereProducts, sphere_rule
 
 
 @pytest.mark.parametrize("degree", LEBEDEV_DEGREES)
@@ -97,7 +97,7 @@ def products_of_order(invariants: Tensor, orders: list[int], total: int) -> Tens
 
 @pytest.mark.parametrize(("order", "rank"), [(1, 1), (3, 0), (4, 2)])
 def test_derivatives_equal_those_of_autograd(order, rank, monkeypatch):
-    monkeypatch.setattr(columns, "BLOCK_COLUMNS", 2)  # several blocks, the last one incomplete
+    monkeypatch.setattr(SphereProducts, "block_columns", 2)  # several blocks, the last one incomplete
     tables = sphere_products(2, order, rank)
 
     def plain(harmonic: Tensor) -> Tensor:

@@ -1,0 +1,33 @@
+"""Products of densities and matrices, and derivatives to third order, against einsums that autograd differentiates."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from all_derivatives import derivatives, random
+from cace_qeq.features import mixed
+
+STEPS = [(9,), (9, 1), (16, 4), (16, 9, 1)]
+
+
+def plain(densities: Tensor, matrices: Tensor, steps: tuple[int, ...]) -> Tensor:
+    component = torch.cat([torch.arange(size) for size in steps])
+    return torch.einsum("apn,pnc->pac", densities[:, component], matrices)
+
+
+@pytest.mark.parametrize("n_atoms", [0, 1, 3])
+@pytest.mark.parametrize("steps", STEPS)
+def test_derivatives_equal_those_of_autograd(steps, n_atoms):
+    densities, matrices = random(n_atoms, steps[0], 4, seed=1), random(sum(steps), 4, 2, seed=2)
+    for found, expected in zip(
+        derivatives(lambda d, m: mixed(d, m, steps), densities, matrices),
+        derivatives(lambda d, m: plain(d, m, steps), densities, matrices),
+        strict=True,
+    ):
+        scale = max(1.0, expected.abs().max().item()) if expected.numel() else 1.0
+        torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-13 * scale)
+
+
+def test_densities_may_lie_component_by_component():
+    densities, matrices = random(9, 5, 4, seed=3).transpose(0, 1), random(10, 4, 2, seed=4)
+    torch.testing.assert_close(mixed(densities, matrices, (9, 1)), plain(densities, matrices, (9, 1)))
