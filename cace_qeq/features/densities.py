@@ -177,34 +177,41 @@ def _density(arriving: Tensor, layout: Layout, tables: tuple[Tensor, ...]) -> Te
 
 def _sender_gradient(gradient: Tensor, layout: Layout, tables: tuple[Tensor, ...]) -> Tensor:
     contract = contraction(gradient.shape[3], gradient.shape[1])
-    parts = (contract.by_channels(block.rows(gradient), layout.terms(block, tables)) for block in layout.blocks)
+    parts = ((contract.by_channels(block.rows(gradient), layout.terms(block, tables)),) for block in layout.blocks)
     return assembled(layout.blocks, parts, tables[0].shape[2], axis=1)
 
 
 def _table_gradient(gradient: Tensor, arriving: Tensor, layout: Layout, table: Tensor) -> Tensor:
     contract = contraction(gradient.shape[3], gradient.shape[1])
 
-    def part(block: Block) -> Tensor:
+    def part(block: Block) -> Term:
         (term,) = layout.terms(block, (table,))
-        return torch.cat(contract.by_functions(block.rows(gradient), block.channels(arriving), term), dim=1)
+        return contract.by_functions(block.rows(gradient), block.channels(arriving), term)
 
     return assembled(layout.blocks, map(part, layout.blocks), table.shape[2], axis=2)
 
 
-def assembled(blocks: tuple[Block, ...], parts: Iterable[Tensor], size: int, axis: int) -> Tensor:
+def assembled(blocks: tuple[Block, ...], parts: Iterable[Sequence[Tensor]], size: int, axis: int) -> Tensor:
     """Blocks of rows as one array, with zeros beyond the end of each in the axis of slots.
 
-    size  of that axis
+    parts  of each block, what follows each other in its second axis
+    size   of the axis of slots
     """
     result = None
-    for block, part in zip(blocks, parts, strict=True):
-        if len(blocks) == 1 and part.shape[axis] == size:
-            return part
+    for block, pieces in zip(blocks, parts, strict=True):
+        shapes = [piece.shape for piece in pieces]
+        together = [len(pieces[0]), sum(shape[1] for shape in shapes), *shapes[0][2:]]
+        occupied = together[axis]
+        if len(blocks) == 1 and occupied == size:
+            return torch.cat(list(pieces), dim=1) if len(pieces) > 1 else pieces[0]
         if result is None:
-            shape = (blocks[-1].stop, *part.shape[1:axis], size, *part.shape[axis + 1 :])
-            result = part.new_empty(shape)
-        rows, occupied = result[block.start : block.stop], part.shape[axis]
-        rows.narrow(axis, 0, occupied).copy_(part)
-        rows.narrow(axis, occupied, size - occupied).zero_()
+            together[0], together[axis] = blocks[-1].stop, size
+            result = pieces[0].new_empty(together)
+        start = 0
+        for piece in pieces:
+            rows = result[block.start : block.stop].narrow(axis, 0, occupied)
+            rows.narrow(1, start, piece.shape[1]).copy_(piece)
+            start += piece.shape[1]
+        result[block.start : block.stop].narrow(axis, occupied, size - occupied).zero_()
     assert result is not None
     return result

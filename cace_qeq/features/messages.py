@@ -59,25 +59,25 @@ class Form:
     def by_out(self, table: Tensor, covariants: Tensor) -> Tensor:
         n_summed = self.n_radial * covariants.shape[1]
 
-        def part(block: Block) -> Tensor:
+        def part(block: Block) -> tuple[Tensor, Tensor]:
             radial, harmonic = self.functions(block, table)
             sent = self.gathered(block, covariants)
             summed = torch.bmm(radial, sent.flatten(2)).view(len(sent), n_summed, -1)
             projected = harmonic[0].unsqueeze(-1) * sent[:, :, 0]
             for function, component in zip(harmonic[1:], sent.unbind(2)[1:], strict=True):
                 projected.addcmul_(function.unsqueeze(-1), component)
-            return torch.cat([summed, projected], dim=1)
+            return summed, projected
 
         return assembled(self.blocks, map(part, self.blocks), n_summed + self.senders.shape[1], axis=1)
 
     def by_table(self, out: Tensor, covariants: Tensor) -> Tensor:
         n_components = covariants.shape[1]
 
-        def part(block: Block) -> Tensor:
+        def part(block: Block) -> tuple[Tensor, Tensor]:
             summed, projected = self.rows(block, out, n_components)
             sent = self.gathered(block, covariants)
             harmonic = torch.stack([(component * projected).sum(2) for component in sent.unbind(2)], dim=1)
-            return torch.cat([torch.bmm(summed, sent.flatten(2).transpose(1, 2)), harmonic], dim=1)
+            return torch.bmm(summed, sent.flatten(2).transpose(1, 2)), harmonic
 
         return assembled(self.blocks, map(part, self.blocks), self.senders.shape[1], axis=2)
 

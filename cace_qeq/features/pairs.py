@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -59,30 +59,30 @@ class PairFunctions:
             forces = self.blocked(self.forces, place, gradient)
             return torch.autograd.grad(forces, place, change, create_graph=keep_graph)[0]
 
-    def blocked(self, function: Callable[..., Tensor], *tables: Tensor) -> Tensor:
+    def blocked(self, function: Callable[..., Sequence[Tensor]], *tables: Tensor) -> Tensor:
         """A function of tables (atom, component, slot), block by block; zeros beyond the width of a block."""
         parts = (function(*(block.of(table) for table in tables)) for block in self.blocks)
         return assembled(self.blocks, parts, tables[0].shape[2], axis=2)
 
-    def functions(self, vectors: Tensor) -> Tensor:
+    def functions(self, vectors: Tensor) -> tuple[Tensor, Tensor]:
         """One block of the table."""
         distance, direction = polar(vectors)
-        return torch.cat([self.radial(distance), self.angular(direction)], dim=1)
+        return self.radial(distance), self.angular(direction)
 
-    def forces(self, vectors: Tensor, gradient: Tensor) -> Tensor:
+    def forces(self, vectors: Tensor, gradient: Tensor) -> tuple[Tensor]:
         """One block of the gradient: along the pair from the radial functions, across it from the angular ones."""
         distance, direction = polar(vectors)
         by_radial, by_angular = gradient.tensor_split([len(self.radial.amplitudes)], dim=1)
         along = (by_radial * self.radial.slopes(distance)).sum(1, keepdim=True)
         across = self.angular.gradient(direction, by_angular) / distance
-        return torch.addcmul(across, direction, along - (across * direction).sum(1, keepdim=True))
+        return (torch.addcmul(across, direction, along - (across * direction).sum(1, keepdim=True)),)
 
-    def changes(self, vectors: Tensor, change: Tensor) -> Tensor:
+    def changes(self, vectors: Tensor, change: Tensor) -> tuple[Tensor, Tensor]:
         """One block of the change of the table with that of the displacements.   (explicit_forces, eq. X6)"""
         distance, direction = polar(vectors)
         along = (direction * change).sum(1, keepdim=True)
         turn = (change - direction * along) / distance
-        return torch.cat([along * self.radial.slopes(distance), self.angular.changes(direction, turn)], dim=1)
+        return along * self.radial.slopes(distance), self.angular.changes(direction, turn)
 
 
 def polar(vectors: Tensor) -> tuple[Tensor, Tensor]:
