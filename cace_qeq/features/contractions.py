@@ -48,8 +48,8 @@ class OfManyChannels:
     def by_functions(gradient: Tensor, channels: Tensor, term: Term) -> Term:
         radial, monomials = term
         by_product = torch.bmm(gradient, channels.transpose(1, 2)).unflatten(1, (-1, radial.shape[1]))
-        by_radial = (by_product * monomials.unsqueeze(2)).sum(1)
-        return by_radial, by_product.mul_(radial.unsqueeze(1)).sum(2)
+        by_monomials = inner(by_product, radial.unsqueeze(1), 2)
+        return by_product.mul_(monomials.unsqueeze(2)).sum(1), by_monomials
 
 
 class OfFewChannels:
@@ -76,8 +76,7 @@ class OfFewChannels:
         of_slots = channels.transpose(1, 2).contiguous()
         rows = by_monomial(gradient, radial)
         by_product = torch.bmm(rows.transpose(1, 2), monomials).unflatten(1, (radial.shape[1], -1))
-        by_radial = by_product.mul_(of_slots.unsqueeze(1)).sum(2)
-        return by_radial, torch.bmm(rows, products(radial, of_slots).flatten(1, 2))
+        return inner(by_product, of_slots.unsqueeze(1), 2), torch.bmm(rows, products(radial, of_slots).flatten(1, 2))
 
 
 def contraction(n_channels: int, n_monomials: int) -> type[Contraction]:
@@ -101,6 +100,15 @@ def monomial_products(terms: list[Term]) -> Tensor:
     for radial, monomials in others:
         result.addcmul_(monomials.unsqueeze(2), radial.unsqueeze(1))
     return result.flatten(1, 2)
+
+
+def inner(first: Tensor, second: Tensor, axis: int) -> Tensor:
+    """Sum of products over a short axis, one after the other: nothing as large as all of them is written."""
+    (one, other), *others = zip(first.unbind(axis), second.unbind(axis), strict=True)
+    result = one * other
+    for one, other in others:
+        result.addcmul_(one, other)
+    return result
 
 
 def total(parts: list[Tensor]) -> Tensor:

@@ -76,7 +76,7 @@ class Form:
         def part(block: Block) -> tuple[Tensor, Tensor]:
             summed, projected = self.rows(block, out, n_components)
             sent = self.gathered(block, covariants)
-            harmonic = torch.stack([(component * projected).sum(2) for component in sent.unbind(2)], dim=1)
+            harmonic = torch.einsum("akmc,akc->amk", sent, projected)
             return torch.bmm(summed, sent.flatten(2).transpose(1, 2)), harmonic
 
         return assembled(self.blocks, map(part, self.blocks), self.senders.shape[1], axis=2)
