@@ -106,6 +106,20 @@ class Environments:
         return [Environments(*part, self.settings) for part in tables]
 
 
+def density_of_elements(density: Callable[[Tensor], Tensor], embedding: Tensor, species: Tensor) -> Tensor:
+    """Density of what the neighbours' elements are embedded in, from those of the elements if these are not more.
+
+    density    of channels (atom, z)
+    embedding  (species, z)
+    species    (atom,)
+    returns    (atom, function, radial, z)
+    """
+    if len(embedding) > embedding.shape[1]:
+        return density(embedding.index_select(0, species))
+    elements = torch.eye(len(embedding), dtype=embedding.dtype, device=embedding.device)
+    return density(elements.index_select(0, species)) @ embedding
+
+
 def environments(displacements: Tensor, senders: Tensor, settings: ExpansionSettings) -> Environments:
     """Of all atoms, in the precision of the displacements, (atom, slot, 3)."""
     within = displacements.detach().square().sum(2) < settings.cutoff**2
@@ -253,7 +267,7 @@ class CartesianACE(nn.Module):
     def forward(self, around: Environments, species: Tensor) -> Tensor:
         """species (atom,) -> (atom, feature)"""
         features = self.embedding.index_select(0, species)
-        densities = [around.density(features)]
+        densities = [density_of_elements(around.density, self.embedding, species)]
         for layer, message in self.rounds():
             if message is not None:
                 densities = [densities[0], around.density(message(features))]
@@ -264,7 +278,7 @@ class CartesianACE(nn.Module):
     def calibrate(self, around: Environments, species: Tensor) -> None:
         """Standardise the features of every round on these environments, first to last."""
         features = self.embedding.index_select(0, species)
-        densities = [around.density(features)]
+        densities = [density_of_elements(around.density, self.embedding, species)]
         for layer, message in self.rounds():
             if message is not None:
                 densities = [densities[0], around.density(message(features))]

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from cace_qeq.features import density, gathered, harmonic_degrees, n_harmonics, received
-from cace_qeq.nn.ace import Environments, ExpansionSettings
+from cace_qeq.nn.ace import Environments, ExpansionSettings, density_of_elements
 from cace_qeq.nn.covariants import Covariants, DegreeMixing, MessageSettings, SpherePowers, TwoPasses, widened
 
 PROJECTED_SHARE = 0.5  # of the square of what arrives at first; the rest is carried
@@ -26,15 +26,19 @@ class Density(nn.Module):
         self.mixing = DegreeMixing(harmonic_degrees(l_max), n_radial * n_in, n_out)
 
     def raw(self, around: Environments, scalars: Tensor) -> Tensor:
-        """scalars (atom, slot, channel) -> (atom, harmonic, radial * channel)"""
-        return density(scalars, around.layout, around.harmonics).flatten(2)
+        """scalars (atom, slot, channel) -> (atom, harmonic, radial, channel)"""
+        return density(scalars, around.layout, around.harmonics)
+
+    def mixed(self, raw: Tensor) -> Tensor:
+        """(harmonic, atom, n_out)"""
+        return self.mixing(raw.flatten(2))
 
     def forward(self, around: Environments, scalars: Tensor) -> Tensor:
         """(harmonic, atom, n_out)"""
-        return self.mixing(self.raw(around, scalars))
+        return self.mixed(self.raw(around, scalars))
 
-    def calibrate(self, around: Environments, scalars: Tensor, size: float = 1.0) -> None:
-        self.mixing.calibrate(self.raw(around, scalars), size)
+    def calibrate(self, raw: Tensor, size: float = 1.0) -> None:
+        self.mixing.calibrate(raw.flatten(2), size)
 
 
 class ElementMessage(nn.Module):
@@ -44,12 +48,20 @@ class ElementMessage(nn.Module):
         super().__init__()
         self.density = Density(settings.l_max, settings.n_radial, settings.species_channels, settings.channels)
 
-    def forward(self, parts: list[Environments], elements: Tensor, species: Tensor) -> Tensor:
-        """elements (atom, z) -> (harmonic, atom, channel)"""
-        return joined([self.density(part, gathered(elements, part.senders)) for part in parts])
+    def raw(self, around: Environments, embedding: Tensor, species: Tensor) -> Tensor:
+        """embedding (species, z) -> (atom, harmonic, radial, z)"""
 
-    def calibrate(self, around: Environments, elements: Tensor, species: Tensor) -> None:
-        self.density.calibrate(around, gathered(elements, around.senders))
+        def density(channels: Tensor) -> Tensor:
+            return self.density.raw(around, gathered(channels, around.senders))
+
+        return density_of_elements(density, embedding, species)
+
+    def forward(self, parts: list[Environments], embedding: Tensor, species: Tensor) -> Tensor:
+        """embedding (species, z) -> (harmonic, atom, channel)"""
+        return joined([self.density.mixed(self.raw(part, embedding, species)) for part in parts])
+
+    def calibrate(self, around: Environments, embedding: Tensor, species: Tensor) -> None:
+        self.density.calibrate(self.raw(around, embedding, species))
 
 
 class CovariantMessage(nn.Module):
@@ -93,7 +105,7 @@ class CovariantMessage(nn.Module):
         by_atom = self.covariants(powers, species).transpose(0, 1).contiguous()
         projected, summed = self.received(around, by_atom)
         arriving = 1.0 if self.own is None else 1 - OWN_SHARE
-        self.density.calibrate(around, projected, (arriving * PROJECTED_SHARE) ** 0.5)
+        self.density.calibrate(self.density.raw(around, projected), (arriving * PROJECTED_SHARE) ** 0.5)
         self.carried.calibrate(summed, (arriving * (1 - PROJECTED_SHARE)) ** 0.5)
         if self.own is not None:
             self.own.calibrate(by_atom, OWN_SHARE**0.5)
@@ -118,8 +130,8 @@ class EquivariantACE(nn.Module):
 
     def forward(self, around: Environments, species: Tensor) -> Tensor:
         """species (atom,) -> (atom, feature)"""
-        parts, known = around.parts(), self.embedding.index_select(0, species)
-        features = [known]
+        parts, known = around.parts(), self.embedding
+        features = [self.embedding.index_select(0, species)]
         for message, powers in self.rounds():
             known = powers(message(parts, known, species), species)
             features.append(powers.features(known))
@@ -134,7 +146,7 @@ class EquivariantACE(nn.Module):
     @torch.no_grad()
     def calibrate(self, around: Environments, species: Tensor) -> None:
         """Standardise every round on these environments, first to last."""
-        known = self.embedding.index_select(0, species)
+        known = self.embedding
         for message, powers in self.rounds():
             message.calibrate(around, known, species)
             moments = message([around], known, species)

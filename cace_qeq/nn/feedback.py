@@ -7,7 +7,7 @@ Maruf, Kim & Ahmad, arXiv 2503.17949, embed them in the senders of a second pass
 import torch
 from torch import Tensor, nn
 
-from cace_qeq.nn.ace import ACELayer, Environments, ExpansionSettings
+from cace_qeq.nn.ace import ACELayer, Environments, ExpansionSettings, density_of_elements
 from cace_qeq.nn.mlp import mlp
 
 
@@ -61,4 +61,5 @@ class EmbeddingFeedback(ReadoutFeedback):
 
     def densities(self, around: Environments, charged: Tensor, species: Tensor) -> list[Tensor]:
         """Of the senders' elements, and of what they make of their features and charges."""
-        return [around.density(self.elements.index_select(0, species)), around.density(self.message(charged))]
+        elements = density_of_elements(around.density, self.elements, species)
+        return [elements, around.density(self.message(charged))]

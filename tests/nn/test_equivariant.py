@@ -48,7 +48,7 @@ def covariants(built: EquivariantACE, around: Environments) -> Tensor:
     """What atoms send in the second round.  (component, atom, channel)"""
     (first, powers), (second, _), _ = built.rounds()
     assert isinstance(second, CovariantMessage)
-    arrived = first([around], built.embedding[species()], species())
+    arrived = first([around], built.embedding, species())
     return second.covariants(powers(arrived, species()), species())
 
 
