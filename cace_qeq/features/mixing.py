@@ -47,10 +47,10 @@ def density_gradient(gradient: Tensor, matrices: Tensor, steps: Steps) -> Tensor
     returns   (atom, component, n)
     """
     with torch.no_grad():
-        value = gradient.new_empty(gradient.shape[1], steps[0], matrices.shape[1])
-        rows, back = value.transpose(0, 1), matrices.transpose(1, 2)
+        rows, back = gradient.new_empty(steps[0], gradient.shape[1], matrices.shape[1]), matrices.transpose(1, 2)
         for number, (parts, components) in enumerate(places(steps)):
             rows[components].baddbmm_(gradient[parts], back[parts], beta=min(number, 1))
+        value = rows.transpose(0, 1)
     return with_derivatives(
         value,
         Derivative(gradient, lambda change: mixed(change, matrices, steps)),
