@@ -1,14 +1,14 @@
 """Polynomials of the rows of an array, column by column, with first and second derivatives that are written out.
 
 Rows are (row, column) arrays, a column for each atom and channel; columns do not know of each other. Derivatives
-recompute everything from the given rows, block of columns by block of columns, so that temporaries stay in the cache
-and nothing but these rows is kept for the backward pass.
+recompute everything from the given rows, block of columns by block of columns, so that temporaries stay small and
+nothing but these rows is kept for the backward pass.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, ClassVar, Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -20,10 +20,12 @@ class Polynomials(Protocol):
     In-place operations may touch fresh temporaries that no derivative needs, so that autograd can differentiate
     `gradient_along` once more.
 
-    block_columns  evaluated at once on a CPU: some MB of temporaries
     """
 
-    block_columns: ClassVar[int]
+    @property
+    def block_columns(self) -> int:
+        """Columns evaluated at once on a CPU."""
+        ...
 
     def evaluate(self, rows: Tensor) -> Tensor:
         """(row, column) -> (output, column)"""

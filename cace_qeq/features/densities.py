@@ -84,6 +84,8 @@ def last_slots(within: Tensor) -> Occupied:
 def blocks_of(shape: Sequence[int], occupied: Occupied, bytes_per_slot: int) -> tuple[Block, ...]:
     """As many rows in a block as fit into the cache with what is made of them; all rows if nothing is known of them.
 
+    Widths end with lines of the cache, if that is near.
+
     shape  (atom, slot), of the table
     """
     n_atoms, n_slots = shape

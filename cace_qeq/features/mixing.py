@@ -29,10 +29,9 @@ def mixed(densities: Tensor, matrices: Tensor, steps: Steps) -> Tensor:
     returns    (part, atom, channel)
     """
     with torch.no_grad():
-        rows, sizes = densities.transpose(0, 1), (len(matrices), len(densities), matrices.shape[2])
-        value = densities.new_empty(sizes)
-        for parts, components in places(steps):
-            value[parts].baddbmm_(rows[components], matrices[parts], beta=0)
+        rows = densities.transpose(0, 1)
+        found = [torch.bmm(rows[components], matrices[parts]) for parts, components in places(steps)]
+        value = torch.cat(found) if len(found) > 1 else found[0]
     return with_derivatives(
         value,
         Derivative(densities, lambda gradient: density_gradient(gradient, matrices, steps)),
@@ -47,9 +46,10 @@ def density_gradient(gradient: Tensor, matrices: Tensor, steps: Steps) -> Tensor
     returns   (atom, component, n)
     """
     with torch.no_grad():
-        rows, back = gradient.new_empty(steps[0], gradient.shape[1], matrices.shape[1]), matrices.transpose(1, 2)
-        for number, (parts, components) in enumerate(places(steps)):
-            rows[components].baddbmm_(gradient[parts], back[parts], beta=min(number, 1))
+        back = matrices.transpose(1, 2)
+        rows, *others = [torch.bmm(gradient[parts], back[parts]) for parts, _ in places(steps)]
+        for other in others:
+            rows[: len(other)].add_(other)
         value = rows.transpose(0, 1)
     return with_derivatives(
         value,

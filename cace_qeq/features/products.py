@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache, cached_property
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,7 +15,8 @@ from torch import Tensor
 from cace_qeq.features.program import Program
 from cace_qeq.features.row_by_row import Product, RowByRow
 
-MANY_COLUMNS = 2500
+MANY_COLUMNS = 2500  # from which products are faster one by one: measured for RowByRow
+MOST_PRODUCTS = 1500  # that are taken one by one: generated code of more takes longer to make than anyone waits
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +47,9 @@ class ProductProgram:
     stages: tuple[Stage, ...]
     outputs: Tensor
 
-    block_columns: ClassVar[int] = 2048
+    @property
+    def block_columns(self) -> int:
+        return MANY_COLUMNS
 
     @staticmethod
     def of(program: Program) -> ProductProgram:
@@ -76,12 +79,14 @@ class ProductProgram:
 
     def for_columns_of(self, moments: Tensor) -> ProductProgram | RowByRow:
         """Itself, or its products one by one for so many columns that this is faster."""
-        return self.row_by_row if moments.device.type == "cpu" and moments.shape[1] >= MANY_COLUMNS else self
+        many = moments.device.type == "cpu" and moments.shape[1] >= MANY_COLUMNS
+        return self.row_by_row if many and len(self.row_by_row.products) <= MOST_PRODUCTS else self
 
     @cached_property
     def row_by_row(self) -> RowByRow:
-        numbers = [(s.left.tolist(), s.right.tolist(), s.target.tolist(), s.weight[:, 0].tolist()) for s in self.stages]
-        products = [Product(*each) for stage in numbers for each in zip(*stage, strict=True)]
+        """The same, one by one."""
+        numbers = [[each.tolist() for each in (s.left, s.right, s.target, s.weight)] for s in self.stages]
+        products = [Product(*places, *weight) for stage in numbers for *places, weight in zip(*stage, strict=True)]
         return RowByRow(self.n_moments, self.n_rows, tuple(products), tuple(self.outputs.tolist()))
 
     def evaluate(self, moments: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -70,7 +70,9 @@ class SphereProducts:
     evaluation: Tensor
     projection: Tensor
 
-    block_columns: ClassVar[int] = 2048  # measured flat up to 8192
+    @property
+    def block_columns(self) -> int:
+        return 2048  # measured flat up to 8192
 
     def __call__(self, harmonic: Tensor) -> Tensor:
         """Components of the powers 1 to `order` of functions, each a column.

@@ -181,8 +181,7 @@ class ACELayer(nn.Module):
 
     def moments(self, densities: list[Tensor], species: Tensor) -> Tensor:
         """densities (atom, independent monomial, radial, z) each, species (atom,) -> A (atom, monomial, channel)"""
-        mixed = [mixing(part) for mixing, part in zip(self.mixings, densities, strict=True)]
-        parts = reduce(torch.add, mixed)
+        parts = reduce(torch.add, (mixing(part) for mixing, part in zip(self.mixings, densities, strict=True)))
         moments = (self.restoring @ parts.flatten(1)).unflatten(1, parts.shape[1:])
         receiver = self.receiver.transpose(0, 1).index_select(0, self.degrees).index_select(1, species)
         return (moments * receiver).transpose(0, 1)

@@ -1,6 +1,8 @@
 """What atoms make of their moments: powers on the sphere, and covariants of these to send.
 
-Arrays on atoms hold the component first, (component, atom, channel).   Equations are those of docs/equivariant.
+Arrays on atoms hold the component first, (component, atom, channel), those to be mixed the atom.
+
+Equations are those of docs/equivariant.
 """
 
 from dataclasses import dataclass, replace

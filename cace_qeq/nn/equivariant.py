@@ -1,7 +1,9 @@
 """Equivariant message passing: densities of covariants, products on the sphere, covariants again.
 
-Arrays on atoms hold the component first, (component, atom, channel): mixing per degree is then one batched matrix
-product and evaluation on the sphere one large one.   Equations are those of docs/equivariant.
+Densities, and what is sent, hold the atom first, (atom, component, channel); what is mixed per degree the component,
+(component, atom, channel): evaluation on the sphere is then one matrix product.
+
+Equations are those of docs/equivariant.
 """
 
 from collections.abc import Iterator
@@ -51,10 +53,9 @@ class ElementMessage(nn.Module):
     def raw(self, around: Environments, embedding: Tensor, species: Tensor) -> Tensor:
         """embedding (species, z) -> (atom, harmonic, radial, z)"""
 
-        def density(channels: Tensor) -> Tensor:
-            return self.density.raw(around, gathered(channels, around.senders))
-
-        return density_of_elements(density, embedding, species)
+        return density_of_elements(
+            lambda channels: self.density.raw(around, gathered(channels, around.senders)), embedding, species
+        )
 
     def forward(self, parts: list[Environments], embedding: Tensor, species: Tensor) -> Tensor:
         """embedding (species, z) -> (harmonic, atom, channel)"""

@@ -139,7 +139,7 @@ class TrainingConfig(Settings):
 
     output                   folder of the run
     dtype                    of the network; geometry, sums and electrostatics stay in float64
-    compile                  steps are recorded and run again: as C++ on a processor, which takes a minute to make
+    compile                  steps are recorded and run again: as C++ on a processor, which takes minutes to make
                              and then less time for small molecules, as CUDA graphs on a GPU; for energy: none
     processes                data-parallel; they share each batch, so that gradients do not depend on them
     batch_atoms              atoms per optimiser step, of all processes together

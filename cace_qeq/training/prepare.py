@@ -33,7 +33,7 @@ from cace_qeq.training.recorded import refuse_more_than_a_network
 from cace_qeq.training.transfer import grown_config, inherit
 
 CALIBRATION_ATOMS = 1000  # enough for stable means of features; more only costs time
-COMPILING = "training.compile: the first step of each size of a batch takes a minute or two on a processor."
+COMPILING = "training.compile: the first step of each size of a batch takes minutes on a processor."
 
 
 @dataclass(frozen=True)

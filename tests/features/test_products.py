@@ -78,6 +78,7 @@ def test_many_columns_are_taken_row_by_row():
     steps = program(2, 2)
     assert steps.for_columns_of(random(10, MANY_COLUMNS - 1)) is steps
     assert steps.for_columns_of(random(10, MANY_COLUMNS)) is steps.row_by_row
+    assert program(5, 4).for_columns_of(random(56, MANY_COLUMNS)) is program(5, 4)  # thousands of products
 
 
 @pytest.mark.parametrize("kind", ["complete", "paths"])

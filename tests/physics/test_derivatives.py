@@ -20,6 +20,7 @@ from cace_qeq.structures import AtomicBatch, collate, to_batch
 VARIANTS = {
     "equilibrated": {"environment_hardness": True, "learn_widths": True},
     "equilibrated_readout": {"charge_feedback": "readout"},
+    "fewer_elements_than_channels": {"species_channels": 8, "charge_feedback": "embedding"},
     "equilibrated_embedding": {"charge_feedback": "embedding", "background": "gaussian"},
     "coulomb": {"energy": "coulomb", "repulsion": "screened"},
     "coulomb_readout": {"energy": "coulomb", "charge_feedback": "readout", "background": "gaussian"},
@@ -29,7 +30,7 @@ VARIANTS = {
     "coulomb_bonds": {"energy": "coulomb", "charge_feedback": "readout", "charge_flow": "bonds"},
     "equilibrated_bonds_shells": {"charge_flow": "bonds", "closed_shells": True},
     "none": {"energy": "none"},
-    "equivariant": {"message_rank": 1, "charge_feedback": "readout"},
+    "equivariant": {"message_rank": 1, "charge_feedback": "readout", "species_channels": 6},
     "residual": {"message_rank": 1, "residual": True, "normalization": "rms", "product_passes": 2, "body_order": 2},
     "equivariant_none": {"message_rank": 2, "layers": 3, "body_order": 2, "energy": "none"},
 }
