@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.fx import GraphModule
 
+from cace_qeq.features import free_calls
+
 SLOTS = 8  # by which tables of neighbours grow
 # of torch 2.13 the pattern matcher gets some gradients wrong that were recorded with their function, and buffers that
 # take the place of others overwrite what is asked for later
@@ -73,7 +75,8 @@ def recorded(function: Callable[..., Any], *examples: Any) -> GraphModule:
     """The operations of a function, which depend on no values."""
     from torch.fx.experimental.proxy_tensor import make_fx  # here, as it takes a second
 
-    return make_fx(function)(*examples)
+    with free_calls():
+        return make_fx(function)(*examples)
 
 
 def made_of(operations: GraphModule, tensors: Tensors) -> Code:

@@ -16,6 +16,7 @@ from cace_qeq.features.monomials import (
     restoration,
 )
 from cace_qeq.features.pairs import PairFunctions
+from cace_qeq.features.products import free_calls
 from cace_qeq.features.quadrature import SphereProducts, sphere_products
 from cace_qeq.features.radial import bessel_basis
 
@@ -30,6 +31,7 @@ __all__ = [
     "blocks_of",
     "degrees",
     "density",
+    "free_calls",
     "gathered",
     "harmonic_degrees",
     "harmonics",

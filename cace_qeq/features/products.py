@@ -5,6 +5,9 @@ All products of a round are made at once, by few calls, which pays for few colum
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cache, cached_property
 from typing import Any
@@ -17,6 +20,17 @@ from cace_qeq.features.row_by_row import Product, RowByRow
 
 MANY_COLUMNS = 2500  # from which products are faster one by one: measured for RowByRow
 MOST_PRODUCTS = 1500  # that are taken one by one: generated code of more takes longer to make than anyone waits
+CALLS_ARE_FREE = ContextVar("CALLS_ARE_FREE", default=False)
+
+
+@contextmanager
+def free_calls() -> Iterator[None]:
+    """For operations that are recorded, to be made into code: products are taken one by one."""
+    before = CALLS_ARE_FREE.set(True)
+    try:
+        yield
+    finally:
+        CALLS_ARE_FREE.reset(before)
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,9 +92,9 @@ class ProductProgram:
         return ProductProgram(self.n_moments, self.n_rows, stages, self.outputs.to(device))
 
     def for_columns_of(self, moments: Tensor) -> ProductProgram | RowByRow:
-        """Itself, or its products one by one for so many columns that this is faster."""
-        many = moments.device.type == "cpu" and moments.shape[1] >= MANY_COLUMNS
-        return self.row_by_row if many and len(self.row_by_row.products) <= MOST_PRODUCTS else self
+        """Itself, or its products one by one where this is faster: for many columns on a CPU, and in generated code."""
+        faster = moments.device.type == "cpu" and (CALLS_ARE_FREE.get() or moments.shape[1] >= MANY_COLUMNS)
+        return self.row_by_row if faster and len(self.row_by_row.products) <= MOST_PRODUCTS else self
 
     @cached_property
     def row_by_row(self) -> RowByRow:

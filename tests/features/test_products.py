@@ -3,7 +3,7 @@ import torch
 
 from cace_qeq.features.columns import evaluated
 from cace_qeq.features.couplings import Couplings, compiled, independent_graphs
-from cace_qeq.features.products import MANY_COLUMNS, ProductProgram, factors
+from cace_qeq.features.products import MANY_COLUMNS, ProductProgram, factors, free_calls
 from cace_qeq.features.row_by_row import RowByRow
 
 
@@ -79,6 +79,8 @@ def test_many_columns_are_taken_row_by_row():
     assert steps.for_columns_of(random(10, MANY_COLUMNS - 1)) is steps
     assert steps.for_columns_of(random(10, MANY_COLUMNS)) is steps.row_by_row
     assert program(5, 4).for_columns_of(random(56, MANY_COLUMNS)) is program(5, 4)  # thousands of products
+    with free_calls():
+        assert steps.for_columns_of(random(10, 1)) is steps.row_by_row
 
 
 @pytest.mark.parametrize("kind", ["complete", "paths"])
