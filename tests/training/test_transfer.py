@@ -42,8 +42,10 @@ def test_nothing_changes_for_known_elements_in_any_order(changes, order):
     model = CACEQEq(config).double().eval()
     inherit(model, origin)
     before, after = (predict(one, to_batch(zoo.ethanol(), one.geometry, 0.0)) for one in (origin, model))
+    rounding = 0.0 if len(order) <= config.species_channels else 1e-13  # densities of elements are summed another way
     for name in ("energy", "forces", "charges"):
-        assert torch.equal(getattr(after, name).nan_to_num(), getattr(before, name).nan_to_num()), name
+        found, expected = (getattr(one, name) for one in (after, before))
+        torch.testing.assert_close(found, expected, rtol=rounding, atol=rounding, equal_nan=True, msg=name)
 
 
 def test_entries_of_new_elements_are_those_of_a_new_model():
