@@ -52,7 +52,6 @@ class ElementMessage(nn.Module):
 
     def raw(self, around: Environments, embedding: Tensor, species: Tensor) -> Tensor:
         """embedding (species, z) -> (atom, harmonic, radial, z)"""
-
         return density_of_elements(
             lambda channels: self.density.raw(around, gathered(channels, around.senders)), embedding, species
         )
