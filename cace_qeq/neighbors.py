@@ -16,6 +16,7 @@ Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 
 CLOSEST = 1e-3  # Å; nearer atoms, or charges on them, are a mistake in the input
+CLOSEST_IN_WIDTHS = 1e-2  # of a pair of charges, whose interaction is that of charges at one place but for 2e-5
 CLOSED_GAP = 1.01  # cutoffs
 MOST_CELLS = 1e5  # of vesin
 DENSEST = 5.0  # 1/Å³, atoms of a cell that has not collapsed; diamond has 0.18
@@ -40,6 +41,14 @@ class Pairs:
     def shift_components(self) -> Tensor:
         """(3, pair)  float64  the same numbers as distances are made of"""
         return self.shift.T.to(torch.float64, memory_format=torch.contiguous_format)
+
+
+def closest(largest_width: float) -> float:
+    """Å, below which two atoms are a mistake in the input: what is around them hardly tells their charges apart.
+
+    largest_width  Å  widest Gaussian σ of their charges; 0 without charges
+    """
+    return max(CLOSEST, CLOSEST_IN_WIDTHS * 2**0.5 * largest_width)
 
 
 def neighbor_pairs(positions: Floats, cell: Floats, pbc: Flags, cutoff: float) -> Pairs:

@@ -25,7 +25,7 @@ from cace_qeq.electrostatics.qeq import ChargeParameters
 from cace_qeq.electrostatics.solver import Solver, Task, find_charges
 from cace_qeq.impose import Boundary, impose
 from cace_qeq.lattice import EwaldPlan
-from cace_qeq.neighbors import CLOSEST, Pairs, pairs_once
+from cace_qeq.neighbors import Pairs, closest, pairs_once
 from cace_qeq.planning import SumSettings, plan_sums
 from cace_qeq.records import moved
 from cace_qeq.slab import closed_cells
@@ -127,15 +127,15 @@ def prepared(
 ) -> tuple[ChargeGeometry, Imposed]:
     """The atoms, and what is imposed on them, with the pairs and waves of either.
 
-    Raises ValueError for two atoms at one place.
+    Raises ValueError for two atoms at one place, or nearer than charges of these widths can be told apart.
     """
     if pbc.any():
         return _periodic_geometry(positions, cell, pbc, imposed, sums)
-    return _open_geometry(positions), imposed
+    return _open_geometry(positions, closest(sums.largest_width)), imposed
 
 
-def _open_geometry(positions: Tensor) -> ChargeGeometry:
-    _refuse_coincident(positions.detach())
+def _open_geometry(positions: Tensor, smallest: float) -> ChargeGeometry:
+    _refuse_coincident(positions.detach(), smallest)
     none = torch.zeros(0, 4, dtype=torch.int64, device=positions.device)
     pairs = Pairs(none[:, 0], none[:, 0], none[:, :3])
     return _one_structure(positions, positions.new_zeros(1, 3, 3), positions.new_zeros(1, 3), pairs, OPEN)
@@ -152,7 +152,8 @@ def _periodic_geometry(
     center, neighbor, shift = pairs.center, pairs.neighbor, pairs.shift
     displacement = places[neighbor] - places[center] + shift.to(lattice.dtype) @ lattice
     within, across = split_pairs(center, neighbor, len(positions))
-    _require_places(displacement[within].norm(dim=1), center[within], neighbor[within])
+    distances = displacement[within].norm(dim=1)
+    _require_places(distances, center[within], neighbor[within], closest(sums.largest_width))
     pairs = Pairs(center[within], neighbor[within], shift[within])
     imposed = imposed.with_pairs(center[across], neighbor[across] - len(positions), shift[across])
     return _one_structure(positions, closed, normal, pairs, plan), imposed
@@ -175,20 +176,20 @@ def _one_structure(positions: Tensor, cells: Tensor, normal: Tensor, pairs: Pair
     )
 
 
-def _refuse_coincident(positions: Tensor) -> None:
-    """Raise ValueError for two atoms of an open structure at one place."""
+def _refuse_coincident(positions: Tensor, smallest: float) -> None:
+    """Raise ValueError for two atoms of an open structure nearer than the smallest distance (Å)."""
     for rows in torch.arange(len(positions), device=positions.device).split(max(1, BLOCK // len(positions))):
         distances = torch.cdist(positions[rows], positions, compute_mode="donot_use_mm_for_euclid_dist")
         distances[rows - rows[0], rows] = torch.inf
         nearest, other = distances.min(dim=1)
-        _require_places(nearest, rows, other)
+        _require_places(nearest, rows, other, smallest)
 
 
-def _require_places(distances: Tensor, first: Tensor, second: Tensor) -> None:
-    if len(distances) and distances.min() < CLOSEST:
+def _require_places(distances: Tensor, first: Tensor, second: Tensor, smallest: float) -> None:
+    if len(distances) and distances.min() < smallest:
         nearest = distances.argmin()
         raise ValueError(
-            f"atoms {int(first[nearest])} and {int(second[nearest])} are less than {CLOSEST} Å apart, "
+            f"atoms {int(first[nearest])} and {int(second[nearest])} are less than {smallest:.2g} Å apart, "
             "expected every atom (and every periodic image) at a place of its own; remove duplicates, and "
             "check the cell and the units"
         )

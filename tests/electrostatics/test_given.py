@@ -129,7 +129,7 @@ def test_the_form_has_no_own_energy_of_points():
         ({"background": "grey"}, "background is 'grey'"),
         ({"solver": "mesh"}, "expected a Solver"),
         ({"pbc": [True, False, False]}, "charges in wires"),
-        ({"positions": torch.zeros(6, 3)}, "less than 0.001 Å apart"),
+        ({"positions": torch.zeros(6, 3)}, "atoms 0 and 1 are less than 0.0.. Å apart"),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )

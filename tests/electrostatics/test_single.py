@@ -33,6 +33,19 @@ def test_agrees_with_a_batch(structure, background):
     assert found.energy.shape == found.multiplier.shape == ()
 
 
+@pytest.mark.parametrize("method", ["dense", "structure_factors", "mesh"])
+@pytest.mark.parametrize("structure", [molecule(5), crystal(6)], ids=["open", "periodic"])
+def test_atoms_closer_than_their_widths_allow_are_refused(structure, method):
+    nearest = 0.01 * math.sqrt(2) * float(structure.width.max())
+    allowed, refused = (structure.positions.clone() for _ in range(2))
+    for positions, times in ((allowed, 1.01), (refused, 0.99)):
+        positions[2] = positions[0] + times * nearest * torch.tensor([0.6, 0.0, -0.8])
+    solver = Solver(method)
+    assert solve_charges(**arguments(structure, positions=allowed), solver=solver).charges.isfinite().all()
+    with pytest.raises(ValueError, match=f"atoms 0 and 2 are less than {nearest:.2g} Å apart"):
+        solve_charges(**arguments(structure, positions=refused), solver=solver)
+
+
 def test_arrays_and_lists_are_as_good_as_tensors():
     structure = crystal(4)
     values = arguments(structure)

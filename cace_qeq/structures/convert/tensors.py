@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from cace_qeq.conditions import Imposed, nothing_imposed, split_pairs
 from cace_qeq.impose import Boundary
 from cace_qeq.lattice import NO_MESH, EwaldPlan
-from cace_qeq.neighbors import CLOSEST, Pairs, neighbor_pairs, pairs_once
+from cace_qeq.neighbors import Pairs, closest, neighbor_pairs, pairs_once
 from cace_qeq.planning import SumSettings, plan_sums
 from cace_qeq.slab import MARGIN, thickness_of
 from cace_qeq.structures.batch import AtomicBatch, EwaldTerms, GeometrySettings
@@ -97,7 +97,7 @@ def tables_of(sites: Sites, settings: GeometrySettings, plan: EwaldPlan | None, 
     """Neighbours and Ewald terms, both reaching further than needed by the skin."""
     atoms = sites.atoms
     pairs = pairs_of(atoms, settings.cutoff + skin)
-    refuse_coincident(atoms, pairs)
+    refuse_coincident(atoms, pairs, closest(settings.largest_width))
     table = padded_table(pairs, len(atoms))
     if plan is None:
         terms = without_ewald()
@@ -148,15 +148,15 @@ def without_ewald() -> EwaldTerms:
     return EwaldTerms(Pairs(index, index, vectors), vectors.unsqueeze(0), split, height, mesh)
 
 
-def refuse_coincident(atoms: Atoms, pairs: Pairs) -> None:
-    """Raise ValueError for two atoms, or an atom and an image, at one place."""
+def refuse_coincident(atoms: Atoms, pairs: Pairs, smallest: float) -> None:
+    """Raise ValueError for two atoms, or an atom and an image, nearer than the smallest distance (Å)."""
     center, neighbor, shift = pairs.center.numpy(), pairs.neighbor.numpy(), pairs.shift.numpy()
     displacement = atoms.positions[neighbor] - atoms.positions[center] + shift @ atoms.cell.array
     squared = np.einsum("px,px->p", displacement, displacement)
-    if len(squared) and squared.min() < CLOSEST**2:
+    if len(squared) and squared.min() < smallest**2:
         pair = int(squared.argmin())
         raise ValueError(
-            f"{place(atoms)}, atoms {center[pair]} and {neighbor[pair]}: less than {CLOSEST} Å apart, images "
+            f"{place(atoms)}, atoms {center[pair]} and {neighbor[pair]}: less than {smallest:.2g} Å apart, images "
             "included, expected a place of its own for each; remove duplicates, and check cell and units."
         )
 

@@ -99,6 +99,16 @@ def test_two_atoms_at_one_place_are_refused(make):
         to_batch(atoms, NO_CHARGES, 0.0)
 
 
+def test_atoms_closer_than_their_charges_allow_are_refused():
+    atoms = zoo.ethanol()
+    atoms.positions[-1] = atoms.positions[1] + [0.0, 0.0, 0.0105]
+    assert to_batch(atoms, SETTINGS, 0.0).n_atoms == len(atoms)
+    atoms.positions[-1] = atoms.positions[1] + [0.0, 0.0, 0.0095]
+    with pytest.raises(ValueError, match=f"atoms 1 and {len(atoms) - 1}: less than 0.0099 Å apart"):
+        to_batch(atoms, SETTINGS, 0.0)
+    assert to_batch(atoms, NO_CHARGES, 0.0).n_atoms == len(atoms)
+
+
 def test_bad_positions_are_refused_before_neighbours_are_sought():
     atoms = zoo.ethanol()
     atoms.positions[3, 1] = np.nan
