@@ -14,6 +14,7 @@ from vesin import NeighborList
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
+Integers = NDArray[np.int64]
 
 CLOSEST = 1e-3  # Å; nearer atoms, or charges on them, are a mistake in the input
 CLOSEST_IN_WIDTHS = 1e-2  # of a pair of charges, whose interaction is that of charges at one place but for 2e-5
@@ -54,6 +55,8 @@ def closest(largest_width: float) -> float:
 def neighbor_pairs(positions: Floats, cell: Floats, pbc: Flags, cutoff: float) -> Pairs:
     """All pairs closer than the cutoff, in both directions, images of an atom with itself included.
 
+    The nearest of each center come first: those beyond a shorter cutoff can be left out of rows.
+
     positions  (atom, 3)  Å, inside the cell or not
     cell       (3, 3)     Å, rows are lattice vectors, any handedness; those of open directions are ignored
     pbc        (3,)       periodic directions, those of the rows of the cell
@@ -61,13 +64,34 @@ def neighbor_pairs(positions: Floats, cell: Floats, pbc: Flags, cutoff: float) -
 
     Raises ValueError for a structure that is too wide and flat, and for a cell that has collapsed.
     """
+    return neighbor_pairs_and_distances(positions, cell, pbc, cutoff)[0]
+
+
+def neighbor_pairs_and_distances(positions: Floats, cell: Floats, pbc: Flags, cutoff: float) -> tuple[Pairs, Floats]:
+    """The same, and how far each pair is apart, (pair,) Å."""
+    first, second, shift, apart = _listed(positions, cell, pbc, cutoff)
+    center, distances = np.concatenate([first, second]), np.concatenate([apart, apart])
+    order = (center * (1.0 + cutoff) + distances).argsort()
+    neighbor, shifts = np.concatenate([second, first])[order], np.concatenate([shift, -shift])[order]
+    return Pairs(*map(torch.from_numpy, (center[order], neighbor, shifts))), distances[order]
+
+
+def pairs_once(positions: Floats, cell: Floats, pbc: Flags, cutoff: float) -> Pairs:
+    """As `neighbor_pairs`, each pair in one of its directions, and those of a center in any order."""
+    first, second, shift, _ = _listed(positions, cell, pbc, cutoff)
+    order = first.argsort(kind="stable")
+    return Pairs(*(torch.from_numpy(part[order]) for part in (first, second, shift)))
+
+
+def _listed(positions: Floats, cell: Floats, pbc: Flags, cutoff: float) -> tuple[Integers, Integers, Integers, Floats]:
+    """Each pair once, which takes vesin half as long as both directions, and its distance (Å)."""
     directions = open_directions(cell, pbc)
     refuse_collapsed(positions, cell[pbc], directions)
     near = without_gaps(positions, directions, cutoff)
     refuse_too_flat(near, cell[pbc], directions, cutoff)
-    search = NeighborList(cutoff=cutoff, full_list=True, sorted=True, n_threads=torch.get_num_threads())
-    found = search.compute(near, cell, pbc, "ijS")
-    return Pairs(*(torch.from_numpy(part.astype(np.int64)) for part in found))
+    search = NeighborList(cutoff=cutoff, full_list=False, n_threads=torch.get_num_threads())
+    first, second, shift, distances = search.compute(near, cell, pbc, "ijSd")
+    return first.astype(np.int64), second.astype(np.int64), shift.astype(np.int64), distances
 
 
 def without_gaps(positions: Floats, directions: Floats, cutoff: float) -> Floats:
@@ -124,12 +148,3 @@ def refuse_too_flat(positions: Floats, vectors: Floats, directions: Floats, cuto
             f"the structure is spread over {spread} Å, too wide and flat for neighbours within {cutoff:g} Å to be "
             f"found; expected fewer than {MOST_CELLS:g} regions of that size"
         )
-
-
-def pairs_once(positions: Floats, cell: Floats, pbc: Flags, cutoff: float) -> Pairs:
-    """As `neighbor_pairs`, each pair in one of its directions."""
-    pairs = neighbor_pairs(positions, cell, pbc, cutoff)
-    center, neighbor, (first, second, third) = pairs.center, pairs.neighbor, pairs.shift.unbind(1)
-    leading = torch.where(first != 0, first, torch.where(second != 0, second, third))
-    kept = ((center < neighbor) | ((center == neighbor) & (leading > 0))).nonzero().flatten()
-    return Pairs(center[kept], neighbor[kept], pairs.shift[kept])

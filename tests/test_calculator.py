@@ -107,8 +107,8 @@ def test_neighbour_lists_are_kept(monkeypatch):
     import cace_qeq.structures.convert.tensors as tensors
 
     searches = []
-    search = tensors.neighbor_pairs
-    monkeypatch.setattr(tensors, "neighbor_pairs", lambda *args: searches.append(0) or search(*args))
+    search, name = tensors.neighbor_pairs_and_distances, "neighbor_pairs_and_distances"
+    monkeypatch.setattr(tensors, name, lambda *args: searches.append(0) or search(*args))
     atoms = salt(skin=1.0)
     for _ in range(5):
         atoms.positions[0, 0] += 0.05

@@ -8,6 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from cace_qeq.allocation import in_whole_lines
 from cace_qeq.features import (
     Block,
     Couplings,
@@ -122,8 +123,11 @@ def density_of_elements(density: Callable[[Tensor], Tensor], embedding: Tensor, 
 
 def environments(displacements: Tensor, senders: Tensor, settings: ExpansionSettings) -> Environments:
     """Of all atoms, in the precision of the displacements, (atom, slot, 3)."""
-    within = displacements.detach().square().sum(2) < settings.cutoff**2
-    return Environments(displacements.transpose(1, 2).contiguous(), senders, last_slots(within), settings)
+    occupied = last_slots(displacements.detach().square().sum(2) < settings.cutoff**2)
+    if occupied is not None and len(occupied):
+        longest = in_whole_lines(int(occupied.max()))
+        displacements, senders = displacements[:, :longest], senders[:, :longest].contiguous()
+    return Environments(displacements.transpose(1, 2).contiguous(), senders, occupied, settings)
 
 
 class MomentMixing(nn.Module):

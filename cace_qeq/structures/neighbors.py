@@ -11,11 +11,9 @@ def padded_table(pairs: Pairs, n_atoms: int) -> Neighbors:
     """Pairs, sorted by center, as one row per receiver."""
     counts = torch.bincount(pairs.center, minlength=n_atoms)
     longest = in_whole_lines(int(counts.max()))
-    slot = torch.arange(len(pairs.center)) - (counts.cumsum(0) - counts)[pairs.center]
+    mask = torch.arange(longest) < counts.unsqueeze(1)
     index = torch.arange(n_atoms).unsqueeze(1).repeat(1, longest)
     shift = torch.zeros(n_atoms, longest, 3, dtype=torch.int64)
-    mask = torch.zeros(n_atoms, longest, dtype=torch.bool)
-    index[pairs.center, slot] = pairs.neighbor
-    shift[pairs.center, slot] = pairs.shift
-    mask[pairs.center, slot] = True
+    index.masked_scatter_(mask, pairs.neighbor)
+    shift.masked_scatter_(mask.unsqueeze(2), pairs.shift)
     return Neighbors(index, shift, mask)

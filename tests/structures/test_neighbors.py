@@ -11,6 +11,7 @@ from ase.build import bulk
 import zoo
 from brute_force import bonds_of
 from cace_qeq.allocation import in_whole_lines
+from cace_qeq.neighbors import neighbor_pairs_and_distances, pairs_once
 from cace_qeq.structures import Pairs, neighbor_pairs, padded_table
 
 CUTOFFS = (3.0, 5.5)
@@ -30,6 +31,26 @@ def test_pairs_come_in_both_directions_sorted_by_center(make):
     found = {tuple(bond) for bond in bonds(pairs)}
     assert (pairs.center.diff() >= 0).all()
     assert {(b, a, -x, -y, -z) for a, b, x, y, z in found} == found
+
+
+@pytest.mark.parametrize("make", zoo.EVERYTHING.values(), ids=zoo.EVERYTHING)
+def test_the_nearest_of_each_center_come_first(make):
+    atoms = make()
+    pairs, distances = neighbor_pairs_and_distances(atoms.positions, atoms.cell.array, atoms.pbc, 5.5)
+    assert bonds(pairs) == bonds(pairs_of(atoms, 5.5))
+    cell = atoms.cell.array * atoms.pbc[:, None]
+    apart = atoms.positions[pairs.neighbor] + pairs.shift.numpy() @ cell - atoms.positions[pairs.center]
+    np.testing.assert_allclose(distances, np.linalg.norm(apart, axis=1), rtol=0, atol=1e-12)
+    grows = np.diff(distances) > -1e-9
+    assert (grows | (np.diff(pairs.center.numpy()) > 0)).all()
+
+
+@pytest.mark.parametrize("make", zoo.EVERYTHING.values(), ids=zoo.EVERYTHING)
+def test_pairs_once_are_half_of_all(make):
+    atoms = make()
+    found = bonds(pairs_once(atoms.positions, atoms.cell.array, atoms.pbc, 5.5))
+    mirrored = [(b, a, -x, -y, -z) for a, b, x, y, z in found]
+    assert sorted([*map(tuple, found), *mirrored]) == sorted(map(tuple, bonds(pairs_of(atoms, 5.5))))
 
 
 @pytest.mark.parametrize("cutoff", CUTOFFS)

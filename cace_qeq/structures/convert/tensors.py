@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from cace_qeq.conditions import Imposed, nothing_imposed, split_pairs
 from cace_qeq.impose import Boundary
 from cace_qeq.lattice import NO_MESH, EwaldPlan
-from cace_qeq.neighbors import Pairs, closest, neighbor_pairs, pairs_once
+from cace_qeq.neighbors import Pairs, closest, neighbor_pairs_and_distances, pairs_once
 from cace_qeq.planning import SumSettings, plan_sums
 from cace_qeq.slab import MARGIN, thickness_of
 from cace_qeq.structures.batch import AtomicBatch, EwaldTerms, GeometrySettings
@@ -96,17 +96,14 @@ def to_batch(atoms: Atoms, settings: GeometrySettings, total_charge: float) -> A
 def tables_of(sites: Sites, settings: GeometrySettings, plan: EwaldPlan | None, skin: float) -> Tables:
     """Neighbours and Ewald terms, both reaching further than needed by the skin."""
     atoms = sites.atoms
-    pairs = pairs_of(atoms, settings.cutoff + skin)
-    refuse_coincident(atoms, pairs, closest(settings.largest_width))
+    within = settings.cutoff + skin
+    pairs, distances = neighbor_pairs_and_distances(atoms.positions, atoms.cell.array, atoms.pbc, within)
+    refuse_coincident(atoms, pairs, distances, closest(settings.largest_width))
     table = padded_table(pairs, len(atoms))
     if plan is None:
         terms = without_ewald()
         return Tables(table, terms, terms.pairs, settings.cutoff)
     return Tables(table, *ewald_terms(sites, plan, skin), max(settings.cutoff, plan.cutoff))
-
-
-def pairs_of(atoms: Atoms, cutoff: float) -> Pairs:
-    return neighbor_pairs(atoms.positions, atoms.cell.array, atoms.pbc, cutoff)
 
 
 def ewald_plan(sites: Sites, settings: GeometrySettings, margin: float = MARGIN) -> EwaldPlan | None:
@@ -148,16 +145,13 @@ def without_ewald() -> EwaldTerms:
     return EwaldTerms(Pairs(index, index, vectors), vectors.unsqueeze(0), split, height, mesh)
 
 
-def refuse_coincident(atoms: Atoms, pairs: Pairs, smallest: float) -> None:
+def refuse_coincident(atoms: Atoms, pairs: Pairs, distances: Floats, smallest: float) -> None:
     """Raise ValueError for two atoms, or an atom and an image, nearer than the smallest distance (Å)."""
-    center, neighbor, shift = pairs.center.numpy(), pairs.neighbor.numpy(), pairs.shift.numpy()
-    displacement = atoms.positions[neighbor] - atoms.positions[center] + shift @ atoms.cell.array
-    squared = np.einsum("px,px->p", displacement, displacement)
-    if len(squared) and squared.min() < smallest**2:
-        pair = int(squared.argmin())
+    if len(distances) and distances.min() < smallest:
+        pair = int(distances.argmin())
         raise ValueError(
-            f"{place(atoms)}, atoms {center[pair]} and {neighbor[pair]}: less than {smallest:.2g} Å apart, images "
-            "included, expected a place of its own for each; remove duplicates, and check cell and units."
+            f"{place(atoms)}, atoms {pairs.center[pair]} and {pairs.neighbor[pair]}: less than {smallest:.2g} Å "
+            "apart, images included, expected a place of its own for each; remove duplicates, and check cell and units."
         )
 
 

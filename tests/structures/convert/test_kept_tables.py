@@ -266,6 +266,18 @@ def test_no_skin_means_tables_of_the_exact_cutoff():
     assert environment_bonds(batch) == bonds_of(atoms, SETTINGS.cutoff)
 
 
+def test_what_the_skin_adds_to_the_tables_is_not_computed():
+    model = CACEQEq(ModelConfig(species=zoo.SPECIES, cutoff=3.5, energy="none")).double()
+    atoms = zoo.water_box()
+    kept, anew = NeighborCache(model.geometry, 2.0).batch(atoms, 0.0), to_batch(atoms, model.geometry, 0.0)
+    assert kept.neighbors.index.shape[1] > 2 * anew.neighbors.index.shape[1]
+    cut, exact = model.environments(kept), model.environments(anew)
+    assert cut.senders.shape == exact.senders.shape
+    assert torch.equal(cut.occupied, exact.occupied)
+    within = exact.displacements.norm(dim=1) < model.config.cutoff
+    assert torch.equal(cut.senders[within], exact.senders[within])
+
+
 @pytest.mark.parametrize("energy", ["none", "equilibrated", "coulomb"])
 @pytest.mark.parametrize("make", [zoo.ethanol, zoo.crystal, zoo.slab], ids=["molecule", "crystal", "slab"])
 def test_predictions_are_the_same_with_kept_tables(make, energy):
