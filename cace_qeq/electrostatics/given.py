@@ -54,7 +54,7 @@ def coulomb_energy(
     lattice = checked_cell(cell, directions).to(coordinates.device)
     settings = settings_of(solver, max(float(widths.detach().max()), NARROWEST))
     nothing = moved(nothing_imposed(len(coordinates)), coordinates.device)
-    geometry, _ = prepared(coordinates, lattice, directions, nothing, settings)
+    geometry, _ = prepared(coordinates, lattice, directions, nothing, settings, widths)
     return coulomb_form(geometry, widths, background).energy(given)
 
 

@@ -25,7 +25,7 @@ from cace_qeq.electrostatics.qeq import ChargeParameters
 from cace_qeq.electrostatics.solver import Solver, Task, find_charges
 from cace_qeq.impose import Boundary, impose
 from cace_qeq.lattice import EwaldPlan
-from cace_qeq.neighbors import Pairs, closest, pairs_once
+from cace_qeq.neighbors import CLOSEST, CLOSEST_IN_WIDTHS, Pairs, pairs_once
 from cace_qeq.planning import SumSettings, plan_sums
 from cace_qeq.records import moved
 from cace_qeq.slab import closed_cells
@@ -81,7 +81,7 @@ def solve_charges(
     conditions         fragments, electrodes, a field, external charges
 
     Raises ValueError for a solver or conditions of another kind, shapes that do not fit, numbers that are not finite,
-    hardnesses or widths that are not positive, cells without volume, two atoms at one place, periodicity in one
+    hardnesses or widths that are not positive, cells without volume, two atoms too near each other, periodicity in one
     direction, crystals and slabs too wide and flat for a neighbour list, and conditions that `impose.impose` refuses.
     Raises ConvergenceError where conjugate gradients stop short of the tolerance.
     """
@@ -99,7 +99,8 @@ def solve_charges(
     boundary = Boundary(coordinates.cpu(), lattice.cpu(), flags, float(charge.detach()))
     imposed = moved(impose(conditions, boundary), device)
     widest = float(torch.cat([parameters.width, imposed.external.width]).detach().max())
-    geometry, imposed = prepared(coordinates, lattice, directions, imposed, settings_of(solver, widest))
+    sums = settings_of(solver, widest)
+    geometry, imposed = prepared(coordinates, lattice, directions, imposed, sums, parameters.width)
     felt = parameters.electronegativity + imposed_potential(geometry, parameters.width, imposed, background)
     constraints = constraints_of(geometry, imposed, charge.view(1))
     task = Task(geometry, replace(parameters, electronegativity=felt), constraints, torch.zeros_like(felt))
@@ -123,26 +124,26 @@ def settings_of(solver: Solver, widest: float) -> SumSettings:
 
 
 def prepared(
-    positions: Tensor, cell: Tensor, pbc: NDArray[np.bool_], imposed: Imposed, sums: SumSettings
+    positions: Tensor, cell: Tensor, pbc: NDArray[np.bool_], imposed: Imposed, sums: SumSettings, width: Tensor
 ) -> tuple[ChargeGeometry, Imposed]:
     """The atoms, and what is imposed on them, with the pairs and waves of either.
 
-    Raises ValueError for two atoms at one place, or nearer than charges of these widths can be told apart.
+    Raises ValueError for two atoms at one place, or nearer than a hundredth of the width of the pair.
     """
     if pbc.any():
-        return _periodic_geometry(positions, cell, pbc, imposed, sums)
-    return _open_geometry(positions, closest(sums.largest_width)), imposed
+        return _periodic_geometry(positions, cell, pbc, imposed, sums, width.detach())
+    return _open_geometry(positions, width.detach()), imposed
 
 
-def _open_geometry(positions: Tensor, smallest: float) -> ChargeGeometry:
-    _refuse_coincident(positions.detach(), smallest)
+def _open_geometry(positions: Tensor, width: Tensor) -> ChargeGeometry:
+    _refuse_coincident(positions.detach(), width)
     none = torch.zeros(0, 4, dtype=torch.int64, device=positions.device)
     pairs = Pairs(none[:, 0], none[:, 0], none[:, :3])
     return _one_structure(positions, positions.new_zeros(1, 3, 3), positions.new_zeros(1, 3), pairs, OPEN)
 
 
 def _periodic_geometry(
-    positions: Tensor, cell: Tensor, pbc: NDArray[np.bool_], imposed: Imposed, sums: SumSettings
+    positions: Tensor, cell: Tensor, pbc: NDArray[np.bool_], imposed: Imposed, sums: SumSettings, width: Tensor
 ) -> tuple[ChargeGeometry, Imposed]:
     places, lattice = torch.cat([positions, imposed.external.positions]).detach(), cell.detach()
     plan = plan_sums(lattice.cpu().numpy(), pbc, places.cpu().numpy(), sums)
@@ -153,7 +154,7 @@ def _periodic_geometry(
     displacement = places[neighbor] - places[center] + shift.to(lattice.dtype) @ lattice
     within, across = split_pairs(center, neighbor, len(positions))
     distances = displacement[within].norm(dim=1)
-    _require_places(distances, center[within], neighbor[within], closest(sums.largest_width))
+    _require_places(distances, center[within], neighbor[within], width)
     pairs = Pairs(center[within], neighbor[within], shift[within])
     imposed = imposed.with_pairs(center[across], neighbor[across] - len(positions), shift[across])
     return _one_structure(positions, closed, normal, pairs, plan), imposed
@@ -176,20 +177,27 @@ def _one_structure(positions: Tensor, cells: Tensor, normal: Tensor, pairs: Pair
     )
 
 
-def _refuse_coincident(positions: Tensor, smallest: float) -> None:
-    """Raise ValueError for two atoms of an open structure nearer than the smallest distance (Å)."""
+def _refuse_coincident(positions: Tensor, width: Tensor) -> None:
+    """Raise ValueError for two atoms of an open structure that `_require_places` refuses."""
     for rows in torch.arange(len(positions), device=positions.device).split(max(1, BLOCK // len(positions))):
         distances = torch.cdist(positions[rows], positions, compute_mode="donot_use_mm_for_euclid_dist")
         distances[rows - rows[0], rows] = torch.inf
-        nearest, other = distances.min(dim=1)
-        _require_places(nearest, rows, other, smallest)
+        ratios = distances / _smallest(width[rows].unsqueeze(1), width)
+        other = ratios.argmin(dim=1)
+        _require_places(distances.gather(1, other.unsqueeze(1)).squeeze(1), rows, other, width)
 
 
-def _require_places(distances: Tensor, first: Tensor, second: Tensor, smallest: float) -> None:
-    if len(distances) and distances.min() < smallest:
-        nearest = distances.argmin()
+def _smallest(first: Tensor, second: Tensor) -> Tensor:
+    """Å, of distances between charges of these widths"""
+    return (CLOSEST_IN_WIDTHS * torch.hypot(first, second)).clamp(min=CLOSEST)
+
+
+def _require_places(distances: Tensor, first: Tensor, second: Tensor, width: Tensor) -> None:
+    smallest = _smallest(width[first], width[second])
+    if (distances < smallest).any():
+        nearest = (distances / smallest).argmin()
         raise ValueError(
-            f"atoms {int(first[nearest])} and {int(second[nearest])} are less than {smallest:.2g} Å apart, "
-            "expected every atom (and every periodic image) at a place of its own; remove duplicates, and "
+            f"atoms {int(first[nearest])} and {int(second[nearest])} are less than {float(smallest[nearest]):.2g} Å "
+            "apart, expected every atom (and every periodic image) at a place of its own; remove duplicates, and "
             "check the cell and the units"
         )

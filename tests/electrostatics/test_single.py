@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from cace_qeq.electrostatics import Solver, solve_charges
+from cace_qeq.electrostatics import Conditions, Solver, solve_charges
 from charged_structures import crystal, equilibrium_of, molecule
 
 
@@ -36,7 +36,7 @@ def test_agrees_with_a_batch(structure, background):
 @pytest.mark.parametrize("method", ["dense", "structure_factors", "mesh"])
 @pytest.mark.parametrize("structure", [molecule(5), crystal(6)], ids=["open", "periodic"])
 def test_atoms_closer_than_their_widths_allow_are_refused(structure, method):
-    nearest = 0.01 * math.sqrt(2) * float(structure.width.max())
+    nearest = 0.01 * math.hypot(structure.width[0], structure.width[2])
     allowed, refused = (structure.positions.clone() for _ in range(2))
     for positions, times in ((allowed, 1.01), (refused, 0.99)):
         positions[2] = positions[0] + times * nearest * torch.tensor([0.6, 0.0, -0.8])
@@ -44,6 +44,16 @@ def test_atoms_closer_than_their_widths_allow_are_refused(structure, method):
     assert solve_charges(**arguments(structure, positions=allowed), solver=solver).charges.isfinite().all()
     with pytest.raises(ValueError, match=f"atoms 0 and 2 are less than {nearest:.2g} Å apart"):
         solve_charges(**arguments(structure, positions=refused), solver=solver)
+
+
+@pytest.mark.parametrize("structure", [molecule(5), crystal(6)], ids=["open", "periodic"])
+def test_charges_as_wide_as_they_like_leave_atoms_where_they_are(structure):
+    """One of σ = 5 Å, and two atoms 0.06 Å apart, less than a hundredth of √2 σ."""
+    blurred = Conditions(external_positions=[[3.0, 9.0, -4.0]], external_charges=[0.5], external_widths=[5.0])
+    positions = structure.positions.clone()
+    positions[2] = positions[0] + torch.tensor([0.0, 0.06, 0.0])
+    found = solve_charges(**arguments(structure, positions=positions), conditions=blurred)
+    assert float(found.charges.sum()) == pytest.approx(structure.total_charge, abs=1e-10)
 
 
 def test_arrays_and_lists_are_as_good_as_tensors():

@@ -79,7 +79,7 @@ def to_batch(atoms: Atoms, settings: GeometrySettings, total_charge: float) -> A
 
     total_charge  e, NaN where electrodes decide
 
-    raises  ValueError naming the frame: what `check_atoms` refuses, two atoms at one place; for a model
+    raises  ValueError naming the frame: what `check_atoms` refuses, two atoms nearer than `closest`; for a model
             with charges periodicity in one direction, and conditions that `impose` refuses;
             TypeError for settings and charges that are none
     """
