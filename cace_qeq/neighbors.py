@@ -44,12 +44,12 @@ class Pairs:
         return self.shift.T.to(torch.float64, memory_format=torch.contiguous_format)
 
 
-def closest(largest_width: float) -> float:
+def closest(first: Tensor, second: Tensor) -> Tensor:
     """Å, below which two atoms are a mistake in the input: what is around them hardly tells their charges apart.
 
-    largest_width  Å  widest Gaussian σ of their charges; 0 without charges
+    first, second  Å  widths σ of their Gaussian charges; 0 without charges
     """
-    return max(CLOSEST, CLOSEST_IN_WIDTHS * 2**0.5 * largest_width)
+    return (CLOSEST_IN_WIDTHS * torch.hypot(first, second)).clamp(min=CLOSEST)
 
 
 def neighbor_pairs(positions: Floats, cell: Floats, pbc: Flags, cutoff: float) -> Pairs:

@@ -60,7 +60,7 @@ class CompiledRepresentation(nn.Module):
             self.generated.clear()
         if n_atoms not in self.generated or self.generated[n_atoms][0] < n_slots:
             self.watched = Watched(self.representation)
-            width = rounded_up(n_slots + SLOTS, SLOTS)  # rows grow as atoms move
+            width = rounded_up(n_slots, SLOTS)
             self.generated[n_atoms] = width, self.generate(self.padded(around, width), species)
         width, features = self.generated[n_atoms]
         return features(*self.padded(around, width), species)

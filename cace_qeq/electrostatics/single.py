@@ -25,7 +25,7 @@ from cace_qeq.electrostatics.qeq import ChargeParameters
 from cace_qeq.electrostatics.solver import Solver, Task, find_charges
 from cace_qeq.impose import Boundary, impose
 from cace_qeq.lattice import EwaldPlan
-from cace_qeq.neighbors import CLOSEST, CLOSEST_IN_WIDTHS, Pairs, pairs_once
+from cace_qeq.neighbors import Pairs, closest, pairs_once
 from cace_qeq.planning import SumSettings, plan_sums
 from cace_qeq.records import moved
 from cace_qeq.slab import closed_cells
@@ -128,7 +128,9 @@ def prepared(
 ) -> tuple[ChargeGeometry, Imposed]:
     """The atoms, and what is imposed on them, with the pairs and waves of either.
 
-    Raises ValueError for two atoms at one place, or nearer than a hundredth of the width of the pair.
+    width  (atom,)  Å, σ of their charges
+
+    Raises ValueError for two atoms nearer than `closest` allows.
     """
     if pbc.any():
         return _periodic_geometry(positions, cell, pbc, imposed, sums, width.detach())
@@ -182,18 +184,13 @@ def _refuse_coincident(positions: Tensor, width: Tensor) -> None:
     for rows in torch.arange(len(positions), device=positions.device).split(max(1, BLOCK // len(positions))):
         distances = torch.cdist(positions[rows], positions, compute_mode="donot_use_mm_for_euclid_dist")
         distances[rows - rows[0], rows] = torch.inf
-        ratios = distances / _smallest(width[rows].unsqueeze(1), width)
+        ratios = distances / closest(width[rows].unsqueeze(1), width)
         other = ratios.argmin(dim=1)
         _require_places(distances.gather(1, other.unsqueeze(1)).squeeze(1), rows, other, width)
 
 
-def _smallest(first: Tensor, second: Tensor) -> Tensor:
-    """Å, of distances between charges of these widths"""
-    return (CLOSEST_IN_WIDTHS * torch.hypot(first, second)).clamp(min=CLOSEST)
-
-
 def _require_places(distances: Tensor, first: Tensor, second: Tensor, width: Tensor) -> None:
-    smallest = _smallest(width[first], width[second])
+    smallest = closest(width[first], width[second])
     if (distances < smallest).any():
         nearest = (distances / smallest).argmin()
         raise ValueError(

@@ -79,8 +79,9 @@ def to_batch(atoms: Atoms, settings: GeometrySettings, total_charge: float) -> A
 
     total_charge  e, NaN where electrodes decide
 
-    raises  ValueError naming the frame: what `check_atoms` refuses, two atoms nearer than `closest`; for a model
-            with charges periodicity in one direction, and conditions that `impose` refuses;
+    raises  ValueError naming the frame: what `check_atoms` refuses, two atoms nearer than a
+            hundredth of √2 times the largest width (0.001 Å without charges); for a model with charges
+            periodicity in one direction, and conditions that `impose` refuses;
             TypeError for settings and charges that are none
     """
     if not isinstance(settings, GeometrySettings):
@@ -98,7 +99,8 @@ def tables_of(sites: Sites, settings: GeometrySettings, plan: EwaldPlan | None, 
     atoms = sites.atoms
     within = settings.cutoff + skin
     pairs, distances = neighbor_pairs_and_distances(atoms.positions, atoms.cell.array, atoms.pbc, within)
-    refuse_coincident(atoms, pairs, distances, closest(settings.largest_width))
+    widest = torch.tensor(settings.largest_width, dtype=torch.float64)
+    refuse_coincident(atoms, pairs, distances, float(closest(widest, widest)))
     table = padded_table(pairs, len(atoms))
     if plan is None:
         terms = without_ewald()
